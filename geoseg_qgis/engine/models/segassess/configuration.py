@@ -1,0 +1,83 @@
+"""Sizes of a SegAssess network."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, Mapping
+
+PromptResampling = Literal["bilinear", "average"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SegAssessConfiguration:
+    """Sizes of the encoder and the decoder; the defaults are the published ViT-B network.
+
+    The working size of the images is not part of it: the same weights serve any size.
+
+    Attributes:
+        encoder_width: Channels of the vision transformer.
+        encoder_depth: Number of transformer blocks.
+        encoder_heads: Attention heads of a block.
+        global_blocks: The four blocks that attend over the whole image; the others use windows.
+        window: Side of an attention window, in patches.
+        stored_grid: Side of the stored position table, in patches.
+        patch: Side of a patch, in pixels.
+        decoder_width: Channels of the prompt encoder and the mask decoder.
+        decoder_depth: Two-way transformer layers.
+        decoder_heads: Attention heads of the two-way transformer.
+        decoder_hidden: Hidden width of its feed-forward layers.
+        score_hidden: Hidden width of the unused score head that checkpoints carry.
+        prompt_resampling: How the mask embedding reaches the patch grid. ``bilinear`` is the
+            published network and reads only the central quarter of each patch; ``average`` reads
+            every mask pixel and needs weights trained with it.
+    """
+
+    encoder_width: int = 768
+    encoder_depth: int = 12
+    encoder_heads: int = 12
+    global_blocks: tuple[int, int, int, int] = (2, 5, 8, 11)
+    window: int = 14
+    stored_grid: int = 64
+    patch: int = 16
+    decoder_width: int = 256
+    decoder_depth: int = 2
+    decoder_heads: int = 8
+    decoder_hidden: int = 2048
+    score_hidden: int = 256
+    prompt_resampling: PromptResampling = "bilinear"
+
+    def __post_init__(self) -> None:
+        """Check that the sizes fit together.
+
+        Raises:
+            ValueError: A width is not divisible by its heads, or the global blocks are wrong.
+        """
+        if self.encoder_width % self.encoder_heads or self.encoder_width % 16:
+            raise ValueError("encoder_width must be divisible by encoder_heads and by 16")
+        if (self.decoder_width // 2) % self.decoder_heads or self.decoder_width % 8:
+            raise ValueError("half of decoder_width must be divisible by decoder_heads")
+        blocks = self.global_blocks
+        if len(blocks) != 4 or list(blocks) != sorted(set(blocks)):
+            raise ValueError("global_blocks must name four different blocks in rising order")
+        if blocks[-1] != self.encoder_depth - 1:
+            raise ValueError("the last block must attend globally")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sizes as a JSON object."""
+        return dataclasses.asdict(self) | {"global_blocks": list(self.global_blocks)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SegAssessConfiguration:
+        """Read the sizes from a JSON object.
+
+        Raises:
+            ValueError: A name is unknown or the sizes do not fit together.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - names)
+        if unknown:
+            raise ValueError(f"unknown SegAssess sizes: {', '.join(unknown)}")
+        fields = dict(values)
+        if "global_blocks" in fields:
+            fields["global_blocks"] = tuple(fields["global_blocks"])
+        return cls(**fields)

@@ -1,0 +1,221 @@
+"""Read and write SegAssess weights, strictly.
+
+The published files (`best.pkl`) are bare state dictionaries saved from a parallel wrapper: each
+key starts with ``module.`` and each Segment Anything key appears twice, once below ``sam.``.
+Files written by this package are safetensors whose metadata holds the sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+from .configuration import SegAssessConfiguration
+from .model import SegAssess
+
+CONFIGURATION_KEY = "segassess_configuration"
+FRESH_DECODER_PARTS = (
+    "hf_token",
+    "hf_mlps",
+    "compress_vit_feat",
+    "embedding_encoder",
+    "embedding_maskfeature",
+)
+
+
+def _invalid(message: str) -> JobError:
+    return JobError(
+        ErrorCode.MODEL_INVALID,
+        message,
+        "Choose a SegAssess checkpoint (best.pkl or .safetensors) and download it again if needed.",
+    )
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and text metadata from a safetensors or a PyTorch file, on the CPU.
+
+    Raises:
+        JobError: The file is missing or is not a plain dictionary of tensors.
+    """
+    if not path.is_file():
+        raise JobError(
+            ErrorCode.MODEL_MISSING,
+            f"The model file {path.name} does not exist.",
+            "Download the model in the model manager or choose another file.",
+        )
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt", device="cpu") as stored:
+                metadata = dict(stored.metadata() or {})
+                return {key: stored.get_tensor(key) for key in stored.keys()}, metadata  # noqa: SIM118
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise _invalid(f"The model file {path.name} cannot be read: {error}.") from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise _invalid(f"The model file {path.name} is not a dictionary of tensors.")
+    return dict(state), {}
+
+
+def canonical_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Strip the parallel wrapper's prefix and drop the aliases after checking them.
+
+    Raises:
+        JobError: An alias below ``sam.`` has no counterpart or differs from it.
+    """
+    stripped = {key.removeprefix("module."): value for key, value in state.items()}
+    if len(stripped) != len(state):
+        raise _invalid("The checkpoint holds the same weight with and without its prefix.")
+    canonical = {key: value for key, value in stripped.items() if not key.startswith("sam.")}
+    for key, value in stripped.items():
+        if key in canonical:
+            continue
+        counterpart = canonical.get(key.removeprefix("sam."))
+        if counterpart is None or not torch.equal(counterpart, value):
+            raise _invalid(f"The checkpoint's weight {key} differs from its second copy.")
+    return canonical
+
+
+def infer_configuration(state: Mapping[str, Tensor]) -> SegAssessConfiguration:
+    """Tell the sizes of a network from its canonical weights.
+
+    The number of decoder heads leaves no trace in the weights and is taken as published (8).
+
+    Raises:
+        JobError: The weights are not those of a SegAssess network.
+    """
+    try:
+        table = state["image_encoder.pos_embed"]
+        grid, width = table.shape[1], table.shape[3]
+        depth = sum(key.endswith(".attn.rel_pos_h") for key in state)
+        rows = [
+            int(state[f"image_encoder.blocks.{index}.attn.rel_pos_h"].shape[0])
+            for index in range(depth)
+        ]
+        head_width = state["image_encoder.blocks.0.attn.rel_pos_h"].shape[1]
+        hidden = state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0]
+        token = state["mask_decoder.mask_tokens.weight"]
+        score = state["mask_decoder.iou_prediction_head.layers.0.weight"]
+        layers = sum(
+            key.startswith("mask_decoder.transformer.layers.") and key.endswith("norm4.weight")
+            for key in state
+        )
+        return SegAssessConfiguration(
+            encoder_width=width,
+            encoder_depth=depth,
+            encoder_heads=width // head_width,
+            global_blocks=tuple(  # type: ignore[arg-type]
+                index for index, count in enumerate(rows) if count == 2 * grid - 1
+            ),
+            window=next((count + 1) // 2 for count in rows if count != 2 * grid - 1),
+            stored_grid=grid,
+            patch=state["image_encoder.patch_embed.proj.weight"].shape[-1],
+            decoder_width=token.shape[1],
+            decoder_depth=layers,
+            decoder_hidden=hidden,
+            score_hidden=score.shape[0],
+        )
+    except (KeyError, IndexError, ValueError, StopIteration, ZeroDivisionError) as error:
+        raise _invalid(f"The weights are not those of a SegAssess network ({error}).") from error
+
+
+def build_segassess(
+    state: Mapping[str, Tensor], configuration: SegAssessConfiguration | None = None
+) -> SegAssess:
+    """Make a network in eval mode from weights in any published layout.
+
+    Args:
+        state: Weights, with or without prefixes and aliases.
+        configuration: Sizes; told from the weights when absent.
+
+    Raises:
+        JobError: A weight is missing, unknown or of another shape.
+    """
+    canonical = canonical_weights(state)
+    with torch.device("meta"):
+        model = SegAssess(configuration or infer_configuration(canonical))
+    expected = model.state_dict()
+    problems = [f"{key} is missing" for key in expected.keys() - canonical.keys()]
+    problems += [f"{key} is unknown" for key in canonical.keys() - expected.keys()]
+    problems += [
+        f"{key} is {tuple(canonical[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected.keys() & canonical.keys()
+        if canonical[key].shape != expected[key].shape
+    ]
+    if problems:
+        shown = "; ".join(sorted(problems)[:5])
+        raise _invalid(f"The checkpoint does not fit ({len(problems)} weights): {shown}.")
+    weights = {
+        key: value.to(expected[key].dtype).clone(memory_format=torch.contiguous_format)
+        for key, value in canonical.items()
+    }
+    model.load_state_dict(weights, strict=True, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model.eval()
+
+
+def load_segassess(path: Path) -> SegAssess:
+    """Load a network, in eval mode on the CPU, from `best.pkl` or a safetensors file.
+
+    Raises:
+        JobError: The file is missing, unreadable or not a SegAssess checkpoint.
+    """
+    state, metadata = read_weights(path)
+    stored = metadata.get(CONFIGURATION_KEY)
+    if stored is None:
+        return build_segassess(state)
+    try:
+        configuration = SegAssessConfiguration.from_json(json.loads(stored))
+    except (ValueError, TypeError) as error:
+        raise _invalid(f"The sizes stored in {path.name} are invalid: {error}.") from error
+    return build_segassess(state, configuration)
+
+
+def save_segassess(model: SegAssess, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a network and its sizes as safetensors, whole or not at all.
+
+    Args:
+        model: The network.
+        path: Where to write, ending in ``.safetensors``.
+        metadata: More facts to store, such as the pixel size and the object type.
+    """
+    facts = dict(metadata or {})
+    facts[CONFIGURATION_KEY] = json.dumps(model.configuration.to_json())
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    partial = path.with_name(path.name + ".part")
+    save_file(weights, partial, metadata=facts)
+    os.replace(partial, path)  # noqa: PTH105
+
+
+def start_from_segment_anything(model: SegAssess, state: Mapping[str, Tensor]) -> None:
+    """Copy the weights of Segment Anything into a new network.
+
+    The four mask tokens become TP, FP, TN, FN; the high-quality and edge parts keep their random
+    start.
+
+    Args:
+        model: A new network with the sizes of the file.
+        state: Weights of `sam_vit_b_01ec64.pth` (314 tensors).
+
+    Raises:
+        JobError: The weights do not cover exactly the Segment Anything part of the network.
+    """
+    own = model.state_dict()
+    fresh = ("TCCA.", *(f"mask_decoder.{part}." for part in FRESH_DECODER_PARTS))
+    wanted = {key for key in own if not key.startswith(fresh)}
+    wrong = (wanted ^ state.keys()) | {
+        key for key in wanted & state.keys() if own[key].shape != state[key].shape
+    }
+    if wrong:
+        raise _invalid(f"The Segment Anything weights do not fit: {', '.join(sorted(wrong)[:5])}.")
+    model.load_state_dict(dict(state), strict=False)
