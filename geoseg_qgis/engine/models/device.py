@@ -1,0 +1,177 @@
+"""The device a job runs on, proven by a computation before anything is loaded on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+# With glibc, freed pages go back to the system after every batch and come back zeroed: the SAM 2
+# decoder takes about 1.8 times as long. To be put into the environment of the engine's process.
+MALLOC_SETTINGS = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+_SIDE = 64
+
+
+@dataclass(frozen=True)
+class ChosenDevice:
+    """A device that has just computed something correctly.
+
+    Attributes:
+        device: The torch device.
+        name: Its name for people.
+        memory: Its memory in bytes, None when it shares the machine's.
+        note: Why ``auto`` did not take an accelerator that is there; empty otherwise.
+    """
+
+    device: torch.device
+    name: str
+    memory: int | None = None
+    note: str = ""
+
+    @property
+    def kind(self) -> str:
+        """``cuda``, ``mps`` or ``cpu``."""
+        return self.device.type
+
+
+def choose_device(asked: str = "auto") -> ChosenDevice:
+    """Return the device to run on.
+
+    Args:
+        asked: ``auto``, ``cuda``, ``cuda:1``, ``mps`` or ``cpu``.
+
+    Raises:
+        JobError: ``DEVICE_UNAVAILABLE`` when the device asked for is missing or fails a test;
+            ``INVALID_JOB`` when there is no device of that name.
+    """
+    if asked == "auto":
+        return _choose_automatically()
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cuda", "mps", "cpu"):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"There is no device called {asked!r}.",
+            "Use auto, cuda, cuda:1, mps or cpu.",
+        )
+    reason = _absence(device) or _failure(device)
+    if reason:
+        raise JobError(
+            ErrorCode.DEVICE_UNAVAILABLE,
+            f"The device {asked} cannot be used: {reason}.",
+            "Choose the device auto or cpu, or repair the engine with a build for this device.",
+        )
+    return _described(device)
+
+
+def available_devices() -> tuple[str, ...]:
+    """Return the devices that are there, ``cpu`` last."""
+    names = [f"cuda:{index}" for index in range(_cuda_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return (*names, "cpu")
+
+
+def _choose_automatically() -> ChosenDevice:
+    note = ""
+    for name in available_devices():
+        device = torch.device(name)
+        reason = _failure(device)
+        if not reason:
+            return _described(device, note)
+        note = f"{name} was left out: {reason}."
+    raise JobError(
+        ErrorCode.DEVICE_UNAVAILABLE,
+        "No device of this machine computes correctly.",
+        "Repair the engine's environment.",
+        note,
+    )
+
+
+def _cuda_count() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _absence(device: torch.device) -> str:
+    if device.type == "cuda" and (device.index or 0) >= _cuda_count():
+        return "no such NVIDIA graphics card is visible to the engine"
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        return "this machine has no Apple graphics processor that the engine can use"
+    return ""
+
+
+def _failure(device: torch.device) -> str:
+    """Compute a small matrix product and a convolution; return what went wrong, or nothing."""
+    try:
+        ones = torch.ones(_SIDE, _SIDE, device=device)
+        product = float((ones @ ones).sum())
+        kernel = torch.ones(1, 1, 3, 3, device=device)
+        filtered = float(torch.nn.functional.conv2d(ones[None, None], kernel).sum())
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    if product != _SIDE**3 or filtered != 9 * (_SIDE - 2) ** 2:
+        return "a test computation gave a wrong result"
+    return ""
+
+
+def _described(device: torch.device, note: str = "") -> ChosenDevice:
+    if device.type == "cuda":
+        facts = torch.cuda.get_device_properties(device)
+        return ChosenDevice(device, facts.name, facts.total_memory, note)
+    if device.type == "mps":
+        return ChosenDevice(device, f"Apple {platform.machine()} graphics", None, note)
+    return ChosenDevice(device, _processor_name(), None, note)
+
+
+def _processor_name() -> str:
+    name = platform.processor() or platform.machine() or "processor"
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
+def default_dtype(device: torch.device, component: str) -> torch.dtype:
+    """Return the number format a component is computed in unless a job says otherwise.
+
+    Accelerators take float16 for CLIP and SAM 2 and float32 for DINOv3, as the GUMix-RS paper's
+    code does; processors take float32.
+    """
+    if device.type == "cpu" or component == "dino":
+        return torch.float32
+    return torch.float16
+
+
+def set_threads(count: int | None = None) -> int:
+    """Set how many threads torch uses on the CPU and return that number.
+
+    Args:
+        count: Threads; None takes the processors this process may use.
+
+    Raises:
+        JobError: ``INVALID_JOB`` when ``count`` is not positive.
+    """
+    if count is None:
+        affinity = getattr(os, "sched_getaffinity", None)
+        count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    if count < 1:
+        raise JobError(
+            ErrorCode.INVALID_JOB, f"{count} threads are too few.", "Use one thread or more."
+        )
+    torch.set_num_threads(count)
+    return torch.get_num_threads()
+
+
+def prompts_per_batch(device: torch.device) -> int:
+    """Return how many prompts the mask decoder should take at once on a device."""
+    if device.type != "cpu":
+        return 64
+    return 8 if all(name in os.environ for name in MALLOC_SETTINGS) else 2

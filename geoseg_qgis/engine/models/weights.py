@@ -1,0 +1,247 @@
+"""Files of weights: verified, read without running anything in them, and fitted strictly.
+
+Two containers are read: safetensors, and PyTorch pickles restricted to tensors. Tensors may be
+stored smaller than they are used: floating tensors of any width become float32, and an int8
+tensor ``name`` beside a tensor ``name::scale`` of one value a row stands for
+``name[row] * scale[row]`` (rows are the first dimension).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from geoseg_qgis.engine.zoo.card import WeightsFile
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+SCALE_SUFFIX = "::scale"
+_WRAPPERS = ("model", "state_dict", "model_state_dict")
+_BLOCK = 1 << 22
+_INT8_LIMIT = 127
+
+State = dict[str, Tensor]
+
+_digests: dict[tuple[str, int, int], str] = {}
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file, read in blocks.
+
+    The digest is kept for the life of the process as long as size and modification time stay.
+    """
+    facts = path.stat()
+    key = (str(path.resolve()), facts.st_mtime_ns, facts.st_size)
+    if key not in _digests:
+        digest = hashlib.sha256()
+        with path.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+        _digests[key] = digest.hexdigest()
+    return _digests[key]
+
+
+def verify_file(path: Path, weights: WeightsFile) -> None:
+    """Check that ``path`` is the file its card describes, as far as the card says.
+
+    Raises:
+        JobError: ``MODEL_MISSING`` when absent, ``MODEL_INVALID`` when size or digest differ.
+    """
+    if not path.is_file():
+        raise JobError(
+            ErrorCode.MODEL_MISSING,
+            f"There is no file {weights.file}.",
+            f"Download the model again, or put the file at {path}.",
+        )
+    size = path.stat().st_size
+    if weights.size is not None and size != weights.size:
+        raise _spoilt(path, f"is {size} bytes long in place of {weights.size}")
+    if weights.sha256 is not None and file_sha256(path) != weights.sha256:
+        raise _spoilt(path, "is not the file its card describes (its SHA-256 differs)")
+
+
+def _spoilt(path: Path, what: str, detail: str = "") -> JobError:
+    return JobError(
+        ErrorCode.MODEL_INVALID,
+        f"The file {path.name} {what}.",
+        f"Delete {path} and download the model again.",
+        detail,
+    )
+
+
+def read_state(path: Path, weights: WeightsFile | None = None) -> State:
+    """Return the tensors of a file, on the CPU, floating ones as float32.
+
+    Args:
+        path: A safetensors file or a PyTorch checkpoint; the content decides which.
+        weights: What the card says about it; checked first when given.
+
+    Returns:
+        Tensors by name, without the wrappers ``model``, ``state_dict`` and ``module.``.
+
+    Raises:
+        JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
+    """
+    verify_file(path, weights or WeightsFile(file=path.name, layout=""))
+    state = _unwrap(_read_container(path), path)
+    return {name: _widened(tensor) for name, tensor in dequantise(state).items()}
+
+
+def _read_container(path: Path) -> Any:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(9)
+        if head[8:9] == b"{":
+            return safetensors.torch.load_file(path)
+        return torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except pickle.UnpicklingError as error:
+        raise _spoilt(path, "holds more than tensors and was not opened", str(error)) from error
+    except (
+        safetensors.SafetensorError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+    ) as error:
+        raise _spoilt(path, "is damaged or no file of weights", str(error)) from error
+
+
+def _unwrap(content: Any, path: Path) -> State:
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in _WRAPPERS if _is_mapping(content, key)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping) or not content:
+        raise _spoilt(path, "holds no tensors by name")
+    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if len(state) != len(content):
+        raise _spoilt(path, "holds things that are not tensors among its tensors")
+    prefix = "module."
+    if all(name.startswith(prefix) for name in state):
+        state = {name[len(prefix) :]: tensor for name, tensor in state.items()}
+    return state
+
+
+def _is_mapping(content: Mapping[Any, Any], key: str) -> bool:
+    return isinstance(content.get(key), Mapping)
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def quantise_rows(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``tensor`` as int8 with one float16 scale per row of its first dimension.
+
+    Args:
+        tensor: Floating tensor of at least one dimension.
+
+    Returns:
+        The int8 tensor of the same shape, and the scales, shape (rows,). The largest error of a
+        row is half its scale.
+    """
+    rows = tensor.float().flatten(1) if tensor.ndim > 1 else tensor.float()[:, None]
+    scale = rows.abs().amax(dim=1) / _INT8_LIMIT
+    smallest = torch.finfo(torch.float16).tiny
+    half = scale.clamp(min=smallest).half()
+    # A scale rounded down would push the row's largest value over the int8 limit.
+    half = torch.where(half.float() < scale, torch.nextafter(half, half.new_tensor(65504.0)), half)
+    whole = torch.round(rows / half.float()[:, None]).clamp(-_INT8_LIMIT, _INT8_LIMIT)
+    return whole.to(torch.int8).reshape(tensor.shape), half
+
+
+def dequantise(state: State) -> State:
+    """Return the tensors with every int8 tensor and its scale put back together, as float32.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` for a scale without its tensor or of another length.
+    """
+    result = {name: tensor for name, tensor in state.items() if not name.endswith(SCALE_SUFFIX)}
+    for name, scale in state.items():
+        if not name.endswith(SCALE_SUFFIX):
+            continue
+        base = name[: -len(SCALE_SUFFIX)]
+        whole = result.get(base)
+        if whole is None or whole.dtype != torch.int8 or scale.shape != whole.shape[:1]:
+            raise JobError(
+                ErrorCode.MODEL_INVALID,
+                f"The quantised tensor {base} does not fit its scale.",
+                "Download the model again, or ask whoever made it.",
+            )
+        result[base] = whole.float() * scale.float().reshape(-1, *[1] * (whole.ndim - 1))
+    return result
+
+
+def load_strictly(module: nn.Module, state: State, file: str) -> None:
+    """Put tensors into a module, each where it belongs and none left over.
+
+    The tensors become the module's own (no copy), so a module built on the meta device turns real.
+    The module is set to evaluation and needs no gradients afterwards.
+
+    Args:
+        module: The architecture.
+        state: Tensors by the module's own names.
+        file: How messages name the source.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` saying in one sentence which tensors do not fit.
+    """
+    wanted = module.state_dict()
+    missing = [name for name in wanted if name not in state]
+    unexpected = [name for name in state if name not in wanted]
+    reshaped = [
+        f"{name} {list(state[name].shape)} for {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    findings = [
+        _counted(missing, "missing"),
+        _counted(unexpected, "unexpected"),
+        _counted(reshaped, "of another shape"),
+    ]
+    if any(findings):
+        raise JobError(
+            ErrorCode.MODEL_INVALID,
+            f"The tensors in {file} do not fit this architecture: "
+            f"{'; '.join(finding for finding in findings if finding)}.",
+            "Check that the card's architecture and layout are those of the file.",
+        )
+    module.load_state_dict(state, strict=True, assign=True)
+    module.eval().requires_grad_(requires_grad=False)
+
+
+def _counted(names: Sequence[str], what: str) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} {what} ({shown})"
+
+
+def refuse_meta_tensors(module: nn.Module, what: str) -> None:
+    """Check that nothing of a module was left on the meta device.
+
+    Raises:
+        JobError: ``INTERNAL`` naming the first such tensor.
+    """
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_meta:
+            raise JobError(
+                ErrorCode.INTERNAL,
+                f"The tensor {name} of {what} got no values.",
+                "Report this with the model's card.",
+            )

@@ -1,0 +1,1 @@
+"""Model presets: cards, the folders they live in, and their vocabularies."""

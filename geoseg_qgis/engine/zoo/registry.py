@@ -1,0 +1,204 @@
+"""Where presets lie and which one a job means.
+
+Three kinds are known: built into the package (``builtin/*/card.json`` with their weights), named
+by the package for download (``cards/*.json``), and the user's own folders. The user's folders are
+those given, or those in the environment variable ``GEOSEG_MODELS`` (parted like ``PATH``), or the
+data folder of the user's account. A folder is a preset when it has a ``card.json``, and so is each
+of its direct children. A preset of the user hides one of the package with the same name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+from .card import CARD_FILE, NEEDS, ModelCard, WeightsFile, read_card
+
+ENVIRONMENT_VARIABLE = "GEOSEG_MODELS"
+_PACKAGE = Path(__file__).parent
+
+
+class Origin(str, Enum):
+    """Who put a preset where it is."""
+
+    BUILT_IN = "builtin"
+    DOWNLOAD = "download"
+    USER = "user"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A card and the folder its files are relative to."""
+
+    card: ModelCard
+    folder: Path
+    origin: Origin
+
+    def path(self, file: str) -> Path:
+        """Return where a file of the card lies."""
+        return self.folder / file
+
+    def missing_files(self, components: Sequence[str] | None = None) -> list[WeightsFile]:
+        """Return the weights that are not on disk, of the named components or of all."""
+        names = self.card.components if components is None else components
+        files = [weights for name in names for weights in self.card.weights_of(name)]
+        return [weights for weights in files if not self.path(weights.file).is_file()]
+
+    def is_ready(self, method: str) -> bool:
+        """Tell whether the method is served and what it cannot do without is on disk."""
+        return method in self.card.methods and not self.missing_files(NEEDS[method])
+
+    def require_files(self, components: Sequence[str]) -> None:
+        """Check that the weights of the components are on disk.
+
+        Raises:
+            JobError: ``MODEL_MISSING`` naming the first file and where it is expected.
+        """
+        missing = self.missing_files(components)
+        if missing:
+            raise _missing_file(self, missing[0])
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All presets by name, and the cards that could not be read."""
+
+    presets: dict[str, Preset]
+    problems: tuple[JobError, ...] = ()
+
+
+def default_model_folder() -> Path:
+    """Return the folder of this user account that downloads go to."""
+    home = Path.home()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME", home / ".local" / "share"))
+    return base / "geoseg" / "models"
+
+
+def model_folders(given: Sequence[Path] | None = None) -> list[Path]:
+    """Return the user's model folders; downloads go to the first."""
+    if given:
+        return [Path(folder) for folder in given]
+    named = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    folders = [Path(part).expanduser() for part in named.split(os.pathsep) if part]
+    return folders or [default_model_folder()]
+
+
+def catalogue(folders: Sequence[Path] | None = None) -> Catalogue:
+    """Return every preset that can be found; an unreadable card hides no other."""
+    presets: dict[str, Preset] = {}
+    problems: list[JobError] = []
+    for path, folder, origin in _candidates(model_folders(folders)):
+        try:
+            card = read_card(path)
+        except JobError as error:
+            problems.append(error)
+            continue
+        presets[card.name] = Preset(card, folder or model_folders(folders)[0] / card.name, origin)
+    return Catalogue(presets, tuple(problems))
+
+
+def _candidates(folders: Sequence[Path]) -> Iterator[tuple[Path, Path | None, Origin]]:
+    for path in sorted((_PACKAGE / "cards").glob("*.json")):
+        yield path, None, Origin.DOWNLOAD
+    for path in sorted((_PACKAGE / "builtin").glob(f"*/{CARD_FILE}")):
+        yield path, path.parent, Origin.BUILT_IN
+    # Earlier folders win, so they are read last.
+    for folder in reversed(folders):
+        for path in (*sorted(folder.glob(f"*/{CARD_FILE}")), folder / CARD_FILE):
+            if path.is_file():
+                yield path, path.parent, Origin.USER
+
+
+def open_preset(name: str, folders: Sequence[Path] | None = None) -> Preset:
+    """Return the preset called ``name``, or the one in the folder (or card file) ``name``.
+
+    Raises:
+        JobError: ``MODEL_MISSING`` listing what there is, ``MODEL_INVALID`` for a bad card.
+    """
+    path = Path(name).expanduser()
+    if path.is_file() and path.suffix == ".json":
+        return Preset(read_card(path), path.parent, Origin.USER)
+    if path.is_dir() and (path.is_absolute() or len(path.parts) > 1 or (path / CARD_FILE).exists()):
+        return Preset(read_card(path / CARD_FILE), path, Origin.USER)
+    found = catalogue(folders)
+    if name in found.presets:
+        return found.presets[name]
+    raise JobError(
+        ErrorCode.MODEL_MISSING,
+        f"There is no model called {name!r}.",
+        f"Use one of {', '.join(sorted(found.presets))}, or a folder with a {CARD_FILE}.",
+        "\n".join(str(problem) for problem in found.problems),
+    )
+
+
+def choose_preset(name: str, method: str, folders: Sequence[Path] | None = None) -> Preset:
+    """Return the preset a job means, ready for its method.
+
+    Args:
+        name: Preset name or folder; empty for the best one at hand.
+        method: Static method name.
+        folders: The user's model folders.
+
+    Raises:
+        JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``; ``INVALID_JOB`` for an unknown method.
+    """
+    if method not in NEEDS:
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"There is no method called {method!r}.",
+            f"Use one of {', '.join(NEEDS)}.",
+        )
+    if not name:
+        return _default_preset(method, folders)
+    preset = open_preset(name, folders)
+    if method not in preset.card.methods:
+        serving = [key for key, other in _serving(method, folders).items() if other != preset]
+        raise JobError(
+            ErrorCode.MODEL_INVALID,
+            f"The model {preset.card.name} does not serve the method {method}.",
+            f"Use one of {', '.join(sorted(serving))}." if serving else "Choose another method.",
+        )
+    preset.require_files(NEEDS[method])
+    return preset
+
+
+def _serving(method: str, folders: Sequence[Path] | None) -> dict[str, Preset]:
+    presets = catalogue(folders).presets
+    return {name: preset for name, preset in presets.items() if method in preset.card.methods}
+
+
+def _default_preset(method: str, folders: Sequence[Path] | None) -> Preset:
+    serving = _serving(method, folders)
+    order = {Origin.BUILT_IN: 0, Origin.USER: 1, Origin.DOWNLOAD: 2}
+    ready = [preset for preset in serving.values() if preset.is_ready(method)]
+    if ready:
+        return min(ready, key=lambda preset: (order[preset.origin], preset.card.name))
+    names = ", ".join(sorted(serving))
+    raise JobError(
+        ErrorCode.MODEL_MISSING,
+        f"No model for the method {method} is on this machine.",
+        f"Download one of {names}." if names else "Put a folder with a card there.",
+    )
+
+
+def _missing_file(preset: Preset, weights: WeightsFile) -> JobError:
+    where = preset.path(weights.file)
+    steps = "Download it with the model manager"
+    if weights.url is None and weights.repository is None:
+        steps = weights.note.rstrip(".") if weights.note else "Ask whoever made this model for it"
+    return JobError(
+        ErrorCode.MODEL_MISSING,
+        f"The model {preset.card.name} lacks its file {weights.file}.",
+        f"{steps}, or put it at {where}.",
+    )
