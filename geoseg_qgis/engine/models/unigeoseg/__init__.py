@@ -1,0 +1,1 @@
+"""UniGeoSeg: points, boxes, referring and reasoning requests in one network."""

@@ -1,0 +1,137 @@
+"""Sizes of a UniGeoSeg network, read from a checkpoint's ``config.json``.
+
+A published ``config.json`` names the sizes of the language model only; the mask decoder of every
+published checkpoint has the sizes that are the defaults here. Smaller networks state theirs in the
+sections ``vision`` and ``segmentation`` of the same file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, Mapping, TypeVar
+
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+ConnectorKind = Literal["SparseConv_1", "MSCC", "swin_conv"]
+CONNECTOR_KINDS: tuple[ConnectorKind, ...] = ("SparseConv_1", "MSCC", "swin_conv")
+
+_Section = TypeVar("_Section", "LanguageConfig", "VisionConfig", "SegmentationConfig")
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageConfig:
+    """Sizes of the Phi language model."""
+
+    vocab_size: int = 50297
+    hidden_size: int = 2048
+    intermediate_size: int = 8192
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 32
+    partial_rotary_factor: float = 0.5
+    rope_theta: float = 10000.0
+    layer_norm_eps: float = 1e-5
+    max_position_embeddings: int = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class VisionConfig:
+    """Sizes of the Swin tower; the defaults are Swin-B with 12x12 windows."""
+
+    image_size: int = 512
+    embed_dim: int = 128
+    depths: tuple[int, ...] = (2, 2, 18, 2)
+    num_heads: tuple[int, ...] = (4, 8, 16, 32)
+    window_size: int = 12
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the four feature maps, strides 4, 8, 16 and 32."""
+        return tuple(self.embed_dim * 2**stage for stage in range(len(self.depths)))
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationConfig:
+    """Sizes of the description head, the pixel decoder and the mask decoder."""
+
+    head_width: int = 512
+    head_heads: int = 8
+    head_dim: int = 64
+    memory_slots: int = 4
+    width: int = 256
+    num_heads: int = 8
+    encoder_layers: int = 6
+    encoder_ffn: int = 1024
+    sampling_points: int = 4
+    decoder_layers: int = 9
+    decoder_ffn: int = 2048
+    num_queries: int = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class UniGeoSegConfig:
+    """All sizes of one network."""
+
+    language: LanguageConfig = LanguageConfig()
+    vision: VisionConfig = VisionConfig()
+    segmentation: SegmentationConfig = SegmentationConfig()
+    connector: ConnectorKind = "SparseConv_1"
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> UniGeoSegConfig:
+        """Read a checkpoint's configuration; fields that it lacks keep the published sizes.
+
+        Raises:
+            JobError: The file describes another kind of network.
+        """
+        model_type = data.get("model_type", "llava_phi")
+        if model_type != "llava_phi":
+            raise JobError(
+                ErrorCode.MODEL_INVALID,
+                f"config.json describes a model of type {model_type!r}, not UniGeoSeg.",
+                "Choose the folder of a UniGeoSeg checkpoint.",
+            )
+        if "vision" not in data and data.get("swin_type", "base") != "base":
+            raise JobError(
+                ErrorCode.MODEL_INVALID,
+                f"config.json asks for a Swin tower of type {data['swin_type']!r}.",
+                "Choose a checkpoint with the base tower, the only published one.",
+            )
+        connector = data.get("mm_projector_type", "SparseConv_1")
+        if connector not in CONNECTOR_KINDS:
+            raise JobError(
+                ErrorCode.MODEL_INVALID,
+                f"config.json asks for a connector of type {connector!r}.",
+                f"Known connectors are {', '.join(CONNECTOR_KINDS)}.",
+            )
+        return cls(
+            language=_section(LanguageConfig, _with_rope_parameters(data)),
+            vision=_section(VisionConfig, data.get("vision", {})),
+            segmentation=_section(SegmentationConfig, data.get("segmentation", {})),
+            connector=connector,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the members of a ``config.json`` that ``from_json`` reads back unchanged."""
+        return {
+            "model_type": "llava_phi",
+            "mask_decode_train": True,
+            **dataclasses.asdict(self.language),
+            "mm_projector_type": self.connector,
+            "projector_outdim": self.language.hidden_size,
+            "vision": dataclasses.asdict(self.vision),
+            "segmentation": dataclasses.asdict(self.segmentation),
+        }
+
+
+def _with_rope_parameters(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Lift ``rope_parameters`` (files of transformers 5) to the names older files use."""
+    return {**data, **(data.get("rope_parameters") or {})}
+
+
+def _section(kind: type[_Section], values: Mapping[str, Any]) -> _Section:
+    known = {field.name for field in dataclasses.fields(kind)}
+    chosen = {name: values[name] for name in known if values.get(name) is not None}
+    for name, value in chosen.items():
+        if isinstance(value, list):
+            chosen[name] = tuple(value)
+    return kind(**chosen)
