@@ -47,4 +47,4 @@ def tiny_weights(read_case: ReadCase) -> dict[str, Tensor]:
 def tiny_model(tiny_weights: dict[str, Tensor]) -> SegAssess:
     """Network with the reference weights, in eval mode, on one thread."""
     torch.set_num_threads(1)
-    return build_segassess(tiny_weights)
+    return build_segassess({key: value.clone() for key, value in tiny_weights.items()})

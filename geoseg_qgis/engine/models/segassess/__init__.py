@@ -4,7 +4,7 @@ from .configuration import SegAssessConfiguration
 from .loading import (
     build_segassess,
     load_segassess,
-    read_weights,
+    read_metadata,
     save_segassess,
     start_from_segment_anything,
 )
@@ -16,7 +16,7 @@ __all__ = [
     "SegAssessOutput",
     "build_segassess",
     "load_segassess",
-    "read_weights",
+    "read_metadata",
     "save_segassess",
     "start_from_segment_anything",
 ]

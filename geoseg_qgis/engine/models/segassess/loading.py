@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from geoseg_qgis.engine.models.weights import load_strictly, read_state
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .configuration import SegAssessConfiguration
@@ -41,29 +41,13 @@ def _invalid(message: str) -> JobError:
     )
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors and text metadata from a safetensors or a PyTorch file, on the CPU.
-
-    Raises:
-        JobError: The file is missing or is not a plain dictionary of tensors.
-    """
-    if not path.is_file():
-        raise JobError(
-            ErrorCode.MODEL_MISSING,
-            f"The model file {path.name} does not exist.",
-            "Download the model in the model manager or choose another file.",
-        )
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the text metadata of a safetensors file; of any other file, nothing."""
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt", device="cpu") as stored:
-                metadata = dict(stored.metadata() or {})
-                return {key: stored.get_tensor(key) for key in stored.keys()}, metadata  # noqa: SIM118
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise _invalid(f"The model file {path.name} cannot be read: {error}.") from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise _invalid(f"The model file {path.name} is not a dictionary of tensors.")
-    return dict(state), {}
+        with safe_open(path, framework="pt", device="cpu") as stored:
+            return dict(stored.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
 
 
 def canonical_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -129,13 +113,18 @@ def infer_configuration(state: Mapping[str, Tensor]) -> SegAssessConfiguration:
 
 
 def build_segassess(
-    state: Mapping[str, Tensor], configuration: SegAssessConfiguration | None = None
+    state: Mapping[str, Tensor],
+    configuration: SegAssessConfiguration | None = None,
+    file: str = "the checkpoint",
 ) -> SegAssess:
     """Make a network in eval mode from weights in any published layout.
+
+    The tensors become the network's own; training changes them.
 
     Args:
         state: Weights, with or without prefixes and aliases.
         configuration: Sizes; told from the weights when absent.
+        file: How messages name the source.
 
     Raises:
         JobError: A weight is missing, unknown or of another shape.
@@ -143,25 +132,8 @@ def build_segassess(
     canonical = canonical_weights(state)
     with torch.device("meta"):
         model = SegAssess(configuration or infer_configuration(canonical))
-    expected = model.state_dict()
-    problems = [f"{key} is missing" for key in expected.keys() - canonical.keys()]
-    problems += [f"{key} is unknown" for key in canonical.keys() - expected.keys()]
-    problems += [
-        f"{key} is {tuple(canonical[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in expected.keys() & canonical.keys()
-        if canonical[key].shape != expected[key].shape
-    ]
-    if problems:
-        shown = "; ".join(sorted(problems)[:5])
-        raise _invalid(f"The checkpoint does not fit ({len(problems)} weights): {shown}.")
-    weights = {
-        key: value.to(expected[key].dtype).clone(memory_format=torch.contiguous_format)
-        for key, value in canonical.items()
-    }
-    model.load_state_dict(weights, strict=True, assign=True)
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
-    return model.eval()
+    load_strictly(model, canonical, file)
+    return model.requires_grad_(requires_grad=True)
 
 
 def load_segassess(path: Path) -> SegAssess:
@@ -170,15 +142,15 @@ def load_segassess(path: Path) -> SegAssess:
     Raises:
         JobError: The file is missing, unreadable or not a SegAssess checkpoint.
     """
-    state, metadata = read_weights(path)
-    stored = metadata.get(CONFIGURATION_KEY)
+    state = read_state(path)
+    stored = read_metadata(path).get(CONFIGURATION_KEY)
     if stored is None:
-        return build_segassess(state)
+        return build_segassess(state, file=path.name)
     try:
         configuration = SegAssessConfiguration.from_json(json.loads(stored))
     except (ValueError, TypeError) as error:
         raise _invalid(f"The sizes stored in {path.name} are invalid: {error}.") from error
-    return build_segassess(state, configuration)
+    return build_segassess(state, configuration, path.name)
 
 
 def save_segassess(model: SegAssess, path: Path, metadata: Mapping[str, str] | None = None) -> None:
