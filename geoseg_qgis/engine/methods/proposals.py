@@ -1,0 +1,119 @@
+"""Regions proposed by SAM 2: what it sees, how finely its masks are drawn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from ..models.automatic_masks import AutomaticMasks, AutomaticMaskSettings, automatic_masks
+from ..models.sam2 import Sam2Model
+from ..raster.grid import Grid
+from .dense import Progress
+from .reading import Picture, PictureReader
+from .region_map import RegionMap, RegionPlan, propose_regions
+
+FINEST_SUBDIVISION = 4
+OVERLAP_SHARE = 0.125
+PAINT_BATCH = 8
+
+
+def subdivide(output: Grid, finest: Grid) -> tuple[Grid, int]:
+    """Return the grid that SAM 2 reads, and how many result pixels lie along each of its pixels.
+
+    SAM 2 reads whole multiples of the result's pixels, as close to ``finest`` (the grid of the
+    largest scale) as that allows; its mask logits are smooth, so that outlines are then drawn on
+    the result's own pixels.
+
+    Args:
+        output: Grid of the results.
+        finest: Finest grid that any network reads, over the same ground.
+    """
+    ratio = min(output.width / finest.width, output.height / finest.height)
+    subdivision = max(1, min(math.floor(ratio + 1e-6), FINEST_SUBDIVISION))
+    coarse = Grid(
+        output.transform @ Affine.scale(subdivision, subdivision),
+        -(-output.width // subdivision),
+        -(-output.height // subdivision),
+        output.crs_wkt,
+    )
+    return coarse, subdivision
+
+
+class Sam2Proposer:
+    """Proposes regions of a raster's windows.
+
+    Args:
+        reader: Where pixels come from.
+        grid: The grid SAM 2 reads.
+        model: The network.
+        settings: Points, thresholds.
+        subdivision: Result pixels along one pixel of ``grid``.
+        checkpoint: Called between batches of prompts; raises when the user cancelled.
+    """
+
+    def __init__(
+        self,
+        reader: PictureReader,
+        grid: Grid,
+        model: Sam2Model,
+        *,
+        settings: AutomaticMaskSettings,
+        subdivision: int,
+        checkpoint: Progress,
+    ) -> None:
+        self._reader = reader
+        self._grid = grid
+        self._model = model
+        self._settings = settings
+        self._subdivision = subdivision
+        self._checkpoint = checkpoint
+
+    def __call__(self, window: Window) -> NDArray[np.int32]:
+        """Return ids on the result's pixels; the largest mask wins overlaps, as in GUMix-RS."""
+        size = self._model.image_size
+        square = Window(window.col_off, window.row_off, size, size)
+        picture = self._reader.read(self._grid, square)
+        side = size * self._subdivision
+        ids = np.zeros((side, side), dtype=np.int32)
+        if picture is None or not picture.valid.any():
+            return ids
+        _paint(self.masks(picture), ids)
+        valid = np.repeat(np.repeat(picture.valid, self._subdivision, 0), self._subdivision, 1)
+        return np.where(valid, ids, 0)
+
+    def masks(self, picture: Picture) -> AutomaticMasks:
+        """Return the masks of a square picture."""
+        images = torch.from_numpy(picture.pixels)[None].float() / 255.0
+        embedding = self._model.encode(images)
+        return automatic_masks(self._model, embedding, self._settings, self._checkpoint)
+
+
+def _paint(masks: AutomaticMasks, ids: NDArray[np.int32]) -> None:
+    """Paint masks in ascending order of area, a few at a time, so that the largest wins."""
+    order = torch.argsort(masks.areas, stable=True)
+    number = 0
+    for batch in masks.select(order).iterate(ids.shape, PAINT_BATCH):
+        for mask in batch.cpu().numpy():
+            number += 1
+            ids[mask] = number
+
+
+def fill_from_sam2(
+    regions: RegionMap, proposer: Sam2Proposer, size: int, subdivision: int, progress: Progress
+) -> None:
+    """Fill a region map with SAM 2's regions, tile by tile.
+
+    Args:
+        regions: The map to fill; its grid is the result's.
+        proposer: Proposes one tile.
+        size: Side of SAM 2's square input in pixels.
+        subdivision: Result pixels along one pixel of the proposer's grid.
+        progress: Told the finished fraction.
+    """
+    plan = RegionPlan(size, round(size * OVERLAP_SHARE), subdivision)
+    propose_regions(regions, proposer, plan, progress)

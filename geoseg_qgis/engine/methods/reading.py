@@ -1,0 +1,138 @@
+"""The raster as the networks see it: one stretch, one grid, batches of equal windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rasterio.windows import Window
+from torch import Tensor
+
+from ...protocol.errors import ErrorCode, JobError
+from ..raster.grid import Grid
+from ..raster.source import Raster
+from ..raster.stretch import LinearStretch
+from ..raster.tiles import Tile
+
+READ_ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Part of a raster, stretched to 8 bits.
+
+    Attributes:
+        pixels: (3, H, W) uint8, 0 where invalid.
+        valid: (H, W) bool, False on nodata and outside the raster.
+    """
+
+    pixels: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+
+    def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+        """Return (3, H, W) float32, ``(pixel - mean) / std``; invalid pixels become 0.
+
+        Args:
+            mean: Of each channel, in 0..255.
+            std: Of each channel, in 0..255.
+        """
+        scaled = (torch.from_numpy(self.pixels).float() - torch.tensor(mean)[:, None, None]) / (
+            torch.tensor(std)[:, None, None]
+        )
+        return scaled * torch.from_numpy(self.valid)
+
+
+class PictureReader:
+    """Reads windows of a grid and remembers the places that could not be read.
+
+    Attributes:
+        failures: One sentence for each window that stayed unreadable after a second try.
+    """
+
+    def __init__(self, raster: Raster, stretch: LinearStretch) -> None:
+        self._raster = raster
+        self._stretch = stretch
+        self.failures: list[str] = []
+
+    def read(self, grid: Grid, window: Window) -> Picture | None:
+        """Return the window, or None when it stayed unreadable after a second try."""
+        for attempt in range(READ_ATTEMPTS):
+            try:
+                patch = self._raster.read(grid, window)
+            except JobError as error:
+                if error.code is not ErrorCode.SOURCE_UNREADABLE:
+                    raise
+                if attempt + 1 == READ_ATTEMPTS:
+                    self.failures.append(error.message)
+            else:
+                return Picture(self._stretch.apply(patch.values, patch.valid), patch.valid)
+        return None
+
+    def valid(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
+        """Return (h, w) bool, False on nodata and where the raster cannot be read."""
+        picture = self.read(grid, window)
+        if picture is None:
+            return np.zeros((int(window.height), int(window.width)), dtype=bool)
+        return picture.valid
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """Equal windows read together.
+
+    Attributes:
+        tiles: Where they lie; the last ones of a grid may be smaller than the window.
+        pictures: One picture a tile, all of the window's full size.
+    """
+
+    tiles: list[Tile]
+    pictures: list[Picture]
+
+
+def read_batches(
+    reader: PictureReader, grid: Grid, tiles: list[Tile], size: int, batch: int
+) -> Iterator[WindowBatch]:
+    """Yield windows of one row together, read in one strip, without empty or unreadable ones.
+
+    Args:
+        reader: Where pixels come from.
+        grid: The grid of the tiles.
+        tiles: Windows in row-major order.
+        size: Side of a window in pixels; smaller rasters are padded with invalid pixels.
+        batch: Most windows in a batch.
+    """
+    for group in _row_groups(tiles, batch):
+        first, last = group[0].window, group[-1].window
+        left, top = int(first.col_off), int(first.row_off)
+        width = int(last.col_off) - left + size
+        strip = reader.read(grid, Window(left, top, width, size))
+        kept: list[Tile] = []
+        pictures: list[Picture] = []
+        for tile in group:
+            picture = (
+                reader.read(grid, Window(int(tile.window.col_off), top, size, size))
+                if strip is None
+                else _cut(strip, int(tile.window.col_off) - left, size)
+            )
+            if picture is not None and picture.valid.any():
+                kept.append(tile)
+                pictures.append(picture)
+        yield WindowBatch(kept, pictures)
+
+
+def _cut(strip: Picture, left: int, size: int) -> Picture:
+    return Picture(strip.pixels[:, :, left : left + size], strip.valid[:, left : left + size])
+
+
+def _row_groups(tiles: list[Tile], batch: int) -> Iterator[list[Tile]]:
+    group: list[Tile] = []
+    for tile in tiles:
+        if group and (len(group) == batch or tile.row != group[0].row):
+            yield group
+            group = []
+        group.append(tile)
+    if group:
+        yield group
