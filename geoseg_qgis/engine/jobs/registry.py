@@ -1,0 +1,26 @@
+"""From the kind of a job to the module that does it, imported when first needed."""
+
+from __future__ import annotations
+
+import importlib
+
+from ...protocol.job import Job, JobKind
+from ...protocol.result import Result
+from .context import JobContext
+
+_MODULES: dict[JobKind, str] = {
+    JobKind.OPEN_VOCABULARY: "openvocabulary",
+    JobKind.RECLASSIFY: "reclassify",
+}
+
+
+def run_job(job: Job, context: JobContext) -> Result:
+    """Do ``job`` and return its result.
+
+    Raises:
+        JobError: What went wrong and what to do about it.
+        CancelledError: When the user cancelled.
+    """
+    module = importlib.import_module(f".{_MODULES[job.kind]}", __package__)
+    result: Result = module.run(job, context)
+    return result

@@ -1,0 +1,71 @@
+"""How child processes are started: a clean environment, no window, a group of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any, Dict, List, Mapping, Optional
+
+_KEPT = {
+    "PATH", "HOME", "USER", "LOGNAME", "USERPROFILE", "USERNAME", "APPDATA", "LOCALAPPDATA",
+    "PROGRAMDATA", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "LANG", "TEMP",
+    "TMP", "TMPDIR", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE",
+    "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
+    "HF_HOME", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS",
+}  # fmt: skip
+_KEPT_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "GEOSEG_", "SLURM_")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def clean_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
+    """Return the variables a child gets: those of the system and the user, none of QGIS's.
+
+    PYTHON*, QT_*, GDAL_*, PROJ_*, LD_LIBRARY_PATH and the like would make the child load QGIS's
+    libraries. Certificate files that do not exist are dropped as well.
+    """
+    environment = {
+        name: value
+        for name, value in (os.environ if source is None else source).items()
+        if name.upper() in _KEPT or name.upper().startswith(_KEPT_PREFIXES)
+    }
+    for name in _CERTIFICATES:
+        if name in environment and not os.path.exists(environment[name]):  # noqa: PTH110
+            del environment[name]
+    if sys.platform == "win32" and "PATH" in environment:
+        environment["PATH"] = _path_without_qgis(environment["PATH"])
+    return environment
+
+
+def engine_environment() -> Dict[str, str]:
+    """Return the variables of the engine process.
+
+    On Linux the allocator is told to keep freed memory: handing every tensor back to the system
+    costs more time than the arithmetic of large batches.
+    """
+    environment = clean_environment()
+    environment["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    environment["TOKENIZERS_PARALLELISM"] = "false"
+    if sys.platform.startswith("linux"):
+        environment["MALLOC_MMAP_THRESHOLD_"] = str(4 * 2**30)
+        environment["MALLOC_TRIM_THRESHOLD_"] = str(8 * 2**30)
+        environment["MALLOC_TOP_PAD_"] = str(256 * 2**20)
+    return environment
+
+
+def start_options() -> Dict[str, Any]:
+    """Return ``Popen`` options: no console window, and out of reach of the terminal's Ctrl+C."""
+    if sys.platform == "win32":
+        startup = subprocess.STARTUPINFO()
+        startup.dwFlags |= subprocess.STARTF_USESHOWWINDOW
+        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+        return {"startupinfo": startup, "creationflags": flags}
+    return {"start_new_session": True}
+
+
+def _path_without_qgis(path: str) -> str:
+    entries: List[str] = path.split(os.pathsep)
+    foreign = ("qgis", "osgeo4w")
+    return os.pathsep.join(
+        entry for entry in entries if not any(word in entry.lower() for word in foreign)
+    )

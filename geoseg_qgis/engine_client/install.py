@@ -1,0 +1,225 @@
+"""Makes, updates or repairs the engine's environment: one path for QGIS and the command line.
+
+Wheels first, every one checked against the lock's hashes; then the three packages that exist as
+source only, built without isolation, since isolation would fetch a second PyTorch unchecked. A
+marker in the folder tells an unfinished installation from a finished one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
+
+from ..protocol.errors import ErrorCode, JobError
+from .child import clean_environment
+from .commands import CommandError, CommandRunner
+from .guard import check_space, check_writable, only_one, space_needed
+from .index import index_environment
+from .installer import find_or_fetch_uv
+from .interpreter import choose_python
+from .locate import (
+    CRASH_MARKER,
+    LOCKS,
+    STAMP,
+    EngineLocation,
+    data_folder,
+    default_destination,
+    environment_python,
+    lock_hash,
+    read_stamp,
+)
+from .problems import explain_failure
+from .verify import verify_environment
+
+ReportCallback = Callable[[float, str], None]
+_SIZE = re.compile(r"Downloading (\S+) \(([\d.]+)([KMG])iB\)")
+_UNITS = {"K": 1 / 1024, "M": 1.0, "G": 1024.0}
+
+
+def install_engine(
+    destination: Path,
+    report: ReportCallback,
+    is_cancelled: Callable[[], bool],
+    extra_locks: Sequence[Path] = (),
+) -> EngineLocation:
+    """Make the environment in ``destination`` agree with the lock, and prove that it works.
+
+    An environment that already does is only checked; a broken one is made anew.
+
+    Args:
+        destination: Folder of the environment; see `locate.default_destination`.
+        report: Called with the finished fraction in 0..1 and what is being done.
+        is_cancelled: Polled ten times a second; once true, the running command is killed.
+        extra_locks: Further requirement files with hashes, for developers.
+
+    Raises:
+        CancelledError: When the user cancelled; the next call goes on from there.
+        JobError: What went wrong in a sentence, what to do, and the installer's words in detail.
+    """
+    destination = Path(os.path.abspath(str(destination)))  # noqa: PTH100  keeps symbolic links
+    check_writable(destination.parent)
+    log_file = _new_log()
+    environment = {**clean_environment(), **index_environment()}
+    runner = CommandRunner(environment, destination.parent, log_file, is_cancelled)
+    name = hashlib.sha256(str(destination).encode("utf-8")).hexdigest()[:16]
+    lock_file = data_folder() / "locks" / f"{name}.lock"
+
+    def say_waiting() -> None:
+        report(0.0, "Waiting for another installation")
+
+    try:
+        with only_one(lock_file, say_waiting, is_cancelled):
+            _Installation(destination, runner, report, tuple(extra_locks)).bring_up_to_date()
+    except CommandError as error:
+        raise explain_failure(error, str(log_file)) from error
+    report(1.0, "The engine is ready")
+    return EngineLocation(str(environment_python(destination)), _origin(destination))
+
+
+def remove_superseded() -> List[str]:
+    """Delete per-user environments that no longer fit the lock; return their names."""
+    removed = []
+    for folder in sorted(data_folder().glob("engine-*")):
+        if folder.is_dir() and folder != default_destination():
+            shutil.rmtree(str(folder), ignore_errors=True)
+            removed.append(folder.name)
+    return removed
+
+
+def _origin(destination: Path) -> str:
+    return "user" if destination == default_destination() else "checkout"
+
+
+def _new_log() -> Path:
+    path = data_folder() / "logs" / "setup.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            os.replace(str(path), str(path.with_suffix(".log.1")))  # noqa: PTH105
+    except OSError as error:
+        raise JobError(
+            ErrorCode.OUTPUT_UNWRITABLE,
+            f"The folder {path.parent} may not be written.",
+            "Set GEOSEG_DATA to a folder that may.",
+            str(error),
+        ) from error
+    return path
+
+
+@dataclass
+class _Installation:
+    destination: Path
+    runner: CommandRunner
+    report: ReportCallback
+    extra_locks: Tuple[Path, ...]
+    uv: str = ""
+    sizes: Dict[str, float] = field(default_factory=dict)
+    fetched: float = 0.0
+
+    @property
+    def python(self) -> Path:
+        return environment_python(self.destination)
+
+    @property
+    def marker(self) -> Path:
+        return self.destination / CRASH_MARKER
+
+    def bring_up_to_date(self) -> None:
+        """Check, update or rebuild, whichever is the least that helps."""
+        self._refuse_foreign_folder()
+        wanted = self._wanted_stamp()
+        present = read_stamp(self.destination)
+        intact = self.python.exists() and not self.marker.exists()
+        if intact and {key: present.get(key) for key in wanted} == wanted and self._works(0.1):
+            return
+        self._create(keep=intact)
+        self.marker.write_text("An installation is under way or was cut short.\n", encoding="utf-8")
+        self._install_packages()
+        self.report(0.9, "Checking that every package works")
+        versions = verify_environment(self.python, self.runner)
+        self._finish({**wanted, **versions, "uv": self.uv, "made": time.strftime("%Y-%m-%d")})
+
+    def _wanted_stamp(self) -> Dict[str, object]:
+        return {"lock": lock_hash(), "extra": [_digest(path) for path in self.extra_locks]}
+
+    def _refuse_foreign_folder(self) -> None:
+        folder = self.destination
+        if not folder.exists() or (folder / "pyvenv.cfg").exists() or self.marker.exists():
+            return
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise JobError(
+                ErrorCode.OUTPUT_UNWRITABLE,
+                f"{folder} holds other things than an engine, so nothing was installed there.",
+                "Choose an empty or new folder.",
+            )
+
+    def _works(self, fraction: float) -> bool:
+        self.report(fraction, "Checking that every package works")
+        try:
+            verify_environment(self.python, self.runner)
+        except CommandError:
+            return False
+        return True
+
+    def _create(self, keep: bool) -> None:
+        self.report(0.02, "Getting the installer")
+        self.uv = find_or_fetch_uv(self.runner)
+        if keep and self._python_runs():
+            return
+        check_space(self.destination, space_needed())
+        self.report(0.06, "Making the environment")
+        python = choose_python(self.runner)
+        options = ["--clear"] if self.destination.exists() else []
+        self.runner.run([self.uv, "venv", "--python", python, *options, str(self.destination)])
+
+    def _python_runs(self) -> bool:
+        try:
+            self.runner.run([str(self.python), "-I", "-c", "import sys"], timeout=60.0)
+        except CommandError:
+            return False
+        return True
+
+    def _install_packages(self) -> None:
+        checked = ["--require-hashes", "--no-deps"]
+        wheels = [*checked, "--only-binary", ":all:", "--compile-bytecode"]
+        for lock in (LOCKS / "engine.txt", *self.extra_locks):
+            self.report(0.1, f"Installing the packages in {lock.name}")
+            self._pip([*wheels, "-r", str(lock)])
+        self.report(0.85, "Building the packages that exist as source only")
+        sources = [*checked, "--no-build-isolation", "-r", str(LOCKS / "sources.txt")]
+        self._pip([*sources, "--compile-bytecode"], {"SAM2_BUILD_CUDA": "0"})
+
+    def _pip(self, options: Sequence[str], extra: Optional[Dict[str, str]] = None) -> None:
+        command = [self.uv, "pip", "install", "--python", str(self.python), *options]
+        self.runner.run(command, timeout=7200.0, on_line=self._follow_downloads, extra=extra)
+
+    def _follow_downloads(self, line: str) -> None:
+        """Turn uv's lines on the larger packages into progress; they carry most of the bytes."""
+        begun = _SIZE.search(line)
+        if begun:
+            self.sizes[begun.group(1)] = float(begun.group(2)) * _UNITS[begun.group(3)]
+        elif line.strip().startswith("Downloaded "):
+            self.fetched += self.sizes.get(line.rsplit(maxsplit=1)[-1], 0.0)
+        else:
+            return
+        total = max(sum(self.sizes.values()), 1.0)
+        text = f"Downloading packages, {self.fetched:.0f} of {total:.0f} MB or more"
+        self.report(0.1 + 0.7 * min(self.fetched / max(total, 2500.0), 1.0), text)
+
+    def _finish(self, stamp: Dict[str, object]) -> None:
+        path = self.destination / STAMP
+        draft = path.with_suffix(".part")
+        draft.write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
+        os.replace(str(draft), str(path))  # noqa: PTH105
+        self.marker.unlink()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
