@@ -193,8 +193,8 @@ class GumixNetwork:
             images.to(self._device),
             self._region_ids(pictures, windows).to(self._device),
             self._text,
-            settings,
-            valid.to(self._device),
+            settings=settings,
+            valid=valid.to(self._device),
         )
 
     def _region_ids(self, pictures: list[Picture], windows: list[Window]) -> Tensor:
