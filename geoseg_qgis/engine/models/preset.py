@@ -1,0 +1,185 @@
+"""A preset's networks, loaded when first asked for and kept until released."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from geoseg_qgis.engine.zoo.card import ModelCard
+from geoseg_qgis.engine.zoo.registry import Preset
+from geoseg_qgis.engine.zoo.vocabulary import Vocabulary
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+from .device import ChosenDevice, default_dtype
+from .weights import file_sha256
+
+if TYPE_CHECKING:
+    from .clip import ClipModel
+    from .dino import DinoModel
+    from .sam2 import Sam2Model
+
+Model = TypeVar("Model")
+
+
+class LoadedPreset:
+    """The networks of one preset on one device.
+
+    Args:
+        preset: Card and folder.
+        device: Where to compute.
+        dtype: Number format of every component; None takes `default_dtype` of each.
+    """
+
+    def __init__(
+        self, preset: Preset, device: ChosenDevice, dtype: torch.dtype | None = None
+    ) -> None:
+        self.preset = preset
+        self.device = device
+        self._dtype = dtype
+        self._models: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def card(self) -> ModelCard:
+        """The preset's card."""
+        return self.preset.card
+
+    @property
+    def folder(self) -> Path:
+        """The folder its files are relative to."""
+        return self.preset.folder
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The words its text encoder knows, None when any word will do."""
+        if self.card.vocabulary is None:
+            return None
+        path = self.preset.path(self.card.vocabulary)
+        return self.keep("vocabulary", lambda: Vocabulary.read(path))
+
+    @property
+    def clip(self) -> ClipModel:
+        """Text and image encoder.
+
+        Raises:
+            JobError: ``MODEL_INVALID`` or ``MODEL_MISSING``; so do the other components.
+        """
+        from .clip import load_clip  # noqa: PLC0415 - importing open_clip takes seconds
+
+        component = self._component("clip", self.card.clip)
+        return self.keep(
+            "clip",
+            lambda: load_clip(
+                component, self.folder, self.device.device, self.dtype("clip"), self.vocabulary
+            ),
+        )
+
+    @property
+    def dino(self) -> DinoModel:
+        """Self-supervised image encoder."""
+        from .dino import load_dino  # noqa: PLC0415 - importing timm takes seconds
+
+        component = self._component("dino", self.card.dino)
+        return self.keep(
+            "dino",
+            lambda: load_dino(component, self.folder, self.device.device, self.dtype("dino")),
+        )
+
+    @property
+    def sam2(self) -> Sam2Model:
+        """Promptable mask model."""
+        from .sam2 import load_sam2  # noqa: PLC0415 - the sam2 package may be absent
+
+        component = self._component("sam2", self.card.sam2)
+        return self.keep(
+            "sam2",
+            lambda: load_sam2(component, self.folder, self.device.device, self.dtype("sam2")),
+        )
+
+    def dtype(self, component: str) -> torch.dtype:
+        """Return the number format a component is computed in."""
+        return self._dtype or default_dtype(self.device.device, component)
+
+    def keep(self, name: str, load: Callable[[], Model]) -> Model:
+        """Return what was loaded under ``name``, loading it the first time."""
+        with self._lock:
+            if name not in self._models:
+                self._models[name] = load()
+            model: Model = self._models[name]
+            return model
+
+    def loaded(self) -> tuple[str, ...]:
+        """Return the names of what is in memory."""
+        return tuple(self._models)
+
+    def release(self) -> None:
+        """Forget the networks and give their memory back."""
+        with self._lock:
+            self._models.clear()
+        gc.collect()
+        if self.device.kind == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.kind == "mps":
+            torch.mps.empty_cache()
+
+    def provenance(self) -> Mapping[str, str]:
+        """Return what an output must say about its models: names, digests, device, formats."""
+        facts = {
+            "model": self.card.name,
+            "model_revision": self.card.revision,
+            "device": f"{self.device.device} ({self.device.name})",
+        }
+        for name in self.card.components:
+            if name not in self._models:
+                continue
+            for weights in self.card.weights_of(name):
+                facts[f"{name}_sha256"] = file_sha256(self.preset.path(weights.file))
+            facts[f"{name}_dtype"] = str(self.dtype(name)).removeprefix("torch.")
+        return facts
+
+    def _component(self, name: str, component: Model | None) -> Model:
+        if component is None:
+            raise JobError(
+                ErrorCode.MODEL_INVALID,
+                f"The model {self.card.name} has no component {name}.",
+                "Choose a model that serves this method.",
+            )
+        self.preset.require_files([name])
+        return component
+
+
+class PresetShelf:
+    """Keeps the preset used last in memory, so that the next job on it starts at once."""
+
+    def __init__(self) -> None:
+        self._current: LoadedPreset | None = None
+        self._lock = threading.Lock()
+
+    def take(
+        self, preset: Preset, device: ChosenDevice, dtype: torch.dtype | None = None
+    ) -> LoadedPreset:
+        """Return the preset's networks, those in memory when they are the same."""
+        with self._lock:
+            current = self._current
+            wanted = (preset, device.device, dtype)
+            if current is None or (current.preset, current.device.device, current._dtype) != wanted:
+                if current is not None:
+                    current.release()
+                current = self._current = LoadedPreset(preset, device, dtype)
+            return current
+
+    def loaded(self) -> tuple[str, ...]:
+        """Return the names of the networks in memory."""
+        return self._current.loaded() if self._current else ()
+
+    def release(self) -> None:
+        """Forget the networks and give their memory back."""
+        with self._lock:
+            if self._current is not None:
+                self._current.release()
+            self._current = None
