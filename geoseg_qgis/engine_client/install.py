@@ -15,7 +15,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..protocol.errors import ErrorCode, JobError
 from .child import clean_environment
@@ -60,7 +60,7 @@ def install_engine(
         extra_locks: Further requirement files with hashes, for developers.
 
     Raises:
-        CancelledError: When the user cancelled; the next call goes on from there.
+        CancelledError: When the user cancelled; what was downloaded is kept for the next call.
         JobError: What went wrong in a sentence, what to do, and the installer's words in detail.
     """
     destination = Path(os.path.abspath(str(destination)))  # noqa: PTH100  keeps symbolic links
@@ -76,7 +76,9 @@ def install_engine(
 
     try:
         with only_one(lock_file, say_waiting, is_cancelled):
-            _Installation(destination, runner, report, tuple(extra_locks)).bring_up_to_date()
+            _Installation(
+                destination, runner, report, tuple(path.resolve() for path in extra_locks)
+            ).bring_up_to_date()
     except CommandError as error:
         raise explain_failure(error, str(log_file)) from error
     report(1.0, "The engine is ready")
@@ -137,13 +139,15 @@ class _Installation:
         wanted = self._wanted_stamp()
         present = read_stamp(self.destination)
         intact = self.python.exists() and not self.marker.exists()
-        if intact and {key: present.get(key) for key in wanted} == wanted and self._works(0.1):
+        current = {key: present.get(key) for key in wanted} == wanted
+        if intact and current and self._works():
             return
-        self._create(keep=intact)
-        self.marker.write_text("An installation is under way or was cut short.\n", encoding="utf-8")
-        self._install_packages()
-        self.report(0.9, "Checking that every package works")
-        versions = verify_environment(self.python, self.runner)
+        self.report(0.02, "Getting the installer")
+        self.uv = find_or_fetch_uv(self.runner)
+        if not (intact and not current and self._python_runs() and self._updated()):
+            self._create()
+            self._install_packages()
+        versions = self._verify()
         self._finish({**wanted, **versions, "uv": self.uv, "made": time.strftime("%Y-%m-%d")})
 
     def _wanted_stamp(self) -> Dict[str, object]:
@@ -160,24 +164,34 @@ class _Installation:
                 "Choose an empty or new folder.",
             )
 
-    def _works(self, fraction: float) -> bool:
-        self.report(fraction, "Checking that every package works")
+    def _verify(self) -> Dict[str, Any]:
+        self.report(0.9, "Checking that every package works")
+        return verify_environment(self.python, self.runner)
+
+    def _works(self) -> bool:
         try:
-            verify_environment(self.python, self.runner)
+            self._verify()
         except CommandError:
             return False
         return True
 
-    def _create(self, keep: bool) -> None:
-        self.report(0.02, "Getting the installer")
-        self.uv = find_or_fetch_uv(self.runner)
-        if keep and self._python_runs():
-            return
+    def _updated(self) -> bool:
+        """Bring an environment of another lock up to date; False when it must be made anew."""
+        try:
+            self._install_packages()
+        except CommandError as error:
+            if explain_failure(error, "").code is not ErrorCode.ENGINE_MISSING:
+                raise
+            return False
+        return self._works()
+
+    def _create(self) -> None:
         check_space(self.destination, space_needed())
         self.report(0.06, "Making the environment")
         python = choose_python(self.runner)
         options = ["--clear"] if self.destination.exists() else []
         self.runner.run([self.uv, "venv", "--python", python, *options, str(self.destination)])
+        self.sizes, self.fetched = {}, 0.0
 
     def _python_runs(self) -> bool:
         try:
@@ -187,6 +201,7 @@ class _Installation:
         return True
 
     def _install_packages(self) -> None:
+        self.marker.write_text("An installation is under way or was cut short.\n", encoding="utf-8")
         checked = ["--require-hashes", "--no-deps"]
         wheels = [*checked, "--only-binary", ":all:", "--compile-bytecode"]
         for lock in (LOCKS / "engine.txt", *self.extra_locks):

@@ -15,7 +15,7 @@ _KINDS: Tuple[_Kind, ...] = (
         r"no space left|disk (is )?full|os error 28\b|not enough space|os error 112",
         ErrorCode.DISK_FULL,
         "The disk became full while the engine was installed.",
-        "Free about 9 GB, then run the set-up again; it goes on where it stopped.",
+        "Free about 9 GB, then run the set-up again; downloads are kept.",
     ),
     (
         r"hash mismatch|hashes? do not match|THESE PACKAGES DO NOT MATCH THE HASHES",
@@ -115,6 +115,15 @@ def explain_failure(error: CommandError, log_file: str) -> JobError:
     for pattern, code, message, hint in _KINDS:
         if re.search(pattern, error.output, re.IGNORECASE):
             return JobError(code, message, f"{hint} The log is {log_file}.", detail)
+    broken = re.findall(r"^(\S+) does not work:", error.output, re.MULTILINE)
+    if broken:
+        return JobError(
+            ErrorCode.ENGINE_MISSING,
+            f"The engine was installed, but these packages do not work: {', '.join(broken)}.",
+            f"Let an antivirus programme trust its folder and run the set-up again, or report it "
+            f"with the log {log_file}.",
+            detail,
+        )
     if error.status is None and "timed out" not in error.output:
         message = f"The program {error.command[0]} could not be started."
     else:

@@ -1,0 +1,156 @@
+"""From command-line arguments to the same `Job` that QGIS makes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from ..protocol.errors import ErrorCode, JobError
+from ..protocol.job import (
+    Job,
+    JobKind,
+    OpenVocabularyTask,
+    PolygonOptions,
+    ReclassifyTask,
+)
+from ..protocol.source import Extent, GridRequest, RasterSource, Stretch, StretchKind, VectorSource
+
+_STRETCHES = [kind.value for kind in StretchKind if kind is not StretchKind.LAYER]
+
+
+def add_job_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add one subcommand for each kind of job."""
+    openvocabulary = commands.add_parser(
+        JobKind.OPEN_VOCABULARY.value,
+        help="classes as text to a class raster, polygons and scores",
+        description="Map classes that are given as text.",
+    )
+    _add_imagery(openvocabulary)
+    openvocabulary.add_argument(
+        "--classes", required=True, help="for example: 'building, roof; road; water =#3060c0'"
+    )
+    openvocabulary.add_argument("--threshold", type=float, default=0.0, help="0..1")
+    openvocabulary.add_argument("--regions", help="polygon layer or integer raster of regions")
+    openvocabulary.add_argument("--points-per-side", type=int, help="SAM 2 grid a tile")
+    openvocabulary.add_argument("--scores", help="GeoTIFF of probabilities to write")
+    _add_outputs(openvocabulary)
+    reclassify = commands.add_parser(
+        JobKind.RECLASSIFY.value,
+        help="new thresholds on a scores raster, without any model",
+        description="Apply thresholds to a scores raster.",
+    )
+    reclassify.add_argument("--input", required=True, help="scores raster")
+    reclassify.add_argument(
+        "--thresholds", required=True, help="one number, or 'building: 0.4; road: 0.3'"
+    )
+    _add_outputs(reclassify)
+
+
+def job_from_arguments(options: argparse.Namespace) -> Job:
+    """Return the job that parsed arguments describe.
+
+    Raises:
+        JobError: ``INVALID_JOB`` when nothing would be written.
+    """
+    if not (options.output or options.polygons or getattr(options, "scores", None)):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "The job would write nothing.",
+            "Give --output, --polygons or --scores.",
+        )
+    kind = JobKind(options.command)
+    if kind is JobKind.RECLASSIFY:
+        source = RasterSource(_absolute(options.input), Path(options.input).stem)
+        task = ReclassifyTask(
+            options.thresholds,
+            _polygon_options(options),
+            _absolute_or_none(options.output),
+            _absolute_or_none(options.polygons),
+        )
+        return Job(kind, source, task)
+    return Job(
+        kind,
+        _source(options),
+        _open_vocabulary_task(options),
+        GridRequest(Extent(*options.extent) if options.extent else None, options.resolution),
+        options.method,
+        options.model,
+        options.device,
+    )
+
+
+def _add_imagery(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", required=True, help="raster: anything that GDAL opens")
+    parser.add_argument(
+        "--extent", type=float, nargs=4, metavar=("XMIN", "YMIN", "XMAX", "YMAX"),
+        help="part to process, in the raster's CRS",
+    )  # fmt: skip
+    parser.add_argument("--resolution", type=float, help="map units per pixel")
+    parser.add_argument("--bands", type=int, nargs="+", default=[], help="red green blue, from 1")
+    parser.add_argument("--nodata", type=float, nargs="+", default=[], help="further nodata values")
+    parser.add_argument(
+        "--stretch", choices=_STRETCHES, default=StretchKind.PERCENTILES.value, help="to 8 bits"
+    )
+    parser.add_argument("--method", default="", help="gumix, mask_selection or fast")
+    parser.add_argument("--model", default="", help="preset name or folder")
+    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", help="class GeoTIFF to write")
+    parser.add_argument("--polygons", help="GeoPackage to write")
+    parser.add_argument("--minimum-area", type=float, default=0.0, help="square metres")
+    parser.add_argument("--minimum-hole", type=float, default=0.0, help="square metres")
+    parser.add_argument("--simplify", type=float, default=1.0, help="pixels; 0 keeps pixel edges")
+    parser.add_argument("--right-angles", nargs="+", default=[], help="classes to square")
+    parser.add_argument("--print-job", action="store_true", help="print the job and do nothing")
+
+
+def _source(options: argparse.Namespace) -> RasterSource:
+    return RasterSource(
+        uri=_absolute(options.input),
+        name=Path(options.input).stem,
+        bands=tuple(options.bands),
+        nodata=tuple(options.nodata),
+        stretch=Stretch(StretchKind(options.stretch)),
+    )
+
+
+def _open_vocabulary_task(options: argparse.Namespace) -> OpenVocabularyTask:
+    regions, region_raster = _regions(options.regions)
+    return OpenVocabularyTask(
+        classes=options.classes,
+        threshold=options.threshold,
+        regions=regions,
+        region_raster=region_raster,
+        points_per_side=options.points_per_side,
+        polygons=_polygon_options(options),
+        class_raster=_absolute_or_none(options.output),
+        polygon_file=_absolute_or_none(options.polygons),
+        scores=_absolute_or_none(options.scores),
+    )
+
+
+def _regions(path: str | None) -> tuple[VectorSource | None, RasterSource | None]:
+    if path is None:
+        return None, None
+    rasters = (".tif", ".tiff", ".vrt", ".img", ".jp2", ".png")
+    if path.lower().endswith(rasters):
+        return None, RasterSource(_absolute(path), Path(path).stem)
+    return VectorSource(_absolute(path)), None
+
+
+def _polygon_options(options: argparse.Namespace) -> PolygonOptions:
+    return PolygonOptions(
+        options.minimum_area, options.minimum_hole, options.simplify, tuple(options.right_angles)
+    )
+
+
+def _absolute(path: str) -> str:
+    """Return a file's absolute path; what GDAL reads otherwise (``/vsizip/``, URLs) stays."""
+    return str(Path(path).resolve()) if os.path.exists(path) else path  # noqa: PTH110
+
+
+def _absolute_or_none(path: str | None) -> str | None:
+    return str(Path(path).absolute()) if path else None
