@@ -75,7 +75,7 @@ def format_result(result: Result) -> str:
     """Return a result as text: classes as a table, then numbers, then files."""
     lines: list[str] = []
     if result.classes:
-        rows = [("id", "class", "share", "area m2", "polygons")]
+        rows: list[tuple[str, ...]] = [("id", "class", "share", "area m2", "polygons")]
         rows += [_class_row(item) for item in result.classes]
         lines += format_table(rows)
     for name, number in result.numbers.items():

@@ -140,14 +140,15 @@ class _Installation:
         present = read_stamp(self.destination)
         intact = self.python.exists() and not self.marker.exists()
         current = {key: present.get(key) for key in wanted} == wanted
-        if intact and current and self._works():
+        if intact and current and self._check() is not None:
             return
         self.report(0.02, "Getting the installer")
         self.uv = find_or_fetch_uv(self.runner)
-        if not (intact and not current and self._python_runs() and self._updated()):
+        versions = self._update() if intact and not current and self._python_runs() else None
+        if versions is None:
             self._create()
             self._install_packages()
-        versions = self._verify()
+            versions = self._verify()
         self._finish({**wanted, **versions, "uv": self.uv, "made": time.strftime("%Y-%m-%d")})
 
     def _wanted_stamp(self) -> Dict[str, object]:
@@ -168,22 +169,16 @@ class _Installation:
         self.report(0.9, "Checking that every package works")
         return verify_environment(self.python, self.runner)
 
-    def _works(self) -> bool:
-        try:
-            self._verify()
-        except CommandError:
-            return False
-        return True
+    def _update(self) -> Optional[Dict[str, Any]]:
+        """Bring an environment of another lock up to date; None when it does not work then."""
+        self._install_packages()
+        return self._check()
 
-    def _updated(self) -> bool:
-        """Bring an environment of another lock up to date; False when it must be made anew."""
+    def _check(self) -> Optional[Dict[str, Any]]:
         try:
-            self._install_packages()
-        except CommandError as error:
-            if explain_failure(error, "").code is not ErrorCode.ENGINE_MISSING:
-                raise
-            return False
-        return self._works()
+            return self._verify()
+        except CommandError:
+            return None
 
     def _create(self) -> None:
         check_space(self.destination, space_needed())
