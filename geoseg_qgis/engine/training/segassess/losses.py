@@ -1,0 +1,112 @@
+"""Training loss: class cross-entropy, edge loss and the refinement of the mask.
+
+All terms weigh the same and act on the refined logits and the edge logits only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from geoseg_qgis.engine.models.segassess import SegAssessOutput
+
+from .targets import object_boundary, quality_target
+
+PUBLISHED_CLASS_WEIGHTS = (0.5, 5.0, 0.1, 5.0)
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Details of the loss.
+
+    Attributes:
+        class_weights: Weights of TP, FP, TN, FN in the cross-entropy.
+        as_published: Keep two quirks of the published training: the error of the object
+            probability counts twice, and with a batch of one the Dice term takes image rows for
+            samples.
+    """
+
+    class_weights: tuple[float, float, float, float] = PUBLISHED_CLASS_WEIGHTS
+    as_published: bool = True
+
+
+class SegAssessLosses(NamedTuple):
+    """Terms of the loss, scalars.
+
+    Attributes:
+        total: The sum that is minimised.
+        classes: Weighted cross-entropy of the four classes.
+        edge_cross_entropy: Balanced cross-entropy of the edges.
+        edge_dice: Dice loss of the edges.
+        object_error: Mean squared error of P(TP) + P(FN) against the truth, as often as counted.
+        refined_error: Mean squared error of M + P(FN) - P(FP) against the truth.
+    """
+
+    total: Tensor
+    classes: Tensor
+    edge_cross_entropy: Tensor
+    edge_dice: Tensor
+    object_error: Tensor
+    refined_error: Tensor
+
+    def named(self) -> dict[str, Tensor]:
+        """Return the terms by name, ``total`` among them."""
+        return self._asdict()
+
+
+def edge_cross_entropy(logits: Tensor, edges: Tensor) -> Tensor:
+    """Return cross-entropy balanced by how rare edges are in the batch.
+
+    Args:
+        logits: (B, 1, H, W).
+        edges: 0 or 1, (B, 1, H, W).
+    """
+    share = edges.mean()
+    weights = torch.where(edges > 0.5, 1 - share, 1.1 * share)
+    return functional.binary_cross_entropy_with_logits(logits, edges, weights)
+
+
+def edge_dice(logits: Tensor, edges: Tensor, rows_of_single: bool) -> Tensor:
+    """Return the mean Dice loss of the samples of a batch.
+
+    Args:
+        logits: (B, 1, H, W).
+        edges: 0 or 1, (B, 1, H, W).
+        rows_of_single: Whether the image rows of a batch of one count as samples.
+    """
+    rows = rows_of_single and logits.shape[0] == 1
+    samples = logits.shape[2] if rows else logits.shape[0]
+    found = logits.sigmoid().reshape(samples, -1)
+    true = edges.reshape(samples, -1)
+    overlap = 2 * (found * true).sum(1) + 1
+    return (1 - overlap / (found.sum(1) + true.sum(1) + 1)).mean()
+
+
+def segassess_losses(
+    output: SegAssessOutput, masks: Tensor, truth: Tensor, options: LossOptions | None = None
+) -> SegAssessLosses:
+    """Compare an output with the truth.
+
+    Args:
+        output: Of the network.
+        masks: Masks under test (B, 1, H, W), float 0 or 1.
+        truth: True masks (B, 1, H, W), float 0 or 1.
+        options: Details; as published when absent.
+    """
+    chosen = options or LossOptions()
+    edges = object_boundary(truth)
+    target = quality_target(masks, truth)[:, 0]
+    weights = output.logits.new_tensor(chosen.class_weights)
+    classes = functional.cross_entropy(output.logits, target, weights)
+    cross_entropy = edge_cross_entropy(output.edge_logits, edges)
+    dice = edge_dice(output.edge_logits, edges, chosen.as_published)
+    probabilities = output.logits.softmax(1)
+    tp, fp, fn = (probabilities[:, [channel]] for channel in (0, 1, 3))
+    object_error = functional.mse_loss(tp + fn, truth) * (2 if chosen.as_published else 1)
+    refined_error = functional.mse_loss(masks + fn - fp, truth)
+    total = classes + cross_entropy + dice + object_error + refined_error
+    return SegAssessLosses(total, classes, cross_entropy, dice, object_error, refined_error)
