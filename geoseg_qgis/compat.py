@@ -1,0 +1,36 @@
+"""The few places where QGIS 3.22 and QGIS 4 need different words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qgis.core import NULL, Qgis, QgsField
+from qgis.PyQt.QtCore import QMetaType, QVariant
+
+_FIELD_TYPES_ARE_META_TYPES = Qgis.QGIS_VERSION_INT >= 33800
+
+
+def _field(name: str, meta_type: str, variant: str) -> QgsField:
+    if _FIELD_TYPES_ARE_META_TYPES:
+        return QgsField(name, getattr(QMetaType.Type, meta_type))
+    return QgsField(name, getattr(QVariant, variant))
+
+
+def text_field(name: str) -> QgsField:
+    """Return a text field."""
+    return _field(name, "QString", "String")
+
+
+def integer_field(name: str) -> QgsField:
+    """Return a 32-bit integer field."""
+    return _field(name, "Int", "Int")
+
+
+def real_field(name: str) -> QgsField:
+    """Return a double precision field."""
+    return _field(name, "Double", "Double")
+
+
+def is_null(value: Any) -> bool:
+    """Return whether ``value`` is Python's None or the NULL of QGIS."""
+    return value is None or value == NULL

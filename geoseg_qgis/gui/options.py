@@ -1,0 +1,208 @@
+"""The page of GeoSeg in the options of QGIS: state of the engine, interpreter, models, device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingAlgRunnerTask,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+)
+from qgis.gui import QgsFileWidget, QgsOptionsPageWidget, QgsOptionsWidgetFactory
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtGui import QIcon
+from qgis.PyQt.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..engine_client import locate_engine
+from ..processing.settings import DEVICES, Settings
+from ..protocol.errors import JobError
+from ..translation import tr
+from .report import diagnostics_report
+
+OPTIONS_PAGE = "GeoSeg"
+_ICONS = Path(__file__).parent.parent / "icons"
+
+
+class OptionsFactory(QgsOptionsWidgetFactory):
+    """Makes the page when the options dialog opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTitle(OPTIONS_PAGE)
+        self.setIcon(QIcon(str(_ICONS / "geoseg.svg")))
+
+    def createWidget(self, parent: QWidget) -> QgsOptionsPageWidget:
+        """Return a new page."""
+        return OptionsPage(parent)
+
+
+class OptionsPage(QgsOptionsPageWidget):
+    """The page."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self._run: Optional[_SetupRun] = None
+        layout = QVBoxLayout(self)
+        layout.addWidget(self._engine_box())
+        layout.addWidget(self._models_box())
+        layout.addStretch()
+        self.show_settings(Settings.read())
+
+    def show_settings(self, settings: Settings) -> None:
+        """Fill the page."""
+        self.interpreter.setFilePath(settings.interpreter)
+        self.model_folder.setFilePath(settings.model_folder)
+        self.device.setCurrentIndex(self.device.findData(settings.device))
+        self.show_state()
+
+    def settings(self) -> Settings:
+        """Return what the page says."""
+        return Settings(
+            self.interpreter.filePath().strip(),
+            self.model_folder.filePath().strip(),
+            self.device.currentData(),
+        )
+
+    def apply(self) -> None:
+        """Store what the page says; called on OK."""
+        self.settings().write()
+
+    def show_state(self) -> None:
+        """Say whether an engine is at hand, and which."""
+        try:
+            location = locate_engine(self.interpreter.filePath().strip())
+        except JobError as error:
+            self.state.setText(f"<b>{tr('Not ready.')}</b> {error}")
+            self.set_up.setText(tr("Set up the engine"))
+            return
+        origins = {
+            "variable": tr("named by the variable GEOSEG_PYTHON"),
+            "setting": tr("named below"),
+            "checkout": tr("beside the plugin"),
+            "user": tr("made by GeoSeg"),
+        }
+        self.state.setText(
+            f"<b>{tr('Ready.')}</b> {location.python}<br>"
+            f"<i>{origins.get(location.origin, location.origin)}</i>"
+        )
+        self.set_up.setText(tr("Check and repair"))
+
+    def _engine_box(self) -> QGroupBox:
+        box = QGroupBox(tr("Engine"))
+        layout = QVBoxLayout(box)
+        self.state = QLabel()
+        self.state.setWordWrap(True)
+        self.state.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        layout.addWidget(self.state)
+        self.set_up = QPushButton()
+        self.set_up.clicked.connect(self._toggle_setup)
+        copy = QPushButton(tr("Copy report"))
+        copy.setToolTip(tr("Copies versions and the last log lines, for a question for help."))
+        copy.clicked.connect(lambda: QgsApplication.clipboard().setText(diagnostics_report()))
+        row = QHBoxLayout()
+        row.addWidget(self.set_up)
+        row.addWidget(copy)
+        row.addStretch()
+        layout.addLayout(row)
+        self.bar = QProgressBar()
+        self.bar.setVisible(False)
+        layout.addWidget(self.bar)
+        form = QFormLayout()
+        self.interpreter = QgsFileWidget()
+        self.interpreter.setDialogTitle(tr("Python interpreter of the engine"))
+        self.interpreter.lineEdit().setPlaceholderText(tr("the environment that GeoSeg makes"))
+        self.interpreter.fileChanged.connect(lambda _path: self.show_state())
+        form.addRow(tr("Interpreter"), self.interpreter)
+        self.device = QComboBox()
+        titles = {
+            "auto": tr("Fastest at hand"),
+            "cuda": tr("NVIDIA card (cuda)"),
+            "mps": tr("Apple chip (mps)"),
+            "cpu": tr("Processor (cpu)"),
+        }
+        for device in DEVICES:
+            self.device.addItem(titles[device], device)
+        form.addRow(tr("Device"), self.device)
+        layout.addLayout(form)
+        return box
+
+    def _models_box(self) -> QGroupBox:
+        box = QGroupBox(tr("Models"))
+        form = QFormLayout(box)
+        self.model_folder = QgsFileWidget()
+        self.model_folder.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
+        self.model_folder.setDialogTitle(tr("Folder of models"))
+        self.model_folder.lineEdit().setPlaceholderText(tr("only models that ship with GeoSeg"))
+        form.addRow(tr("Model folder"), self.model_folder)
+        note = QLabel(tr("Each subfolder with a card.json is a model that runs can name."))
+        note.setWordWrap(True)
+        form.addRow("", note)
+        return box
+
+    def _toggle_setup(self) -> None:
+        if self._run is not None:
+            self._run.cancel()
+            return
+        self._run = _SetupRun(self)
+
+    def setup_ended(self) -> None:
+        """Show the outcome of a set-up."""
+        self._run = None
+        self.bar.setVisible(False)
+        self.show_state()
+
+
+class _SetupRun:
+    """One set-up in the background; it goes on when the page is closed."""
+
+    _alive: Dict[int, Any] = {}
+
+    def __init__(self, page: OptionsPage) -> None:
+        self._page: Optional[OptionsPage] = page
+        page.destroyed.connect(self._lose_page)
+        # A runner task does not keep these alive by itself.
+        self._context = QgsProcessingContext()
+        self._feedback = QgsProcessingFeedback()
+        self._feedback.progressChanged.connect(self._show_progress)
+        algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoseg:setup")
+        self._task = QgsProcessingAlgRunnerTask(algorithm, {}, self._context, self._feedback)
+        self._task.executed.connect(self._finish)
+        self._alive[id(self)] = self
+        page.set_up.setText(tr("Cancel"))
+        page.bar.setRange(0, 100)
+        page.bar.setVisible(True)
+        QgsApplication.taskManager().addTask(self._task)
+
+    def cancel(self) -> None:
+        """Stop soon."""
+        self._task.cancel()
+
+    def _lose_page(self) -> None:
+        self._page = None
+
+    def _show_progress(self, percent: float) -> None:
+        if self._page is not None:
+            self._page.bar.setValue(int(percent))
+
+    def _finish(self, successful: bool, _results: Dict[str, Any]) -> None:
+        self._alive.pop(id(self), None)
+        if self._page is None:
+            return
+        self._page.setup_ended()
+        if not successful and not self._feedback.isCanceled():
+            self._page.state.setText(
+                f"<b>{tr('The set-up failed.')}</b> {self._feedback.textLog().splitlines()[-1]}"
+            )

@@ -1,0 +1,256 @@
+"""Map layers frozen into source descriptions: what a job needs, after the layer may be gone.
+
+Call these functions on the main thread. What they return may travel to any thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Optional, Sequence, Tuple
+
+from qgis.core import (
+    NULL,
+    Qgis,
+    QgsContrastEnhancement,
+    QgsCoordinateReferenceSystem,
+    QgsProviderRegistry,
+    QgsRasterDataProvider,
+    QgsRasterLayer,
+    QgsRasterRenderer,
+    QgsRectangle,
+)
+
+from ..protocol.errors import ErrorCode, JobError
+from ..protocol.source import RasterSource, Stretch, StretchKind
+
+Limits = Tuple[float, float]
+
+# Where QGIS could measure nothing, limits are the range of the data type.
+_MEASURABLE = 1e30
+
+
+@dataclass(frozen=True)
+class FrozenRaster:
+    """A raster layer as it was when the run began.
+
+    Attributes:
+        source: What the engine reads; without ``uri`` when `needs_snapshot`.
+        crs: The CRS of the layer; may be invalid.
+        extent: Extent in that CRS.
+        columns: Width in pixels; 0 where the server decides.
+        rows: Height in pixels; 0 where the server decides.
+        provider: Clone of the data provider, only when `needs_snapshot`.
+        renderer: Clone of the renderer for providers of pictures; None copies data values.
+        resolutions: Pixel sizes that a tile server offers, in map units.
+        notes: Sentences about choices that were made for the user.
+    """
+
+    source: RasterSource
+    crs: QgsCoordinateReferenceSystem
+    extent: QgsRectangle
+    columns: int
+    rows: int
+    provider: Optional[QgsRasterDataProvider] = None
+    renderer: Optional[QgsRasterRenderer] = None
+    resolutions: Tuple[float, ...] = ()
+    notes: Tuple[str, ...] = ()
+
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether no file backs the layer."""
+        return self.provider is not None
+
+    @property
+    def name(self) -> str:
+        """What people call the layer."""
+        return self.source.name
+
+
+def freeze_raster(
+    layer: QgsRasterLayer,
+    bands: Sequence[int] = (),
+    stretch: StretchKind = StretchKind.LAYER,
+) -> FrozenRaster:
+    """Return everything a run needs of ``layer``.
+
+    Args:
+        layer: A valid raster layer.
+        bands: One-based bands used as red, green, blue; none takes those the layer shows.
+        stretch: How values become 8-bit ones; ``LAYER`` falls back on percentiles with a note
+            when the layer has no limits for these bands.
+
+    Raises:
+        JobError: ``SOURCE_UNREADABLE`` or ``INVALID_JOB`` for bands that do not exist.
+    """
+    provider = layer.dataProvider()
+    if not layer.isValid() or provider is None:
+        raise JobError(
+            ErrorCode.SOURCE_UNREADABLE,
+            f"The layer {layer.name()!r} cannot be read.",
+            "Mend its data source or choose another layer.",
+        )
+    uri = _file_uri(layer)
+    is_picture = not uri and _gives_pictures(provider)
+    chosen = () if is_picture else _choose_bands(layer, bands)
+    scaled = bool(uri)
+    reading = _Reading(StretchKind.NONE)
+    if not is_picture:
+        reading = _choose_stretch(layer, chosen, stretch, scaled)
+    source = RasterSource(
+        uri=uri,
+        name=layer.name(),
+        crs_wkt=crs_text(layer.crs()),
+        bands=chosen,
+        nodata=_declared_nodata(provider, chosen, scaled),
+        stretch=Stretch(reading.kind, reading.limits),
+    )
+    return FrozenRaster(
+        source=source,
+        crs=layer.crs(),
+        extent=layer.extent(),
+        columns=layer.width(),
+        rows=layer.height(),
+        provider=None if uri else provider.clone(),
+        renderer=layer.renderer().clone() if is_picture and layer.renderer() else None,
+        resolutions=tuple(sorted(provider.nativeResolutions())),
+        notes=reading.notes,
+    )
+
+
+def crs_text(crs: QgsCoordinateReferenceSystem) -> str:
+    """Return the WKT that loses nothing, also of a CRS without an id; empty when invalid."""
+    if not crs.isValid():
+        return ""
+    wkt: str = crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL)
+    return wkt
+
+
+def _file_uri(layer: QgsRasterLayer) -> str:
+    """Return what GDAL opens in another process, or '' when only QGIS can read the layer."""
+    if layer.providerType() != "gdal" or "/vsimem/" in layer.source():
+        return ""
+    uri: str = layer.source().split("|option:")[0]
+    parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
+    path = parts.get("path")
+    if not path or path == NULL or parts.get("vsiPrefix"):
+        return uri
+    if not Path(path).is_absolute() and Path(path).exists():
+        return uri.replace(path, str(Path(path).resolve()), 1)
+    return uri
+
+
+def _gives_pictures(provider: QgsRasterDataProvider) -> bool:
+    return provider.dataType(1) in (
+        Qgis.DataType.ARGB32,
+        Qgis.DataType.ARGB32_Premultiplied,
+    )
+
+
+def _choose_bands(layer: QgsRasterLayer, bands: Sequence[int]) -> Tuple[int, ...]:
+    count = layer.bandCount()
+    for band in bands:
+        if not 1 <= band <= count:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                f"The layer {layer.name()!r} has no band {band}.",
+                f"Choose from its {count} bands.",
+            )
+    if len(bands) not in (0, 1, 3):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"{len(bands)} bands were chosen.",
+            "Choose three (red, green, blue), one, or none for those the layer shows.",
+        )
+    if bands:
+        return tuple(bands)
+    renderer = layer.renderer()
+    if renderer is None or renderer.type() == "paletted":
+        return ()
+    shown = [band for band in renderer.usesBands() if 1 <= band <= count]
+    return tuple(shown) if len(shown) == 3 else tuple(shown[:1])
+
+
+@dataclass(frozen=True)
+class _Reading:
+    kind: StretchKind
+    limits: Tuple[Limits, ...] = ()
+    notes: Tuple[str, ...] = ()
+
+
+def _choose_stretch(
+    layer: QgsRasterLayer, bands: Tuple[int, ...], kind: StretchKind, scaled: bool
+) -> _Reading:
+    if kind is not StretchKind.LAYER:
+        return _Reading(kind)
+    if not bands:
+        return _Reading(StretchKind.NONE)
+    known = _renderer_limits(layer)
+    if any(band not in known for band in bands):
+        note = (
+            f"The layer {layer.name()!r} shows no contrast limits for these bands: "
+            "their 2 % and 98 % quantiles are used."
+        )
+        return _Reading(StretchKind.PERCENTILES, (), (note,))
+    provider = layer.dataProvider()
+    limits = tuple(known[band] for band in bands)
+    if scaled:
+        limits = tuple(
+            (_stored(provider, band, low), _stored(provider, band, high))
+            for band, (low, high) in zip(bands, limits)
+        )
+    return _Reading(kind, limits)
+
+
+def _renderer_limits(layer: QgsRasterLayer) -> Dict[int, Limits]:
+    """Return the contrast limits of each band that the layer stretches or shows as it is."""
+    renderer = layer.renderer()
+    if renderer is None:
+        return {}
+    if renderer.type() == "multibandcolor":
+        pairs = [
+            (renderer.redBand(), renderer.redContrastEnhancement()),
+            (renderer.greenBand(), renderer.greenContrastEnhancement()),
+            (renderer.blueBand(), renderer.blueContrastEnhancement()),
+        ]
+    elif renderer.type() == "singlebandgray":
+        pairs = [(renderer.usesBands()[0], renderer.contrastEnhancement())]
+    else:
+        pairs = []
+    limits = {}
+    for band, enhancement in pairs:
+        found = _enhancement_limits(layer, band, enhancement)
+        if found is not None:
+            limits[band] = found
+    return limits
+
+
+def _enhancement_limits(
+    layer: QgsRasterLayer, band: int, enhancement: Optional[QgsContrastEnhancement]
+) -> Optional[Limits]:
+    unstretched = QgsContrastEnhancement.ContrastEnhancementAlgorithm.NoEnhancement
+    if enhancement is not None and enhancement.contrastEnhancementAlgorithm() != unstretched:
+        low, high = enhancement.minimumValue(), enhancement.maximumValue()
+        return (low, high) if -_MEASURABLE < low < high < _MEASURABLE else None
+    if band > 0 and layer.dataProvider().dataType(band) == Qgis.DataType.Byte:
+        return 0.0, 255.0
+    return None
+
+
+def _declared_nodata(
+    provider: QgsRasterDataProvider, bands: Tuple[int, ...], scaled: bool
+) -> Tuple[float, ...]:
+    """Return the single values that the user declared as nodata; ranges have no counterpart."""
+    values = []
+    for band in bands or (1,):
+        for span in provider.userNoDataValues(band):
+            value = _stored(provider, band, span.min()) if scaled else span.min()
+            if span.min() == span.max() and value not in values:
+                values.append(value)
+    return tuple(values)
+
+
+def _stored(provider: QgsRasterDataProvider, band: int, shown: float) -> float:
+    """Return the value in the file: QGIS shows values after the band's scale and offset."""
+    scale = provider.bandScale(band)
+    return (shown - provider.bandOffset(band)) / scale if scale else shown

@@ -1,0 +1,156 @@
+"""Result files into layers that explain themselves: legend, group, metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Dict, List, Mapping, Sequence
+
+from qgis.core import (
+    QgsCategorizedSymbolRenderer,
+    QgsFillSymbol,
+    QgsLayerMetadata,
+    QgsLayerTreeGroup,
+    QgsMapLayer,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsProject,
+    QgsRendererCategory,
+    QgsVectorLayer,
+)
+
+from ..protocol.legend import LegendClass
+
+_FILL_OPACITY = 140
+_FILES_WITH_SIDECAR = {".shp", ".geojson", ".json", ".fgb"}
+
+
+def polygon_renderer(legend: Sequence[LegendClass]) -> QgsCategorizedSymbolRenderer:
+    """Return a renderer by the field ``class``: outlines in the class colour, fills half clear."""
+    categories = []
+    for item in legend:
+        red, green, blue = (int(item.color[start : start + 2], 16) for start in (1, 3, 5))
+        symbol = QgsFillSymbol.createSimple(
+            {
+                "color": f"{red},{green},{blue},{_FILL_OPACITY}",
+                "outline_color": f"{red},{green},{blue},255",
+                "outline_width": "0.3",
+            }
+        )
+        categories.append(QgsRendererCategory(item.name, symbol, item.name))
+    return QgsCategorizedSymbolRenderer("class", categories)
+
+
+def layer_metadata(title: str, provenance: Mapping[str, str]) -> QgsLayerMetadata:
+    """Return metadata that tells how a layer was made."""
+    metadata = QgsLayerMetadata()
+    metadata.setTitle(title)
+    metadata.setType("dataset")
+    lines = [f"{name}: {value}" for name, value in provenance.items()]
+    metadata.setAbstract("\n".join(lines))
+    for line in lines:
+        metadata.addHistoryItem(line)
+    metadata.setKeywords({"gmd:topicCategory": ["imageryBaseMapsEarthCover"]})
+    return metadata
+
+
+def finish_polygon_file(
+    destination: str, legend: Sequence[LegendClass], provenance: Mapping[str, str]
+) -> None:
+    """Put style and metadata into the polygon file, so that it loads styled anywhere; any thread.
+
+    Databases and layers in memory are left alone.
+    """
+    path = Path(destination.split("|", maxsplit=1)[0])
+    if not path.is_file():
+        return
+    layer = QgsVectorLayer(destination, path.stem, "ogr")
+    if not layer.isValid():
+        return
+    layer.setRenderer(polygon_renderer(legend))
+    layer.setMetadata(layer_metadata(path.stem, provenance))
+    if path.suffix.lower() == ".gpkg":
+        layer.saveStyleToDatabase("classes", "GeoSeg", True, "")
+        layer.saveDefaultMetadata()
+    elif path.suffix.lower() in _FILES_WITH_SIDECAR:
+        layer.saveDefaultStyle()
+        layer.saveDefaultMetadata()
+
+
+class LayerStyler(QgsProcessingLayerPostProcessorInterface):
+    """Dresses a result once QGIS has loaded it; runs on the main thread, never headless.
+
+    Rasters bring their style in their files. Use `create`: QGIS takes no reference, and a styler
+    that Python has forgotten is silently not called.
+    """
+
+    _kept: ClassVar[List[LayerStyler]] = []
+
+    def __init__(
+        self,
+        legend: Sequence[LegendClass],
+        provenance: Mapping[str, str],
+        group: str,
+        hidden: bool,
+    ) -> None:
+        super().__init__()
+        self.group = group
+        self._legend = tuple(legend)
+        self._provenance: Dict[str, str] = dict(provenance)
+        self._hidden = hidden
+        self._done = False
+
+    @classmethod
+    def create(
+        cls,
+        legend: Sequence[LegendClass],
+        provenance: Mapping[str, str],
+        group: str,
+        hidden: bool = False,
+    ) -> LayerStyler:
+        """Return a styler that lives until it has run.
+
+        Args:
+            legend: Classes for polygon layers.
+            provenance: How the layer was made.
+            group: Layer tree group to move the layer to; '' leaves it where it is.
+            hidden: Whether the layer starts unchecked.
+        """
+        cls._kept[:] = [styler for styler in cls._kept if not styler._done]
+        styler = cls(legend, provenance, group, hidden)
+        cls._kept.append(styler)
+        return styler
+
+    def postProcessLayer(
+        self,
+        layer: QgsMapLayer,
+        context: QgsProcessingContext,
+        _feedback: QgsProcessingFeedback,
+    ) -> None:
+        """Dress ``layer``."""
+        if isinstance(layer, QgsVectorLayer):
+            layer.setRenderer(polygon_renderer(self._legend))
+        layer.setMetadata(layer_metadata(layer.name(), self._provenance))
+        layer.triggerRepaint()
+        self._place(layer, context.project() or QgsProject.instance())
+        self._done = True
+
+    def _place(self, layer: QgsMapLayer, project: QgsProject) -> None:
+        root = project.layerTreeRoot()
+        node = root.findLayer(layer.id())
+        if node is None:
+            return
+        if self.group:
+            group = root.findGroup(self.group) or root.insertGroup(0, self.group)
+            moved = node.clone()
+            group.insertChildNode(_rank(group, layer), moved)
+            node.parent().removeChildNode(node)
+            node = moved
+        if self._hidden:
+            node.setItemVisibilityChecked(False)
+            node.setExpanded(False)
+
+
+def _rank(group: QgsLayerTreeGroup, layer: QgsMapLayer) -> int:
+    """Return where ``layer`` goes in ``group``: polygons above, rasters below."""
+    return 0 if isinstance(layer, QgsVectorLayer) else len(group.children())

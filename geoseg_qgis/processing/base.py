@@ -1,0 +1,200 @@
+"""What every algorithm of GeoSeg shares: lifecycle, errors as sentences, help, the engine call."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
+
+from qgis.core import (
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingParameterDefinition,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from ..engine_client import engine_ready, shared_client
+from ..protocol.errors import ErrorCode, JobError
+from ..protocol.job import Job
+from ..protocol.result import Result
+from ..translation import tr
+from .help import help_text
+from .settings import Settings
+from .values import Values
+
+ICONS = Path(__file__).parent.parent / "icons"
+T = TypeVar("T")
+
+
+class GeoSegAlgorithm(QgsProcessingAlgorithm):
+    """Base of all algorithms: subclasses say what they are in class attributes.
+
+    A subclass implements `declare`, `check`, `prepare` (main thread: freeze layers) and `process`
+    (worker thread). In all of them a `JobError` is the way to say no; it reaches the user as its
+    two sentences.
+    """
+
+    NAME = ""
+    TITLE = ""
+    GROUP = ""
+    GROUP_ID = ""
+    SUMMARY = ""
+    TAGS: Tuple[str, ...] = ()
+    NEEDS_ENGINE = True
+
+    def declare(self) -> None:
+        """Add parameters and outputs."""
+        raise NotImplementedError
+
+    def check(self, values: Values) -> None:
+        """Raise `JobError` for values that cannot work."""
+
+    def prepare(self, values: Values, feedback: QgsProcessingFeedback) -> None:
+        """Freeze everything that belongs to the main thread."""
+
+    def process(self, values: Values, feedback: QgsProcessingFeedback) -> Dict[str, Any]:
+        """Do the work in a background thread and return the outputs."""
+        raise NotImplementedError
+
+    def createInstance(self) -> GeoSegAlgorithm:
+        """Return a new object; one run keeps its state on its own object."""
+        return type(self)()
+
+    def name(self) -> str:
+        """Return the part of the id after the colon."""
+        return self.NAME
+
+    def displayName(self) -> str:
+        """Return the title in the toolbox."""
+        return tr(self.TITLE)
+
+    def group(self) -> str:
+        """Return the title of the group."""
+        return tr(self.GROUP)
+
+    def groupId(self) -> str:
+        """Return the id of the group."""
+        return self.GROUP_ID
+
+    def tags(self) -> list[str]:
+        """Return words to find the algorithm by."""
+        return [tr(tag) for tag in self.TAGS]
+
+    def shortDescription(self) -> str:
+        """Return the first sentence of the help."""
+        return " ".join(tr(self.SUMMARY).split("\n\n")[0].split())
+
+    def shortHelpString(self) -> str:
+        """Return the whole help."""
+        return help_text(tr(self.SUMMARY), self.parameterDefinitions(), self.outputDefinitions())
+
+    def icon(self) -> QIcon:
+        """Return the icon in the toolbox."""
+        return QIcon(self.svgIconPath())
+
+    def svgIconPath(self) -> str:
+        """Return the path of the icon."""
+        return str(ICONS / f"{self.NAME}.svg")
+
+    def initAlgorithm(self, _configuration: Optional[Dict[str, Any]] = None) -> None:
+        """Add parameters and outputs."""
+        self.declare()
+
+    def add(
+        self, parameter: QgsProcessingParameterDefinition, text: str, advanced: bool = False
+    ) -> None:
+        """Add a parameter with its help text."""
+        parameter.setHelp(" ".join(tr(text).split()))
+        if advanced:
+            flag = QgsProcessingParameterDefinition.Flag.FlagAdvanced
+            parameter.setFlags(parameter.flags() | flag)
+        self.addParameter(parameter)
+
+    def canExecute(self) -> Tuple[bool, str]:
+        """Return whether the engine can be started, and what to do if not."""
+        if not self.NEEDS_ENGINE:
+            return True, ""
+        ready, reason = engine_ready(Settings.read().interpreter)
+        return ready, reason
+
+    def checkParameterValues(
+        self, parameters: Dict[str, Any], context: QgsProcessingContext
+    ) -> Tuple[bool, str]:
+        """Return whether the values can work, and a sentence if not."""
+        fine, reason = super().checkParameterValues(parameters, context)
+        if not fine:
+            return fine, reason
+        try:
+            self.check(Values(self, parameters, context))
+        except JobError as error:
+            return False, str(error)
+        return True, ""
+
+    def prepareAlgorithm(
+        self,
+        parameters: Dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> bool:
+        """Check the engine again, as only the toolbox asks `canExecute`, and freeze the layers."""
+        ready, reason = self.canExecute()
+        if not ready:
+            raise QgsProcessingException(reason)
+        values = Values(self, parameters, context)
+        self._guard(lambda: self.prepare(values, feedback), feedback)
+        return True
+
+    def processAlgorithm(
+        self,
+        parameters: Dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> Dict[str, Any]:
+        """Do the work."""
+        values = Values(self, parameters, context)
+        return self._guard(lambda: self.process(values, feedback), feedback)
+
+    def run_job(self, job: Job, feedback: QgsProcessingFeedback) -> Result:
+        """Have the engine do ``job``; its progress fills the whole bar.
+
+        Raises:
+            JobError: What the engine reports, and ``CancelledError`` after a cancel.
+        """
+        phases = [""]
+
+        def on_progress(fraction: float, phase: str) -> None:
+            if phase and phase != phases[-1]:
+                phases.append(phase)
+                feedback.setProgressText(phase)
+            feedback.setProgress(100.0 * fraction)
+
+        def on_log(level: str, text: str) -> None:
+            if level == "warning":
+                feedback.pushWarning(text)
+            else:
+                feedback.pushInfo(text)
+
+        client = shared_client(Settings.read().interpreter)
+        result: Result = client.run(job, on_progress, on_log, feedback.isCanceled)
+        return result
+
+    def _guard(self, work: Callable[[], T], feedback: QgsProcessingFeedback) -> T:
+        # Only this exception may leave an algorithm: anything else shows up as a bare traceback.
+        try:
+            return work()
+        except QgsProcessingException:
+            raise
+        except JobError as error:
+            if error.detail:
+                feedback.pushDebugInfo(error.detail)
+            if error.code is ErrorCode.CANCELLED:
+                feedback.pushInfo(tr("No output was written."))
+            raise QgsProcessingException(str(error)) from error
+        except Exception as error:
+            feedback.pushDebugInfo(traceback.format_exc())
+            reason = tr("GeoSeg met an error of its own: {}. Please report it with the log.")
+            raise QgsProcessingException(
+                reason.format(f"{type(error).__name__}: {error}")
+            ) from error

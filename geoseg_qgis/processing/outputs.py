@@ -1,0 +1,182 @@
+"""Destinations of a classification: checked before the long work, filled and dressed after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Sequence
+
+from qgis.core import (
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputString,
+    QgsProcessingUtils,
+)
+
+from ..layers.styling import LayerStyler, finish_polygon_file
+from ..protocol.errors import ErrorCode, JobError
+from ..protocol.legend import LegendClass
+from ..protocol.result import Result
+from ..translation import tr
+from .base import GeoSegAlgorithm
+from .polygons import copy_polygons
+from .values import Values
+
+_DATABASES = ("memory:", "ogr:", "postgres:", "postgis:", "mssql:", "spatialite:", "oracle:")
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """Where the engine writes; None for what nobody asked for.
+
+    Attributes:
+        folder: Folder of intermediate files.
+        class_raster: Final file.
+        scores: Final file.
+        polygon_file: Intermediate GeoPackage, copied to the sink afterwards.
+    """
+
+    folder: Path
+    class_raster: Optional[str] = None
+    scores: Optional[str] = None
+    polygon_file: Optional[str] = None
+
+    @classmethod
+    def of(cls, values: Values, folder: Path) -> Destinations:
+        """Resolve the parameters OUTPUT, SCORES and POLYGONS; call once a run."""
+        return cls(
+            folder,
+            values.raster_file("OUTPUT"),
+            values.raster_file("SCORES") if _has(values, "SCORES") else None,
+            str(folder / "polygons.gpkg") if values.is_given("POLYGONS") else None,
+        )
+
+
+@contextmanager
+def work_folder() -> Iterator[Path]:
+    """Give a folder for the intermediate files of one run, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="geoseg-", dir=QgsProcessingUtils.tempFolder()))
+    try:
+        yield folder
+    finally:
+        # A cancelled engine may still hold a file; QGIS removes its own folder at exit.
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def declare_numbers(algorithm: GeoSegAlgorithm) -> None:
+    """Add the numbers that a classification returns."""
+    for output in (
+        QgsProcessingOutputNumber("CLASSES_FOUND", tr("Number of classes that were found")),
+        QgsProcessingOutputNumber("POLYGON_COUNT", tr("Number of polygons")),
+        QgsProcessingOutputNumber("CLASSIFIED_AREA", tr("Area of all classes in square metres")),
+        QgsProcessingOutputString(
+            "CLASS_AREAS", tr("Area of each class in square metres, as a JSON object")
+        ),
+    ):
+        algorithm.addOutput(output)
+
+
+def check_destinations(values: Values, names: Sequence[str]) -> None:
+    """Refuse a run without outputs, and files in folders that cannot be written to.
+
+    Raises:
+        JobError: ``INVALID_JOB`` or ``OUTPUT_UNWRITABLE``.
+    """
+    if not any(values.is_given(name) for name in names):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            tr("No output is asked for."),
+            tr("Give at least one of {}.").format(", ".join(names)),
+        )
+    for name in names:
+        path = _plain_path(values.destination(name))
+        if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+            raise JobError(
+                ErrorCode.OUTPUT_UNWRITABLE,
+                tr("The folder {} of {} cannot be written to.").format(path.parent, name),
+                tr("Create it, or choose a folder of your own."),
+            )
+
+
+def deliver(
+    values: Values,
+    feedback: QgsProcessingFeedback,
+    files: Destinations,
+    result: Result,
+    source_name: str,
+) -> Dict[str, Any]:
+    """Fill the sink, style everything, tell what was found and return the outputs.
+
+    Raises:
+        JobError: ``OUTPUT_UNWRITABLE`` or ``CANCELLED`` while polygons are copied.
+    """
+    delivered: Dict[str, Any] = {
+        "CLASSES_FOUND": sum(1 for summary in result.classes if summary.pixels),
+        "CLASSIFIED_AREA": sum(summary.area for summary in result.classes),
+        "CLASS_AREAS": json.dumps(
+            {summary.name: round(summary.area, 3) for summary in result.classes},
+            ensure_ascii=False,
+        ),
+    }
+    if files.class_raster:
+        delivered["OUTPUT"] = files.class_raster
+    if files.scores:
+        delivered["SCORES"] = files.scores
+    if files.polygon_file:
+        delivered["POLYGONS"], delivered["POLYGON_COUNT"] = copy_polygons(
+            values, Path(files.polygon_file), feedback
+        )
+    for summary in result.classes:
+        feedback.pushInfo(
+            tr("{}: {:.1%} of the area, {:,.0f} m²").format(
+                summary.name, summary.share, summary.area
+            )
+        )
+    _dress(values, delivered, result, source_name)
+    return delivered
+
+
+def _dress(values: Values, delivered: Dict[str, Any], result: Result, source_name: str) -> None:
+    """Style the outputs: in their files now, in the project once they are loaded."""
+    legend = [LegendClass(item.class_id, (item.name,), item.color) for item in result.classes]
+    if "POLYGONS" in delivered:
+        finish_polygon_file(delivered["POLYGONS"], legend, result.provenance)
+    context = values.context
+    group = f"{source_name}: {values.algorithm.displayName()}"
+    titles = {"SCORES": tr("Scores"), "OUTPUT": tr("Classes"), "POLYGONS": tr("Polygons")}
+    for rank, (name, title) in enumerate(titles.items()):
+        destination = delivered.get(name)
+        if not destination or not context.willLoadLayerOnCompletion(destination):
+            continue
+        details = context.layerToLoadOnCompletionDetails(destination)
+        details.name = title
+        has_groups = hasattr(details, "groupName")
+        if has_groups:
+            details.groupName = group
+            details.layerSortKey = rank
+        details.setPostProcessor(
+            LayerStyler.create(
+                legend,
+                result.provenance,
+                group="" if has_groups else group,
+                hidden=name == "SCORES",
+            )
+        )
+
+
+def _has(values: Values, name: str) -> bool:
+    """Return whether ``name`` is a destination of the algorithm; it may be an input elsewhere."""
+    definition = values.algorithm.parameterDefinition(name)
+    return definition is not None and definition.isDestination()
+
+
+def _plain_path(destination: str) -> Optional[Path]:
+    """Return the file of a destination, or None for temporary, memory and database outputs."""
+    if destination in ("", "TEMPORARY_OUTPUT") or destination.startswith(_DATABASES):
+        return None
+    return Path(destination).absolute()

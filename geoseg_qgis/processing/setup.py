@@ -1,0 +1,109 @@
+"""``geoseg:setup``: make or repair the engine's own Python environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict
+
+from qgis.core import (
+    QgsProcessingFeedback,
+    QgsProcessingOutputString,
+    QgsProcessingParameterFile,
+)
+
+from ..engine_client import (
+    close_shared,
+    default_destination,
+    install_engine,
+    locate_engine,
+    shared_client,
+)
+from ..engine_client.locate import checkout_environment
+from ..protocol.errors import JobError
+from ..translation import tr
+from .base import GeoSegAlgorithm
+from .settings import Settings
+from .values import Values
+
+
+class SetupAlgorithm(GeoSegAlgorithm):
+    """Installs the engine, or mends it."""
+
+    NAME = "setup"
+    TITLE = "Set up the engine"
+    GROUP = "Engine"
+    GROUP_ID = "engine"
+    TAGS = ("install", "repair", "environment", "python", "pytorch")
+    NEEDS_ENGINE = False
+    SUMMARY = """Makes the Python environment that the models run in, or repairs it. Nothing is
+        installed into the Python of QGIS.
+
+        It takes 2 to 6 GB of disk and a few minutes of downloading. Every package is checked
+        against a list of checksums, and an environment that works already is only checked. After
+        a cancel the next run goes on where this one ended."""
+
+    def declare(self) -> None:
+        """Add parameters and outputs."""
+        self.add(
+            QgsProcessingParameterFile(
+                "DESTINATION",
+                tr("Folder of the environment"),
+                behavior=QgsProcessingParameterFile.Behavior.Folder,
+                optional=True,
+            ),
+            "A new or empty folder on a disk with room, which the GeoSeg options then point to. "
+            "The data folder of your account when empty.",
+        )
+        self.addOutput(QgsProcessingOutputString("PYTHON", tr("Interpreter of the engine")))
+        self.addOutput(QgsProcessingOutputString("VERSION", tr("Version of the engine")))
+
+    def process(self, values: Values, feedback: QgsProcessingFeedback) -> Dict[str, Any]:
+        """Install, start the engine once and say where it is."""
+        chosen = values.text("DESTINATION")
+        # A running engine holds its files open, and some systems cannot replace those.
+        close_shared()
+        texts = [""]
+
+        def report(fraction: float, text: str) -> None:
+            if text != texts[-1]:
+                texts.append(text)
+                feedback.setProgressText(text)
+            feedback.setProgress(100.0 * fraction)
+
+        destination = Path(chosen) if chosen else _usual_destination()
+        location = install_engine(destination, report, feedback.isCanceled)
+        status = shared_client(location.python).status(feedback.isCanceled)
+        devices = ", ".join(device["name"] for device in status.get("devices") or [])
+        feedback.pushInfo(tr("The engine answers from {}: {}.").format(location.python, devices))
+        if chosen:
+            _point_settings_to(location.python)
+        else:
+            _warn_if_hidden(location.python, feedback)
+        return {"PYTHON": location.python, "VERSION": str(status.get("version", ""))}
+
+
+def _usual_destination() -> Path:
+    """Return ``.venv`` of a checkout that has one, else the folder of this user account."""
+    checkout = checkout_environment()
+    return checkout if checkout.is_dir() else default_destination()
+
+
+def _point_settings_to(python: str) -> None:
+    settings = Settings.read()
+    Settings(python, settings.model_folder, settings.device).write()
+
+
+def _warn_if_hidden(python: str, feedback: QgsProcessingFeedback) -> None:
+    """Warn when a setting or variable makes GeoSeg use another interpreter."""
+    try:
+        used = locate_engine(Settings.read().interpreter)
+    except JobError as error:
+        feedback.pushWarning(str(error))
+        return
+    if used.python != python:
+        feedback.pushWarning(
+            tr(
+                "The {} names another interpreter, {}, which stays in use. Clear it to use this "
+                "engine."
+            ).format(used.origin, used.python)
+        )

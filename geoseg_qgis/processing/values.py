@@ -1,0 +1,112 @@
+"""The values of one run, read by parameter name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Tuple
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsFeatureSink,
+    QgsFields,
+    QgsMapLayer,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingOutputLayerDefinition,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsWkbTypes,
+)
+
+from ..protocol.errors import ErrorCode, JobError
+from ..translation import tr
+
+
+@dataclass(frozen=True)
+class Values:
+    """Parameters of one run, with the algorithm and the context that give them their meaning."""
+
+    algorithm: QgsProcessingAlgorithm
+    parameters: Dict[str, Any]
+    context: QgsProcessingContext
+
+    def is_given(self, name: str) -> bool:
+        """Return whether there is a value; an optional number left out would read as 0."""
+        value = self.parameters.get(name)
+        return value is not None and value != ""
+
+    def text(self, name: str) -> str:
+        """Return a text without blanks around it."""
+        text: str = self.algorithm.parameterAsString(self.parameters, name, self.context)
+        return text.strip()
+
+    def choice(self, name: str) -> str:
+        """Return the word of a choice."""
+        word: str = self.algorithm.parameterAsEnumString(self.parameters, name, self.context)
+        return word
+
+    def number(self, name: str) -> float:
+        """Return a number."""
+        number: float = self.algorithm.parameterAsDouble(self.parameters, name, self.context)
+        return number
+
+    def optional_number(self, name: str) -> Optional[float]:
+        """Return a number, or None when it was left out."""
+        return self.number(name) if self.is_given(name) else None
+
+    def integers(self, name: str) -> List[int]:
+        """Return the numbers of a list."""
+        numbers: List[int] = self.algorithm.parameterAsInts(self.parameters, name, self.context)
+        return numbers
+
+    def layer(self, name: str) -> Optional[QgsMapLayer]:
+        """Return a map layer, or None when it was left out."""
+        return self.algorithm.parameterAsLayer(self.parameters, name, self.context)
+
+    def raster(self, name: str) -> QgsRasterLayer:
+        """Return a raster layer.
+
+        Raises:
+            JobError: ``SOURCE_UNREADABLE``.
+        """
+        layer = self.algorithm.parameterAsRasterLayer(self.parameters, name, self.context)
+        if layer is None:
+            raise JobError(
+                ErrorCode.SOURCE_UNREADABLE,
+                tr("{} cannot be read as a raster.").format(self.parameters.get(name)),
+                tr("Check that the file exists and that QGIS shows it as a layer."),
+            )
+        return layer
+
+    def extent(self, name: str, crs: QgsCoordinateReferenceSystem) -> Optional[QgsRectangle]:
+        """Return an extent in ``crs``, or None when it was left out."""
+        if not self.is_given(name):
+            return None
+        extent = self.algorithm.parameterAsExtent(self.parameters, name, self.context, crs)
+        return None if extent.isNull() else extent
+
+    def raster_file(self, name: str) -> Optional[str]:
+        """Return the file of a raster destination, or None when nobody asked for it.
+
+        Call once a run: a temporary output gets another name at each call.
+        """
+        if not self.is_given(name):
+            return None
+        path: str = self.algorithm.parameterAsOutputLayer(self.parameters, name, self.context)
+        return path or None
+
+    def polygon_sink(
+        self, name: str, fields: QgsFields, crs: QgsCoordinateReferenceSystem
+    ) -> Tuple[Optional[QgsFeatureSink], str]:
+        """Return a sink of multipolygons, None when it cannot be made, and its id or path."""
+        sink, destination = self.algorithm.parameterAsSink(
+            self.parameters, name, self.context, fields, QgsWkbTypes.Type.MultiPolygon, crs
+        )
+        return sink, destination
+
+    def destination(self, name: str) -> str:
+        """Return what the user wrote for a destination; '' for none."""
+        value = self.parameters.get(name)
+        if isinstance(value, QgsProcessingOutputLayerDefinition):
+            value = value.sink.staticValue()
+        return value if isinstance(value, str) else ""
