@@ -52,9 +52,9 @@ class VisionLanguageModel(PhiModel):
         states: Tensor = output.last_hidden_state
         return states
 
-    def remember(self, embeddings: Tensor) -> LayerMemory:
-        """Run a shared beginning (1, T, H) once, for ``continue_from``."""
-        cache = DynamicCache()
+    def remember(self, embeddings: Tensor, memory: LayerMemory | None = None) -> LayerMemory:
+        """Run a shared beginning (1, T, H) once, after an earlier one if given."""
+        cache = _filled_cache(memory or [], 1)
         self(
             inputs_embeds=embeddings.to(self.embed_tokens.weight.dtype),
             past_key_values=cache,
@@ -74,14 +74,11 @@ class VisionLanguageModel(PhiModel):
             (B, T, H) after the final normalisation, as if the whole had been run.
         """
         batch = embeddings.shape[0]
-        cache = DynamicCache()
-        for index, (keys, values) in enumerate(memory):
-            cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), index)
         beginning = words.new_ones(batch, memory[0][0].shape[-2])
         output = self(
             inputs_embeds=embeddings.to(self.embed_tokens.weight.dtype),
             attention_mask=torch.cat([beginning, words], dim=1),
-            past_key_values=cache,
+            past_key_values=_filled_cache(memory, batch),
             use_cache=True,
         )
         states: Tensor = output.last_hidden_state
@@ -117,3 +114,11 @@ def phi_config(config: LanguageConfig) -> PhiConfig:
 def language_head(config: LanguageConfig) -> nn.Linear:
     """Build the word classifier, which has no bias."""
     return nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+
+def _filled_cache(memory: LayerMemory, batch: int) -> DynamicCache:
+    """Start a cache from a memory, which is not changed, for ``batch`` sequences."""
+    cache = DynamicCache()
+    for index, (keys, values) in enumerate(memory):
+        cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), index)
+    return cache

@@ -1,0 +1,6 @@
+"""UniGeoSeg on arrays: requests, tiles and mask probabilities."""
+
+from .letterbox import Letterbox
+from .segmenter import MaskResult, Segmenter, TileEmbedding
+
+__all__ = ["Letterbox", "MaskResult", "Segmenter", "TileEmbedding"]

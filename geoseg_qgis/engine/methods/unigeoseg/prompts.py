@@ -1,0 +1,143 @@
+"""What a user asks of a tile, checked and put into the network's words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from geoseg_qgis.engine.models.unigeoseg.coordinates import (
+    MAX_POINTS,
+    describe_box,
+    describe_points,
+    parse_coordinates,
+)
+from geoseg_qgis.engine.models.unigeoseg.sequence import Request
+from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+from geoseg_qgis.engine.models.unigeoseg.template import (
+    Tokenizer,
+    clean_instruction,
+    encode_instruction,
+)
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+TaskChoice = Literal["auto", "referring", "reasoning"]
+
+_LONG_INSTRUCTION_WORDS = 25
+_QUESTION = re.compile(
+    r"\?|^(which|what|where|why|how|who|when|if|suppose|assume|imagine)\b"
+    r"|\b(would|could|should|might|because|most likely|suitable for|used for|in case)\b",
+    re.IGNORECASE,
+)
+
+
+def instruction_request(text: str, tokenizer: Tokenizer, task: TaskChoice = "auto") -> Request:
+    """Ask with words.
+
+    Args:
+        text: The instruction; coordinates inside it are fractions of the tile.
+        tokenizer: The checkpoint's tokenizer.
+        task: ``auto`` decides by ``choose_task``.
+
+    Raises:
+        JobError: Nothing is asked, or the task is unknown.
+    """
+    cleaned = clean_instruction(text)
+    if not cleaned:
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "The instruction is empty.",
+            "Write what to map, for example: the white plane next to the runway.",
+        )
+    if task == "auto":
+        chosen = choose_task(cleaned)
+    elif task in ("referring", "reasoning"):
+        chosen = Task.REFERRING if task == "referring" else Task.REASONING
+    else:
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"There is no task called {task!r}.",
+            "Use auto, referring or reasoning.",
+        )
+    return Request(
+        encode_instruction(cleaned, tokenizer),
+        chosen,
+        parse_coordinates(cleaned) if chosen is Task.INTERACTIVE else None,
+    )
+
+
+def choose_task(instruction: str) -> Task:
+    """Tell a description of a thing from a question that needs thought.
+
+    Written coordinates make an instruction interactive; questions, conditions and long texts are
+    reasoning; the rest refers.
+    """
+    if parse_coordinates(instruction) is not None:
+        return Task.INTERACTIVE
+    words = len(instruction.split())
+    if _QUESTION.search(instruction) or words > _LONG_INSTRUCTION_WORDS:
+        return Task.REASONING
+    return Task.REFERRING
+
+
+def points_request(
+    points: Sequence[tuple[float, float]], height: int, width: int, tokenizer: Tokenizer
+) -> Request:
+    """Ask for the thing under one to three points.
+
+    Args:
+        points: Columns and rows (x, y) in pixels of the tile, 0 at the outer corner.
+        height: Rows of the tile.
+        width: Columns of the tile.
+        tokenizer: The checkpoint's tokenizer.
+
+    Raises:
+        JobError: No point, more than three, or one outside the tile.
+    """
+    if not 1 <= len(points) <= MAX_POINTS:
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"UniGeoSeg reads one to {MAX_POINTS} points an object, not {len(points)}.",
+            "Use fewer points for the object, a box, or the method SAM 2.",
+        )
+    for x, y in points:
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise JobError(
+                ErrorCode.EXTENT_OUTSIDE,
+                f"The point ({x:g}, {y:g}) lies outside the tile of {width} x {height} pixels.",
+                "Move the point onto the raster, or enlarge the extent.",
+            )
+    text = describe_points([(x / width, y / height) for x, y in points])
+    return _interactive(text, tokenizer)
+
+
+def box_request(
+    box: tuple[float, float, float, float], height: int, width: int, tokenizer: Tokenizer
+) -> Request:
+    """Ask for the thing inside a box; parts of the box beyond the tile are cut off.
+
+    Args:
+        box: Least column, least row, greatest column, greatest row in pixels of the tile.
+        height: Rows of the tile.
+        width: Columns of the tile.
+        tokenizer: The checkpoint's tokenizer.
+
+    Raises:
+        JobError: The box has no area inside the tile.
+    """
+    x0, y0, x1, y1 = box
+    left, right = max(min(x0, x1), 0.0), min(max(x0, x1), width)
+    top, bottom = max(min(y0, y1), 0.0), min(max(y0, y1), height)
+    if not (all(map(math.isfinite, box)) and left < right and top < bottom):
+        raise JobError(
+            ErrorCode.EXTENT_OUTSIDE,
+            "The box has no area inside the tile.",
+            "Draw the box over the raster, or enlarge the extent.",
+        )
+    text = describe_box(left / width, top / height, right / width, bottom / height)
+    return _interactive(text, tokenizer)
+
+
+def _interactive(text: str, tokenizer: Tokenizer) -> Request:
+    return Request(encode_instruction(text, tokenizer), Task.INTERACTIVE, parse_coordinates(text))

@@ -1,0 +1,173 @@
+"""UniGeoSeg on arrays: a tile and a request in, a mask probability on the tile's pixels out.
+
+Example:
+    >>> segmenter = Segmenter(load_checkpoint(folder))
+    >>> tile = segmenter.embed(image)
+    >>> segmenter.segment(tile, instruction="the white plane next to the runway").score
+    >>> segmenter.segment(tile, points=[(120.0, 80.5)]).mask()
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint
+from geoseg_qgis.engine.models.unigeoseg.inference import Reader, ReadImage
+from geoseg_qgis.engine.models.unigeoseg.sequence import Request
+from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+from .letterbox import Letterbox, normalise
+from .prompts import TaskChoice, box_request, instruction_request, points_request
+
+DEFAULT_BATCH = 8
+_EPSILON = 1e-6
+
+
+class TileEmbedding(NamedTuple):
+    """A tile that the network has read; shared by everything asked of it."""
+
+    letterbox: Letterbox
+    image: ReadImage
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskResult:
+    """The answer to one request.
+
+    Attributes:
+        probability: (H, W) float32 on the tile's pixels, 0..1.
+        score: Mean probability of the foreground, 0 for an empty mask.
+        task: How the request was understood.
+    """
+
+    probability: NDArray[np.float32]
+    score: float
+    task: Task
+
+    def mask(self, threshold: float = 0.5) -> NDArray[np.bool_]:
+        """Pixels above a probability; 0.5 is the network's own decision."""
+        return self.probability > np.float32(threshold)
+
+
+class Segmenter:
+    """A loaded checkpoint that answers requests about tiles.
+
+    Args:
+        checkpoint: Network and tokenizer, on the device to use.
+        batch_size: Requests run together.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, batch_size: int = DEFAULT_BATCH) -> None:
+        self.tokenizer = checkpoint.tokenizer
+        self.batch_size = batch_size
+        self._side = checkpoint.model.config.vision.image_size
+        dialogue = encode_template(UNIFIED, self.tokenizer)
+        self._reader = Reader(checkpoint.model, dialogue)
+
+    def embed(self, image: NDArray[np.uint8]) -> TileEmbedding:
+        """Read a tile once for any number of requests.
+
+        Args:
+            image: (H, W, 3) uint8, RGB.
+
+        Raises:
+            JobError: The array is not an RGB image of bytes.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                f"A tile of shape {image.shape} and type {image.dtype} is not an RGB image.",
+                "Choose three bands and a stretch to 8 bits.",
+            )
+        letterbox = Letterbox(image.shape[0], image.shape[1], self._side)
+        pixels = normalise(letterbox.place_image(image))
+        return TileEmbedding(letterbox, self._reader.read_image(pixels))
+
+    def segment(
+        self,
+        tile: NDArray[np.uint8] | TileEmbedding,
+        *,
+        instruction: str | None = None,
+        points: Sequence[tuple[float, float]] | None = None,
+        box: tuple[float, float, float, float] | None = None,
+        task: TaskChoice = "auto",
+    ) -> MaskResult:
+        """Answer one request: words, or points, or a box.
+
+        Args:
+            tile: (H, W, 3) uint8, or a tile read before.
+            instruction: What to map, in words.
+            points: One to three (column, row) in pixels of the tile, all on the same thing.
+            box: Least column, least row, greatest column, greatest row in pixels.
+            task: How to understand the words.
+
+        Raises:
+            JobError: Not exactly one request, or one that the network cannot read.
+        """
+        embedding = tile if isinstance(tile, TileEmbedding) else self.embed(tile)
+        request = self.request(
+            embedding.letterbox.height,
+            embedding.letterbox.width,
+            instruction=instruction,
+            points=points,
+            box=box,
+            task=task,
+        )
+        return next(self.answer(embedding, [request]))
+
+    def request(
+        self,
+        height: int,
+        width: int,
+        *,
+        instruction: str | None = None,
+        points: Sequence[tuple[float, float]] | None = None,
+        box: tuple[float, float, float, float] | None = None,
+        task: TaskChoice = "auto",
+    ) -> Request:
+        """Check a request about a tile of ``height`` x ``width`` pixels; see ``segment``."""
+        if sum(given is not None for given in (instruction, points, box)) != 1:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                "A request is either words, or points, or a box.",
+                "Give exactly one of them.",
+            )
+        if points is not None:
+            return points_request(points, height, width, self.tokenizer)
+        if box is not None:
+            return box_request(box, height, width, self.tokenizer)
+        request = instruction_request(instruction or "", self.tokenizer, task)
+        longest = self._reader.longest_instruction
+        if len(request.instruction_ids) > longest:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                f"The instruction takes {len(request.instruction_ids)} word pieces; "
+                f"the model reads {longest}.",
+                "Shorten the instruction.",
+            )
+        return request
+
+    def answer(self, tile: TileEmbedding, requests: Sequence[Request]) -> Iterator[MaskResult]:
+        """Answer requests about one tile in order, a batch at a time."""
+        for start in range(0, len(requests), self.batch_size):
+            batch = requests[start : start + self.batch_size]
+            logits = self._reader.answer(tile.image, batch)
+            for request, row in zip(batch, logits, strict=True):
+                yield _result(tile.letterbox.restore(row[None])[0], request.task)
+
+
+@torch.inference_mode()
+def _result(logits: Tensor, task: Task) -> MaskResult:
+    probability = logits.sigmoid()
+    foreground = logits > 0
+    score = probability[foreground].sum() / (foreground.sum() + _EPSILON)
+    return MaskResult(probability.cpu().numpy(), float(score), task)
