@@ -6,10 +6,11 @@ rasters: id 0 alone means "unsegmented", padding and nodata take no part, flat w
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
+
+from ..overrides import override
 
 SPATIAL_BLOCKS_BY_DEPTH = {12: 5, 24: 12, 32: 28}
 
@@ -145,18 +146,7 @@ class GumixSettings:
         Raises:
             ValueError: A name is unknown or a value has the wrong type.
         """
-        changes = dict(overrides)
-        nested = changes.pop("proposals", None)
-        if nested is not None:
-            if not isinstance(nested, Mapping):
-                raise ValueError("proposals must be an object of settings.")
-            proposals = dataclasses.replace(
-                self.proposals, **_converted(self.proposals, nested, "proposals.")
-            )
-            changes = {**_converted(self, changes, ""), "proposals": proposals}
-        else:
-            changes = _converted(self, changes, "")
-        return dataclasses.replace(self, **changes)
+        return override(self, overrides)
 
     def spatial_blocks(self, depth: int) -> range:
         """Indices of the CLIP blocks whose mean is the spatial branch (paper: 2..29 of 32).
@@ -177,36 +167,3 @@ class GumixSettings:
                 "set spatial_block_count between 1 and the depth minus 2."
             )
         return range(depth - 2 - count, depth - 2)
-
-
-def _converted(target: Any, changes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    known = {item.name for item in fields(target)}
-    unknown = sorted(set(changes) - known)
-    if unknown:
-        raise ValueError(f"Unknown setting {prefix}{unknown[0]}; known are {sorted(known)}.")
-    return {
-        name: _convert(prefix + name, getattr(target, name), value)
-        for name, value in changes.items()
-    }
-
-
-def _convert(name: str, current: Any, value: Any) -> Any:
-    if isinstance(current, bool) or isinstance(value, bool):
-        if type(current) is not type(value):
-            raise ValueError(f"{name} must be {type(current).__name__}, not {value!r}.")
-        return value
-    if isinstance(current, tuple):
-        if not isinstance(value, (list, tuple)) or not all(map(_is_number, value)):
-            raise ValueError(f"{name} must be a list of numbers, not {value!r}.")
-        return tuple(float(item) for item in value)
-    if isinstance(current, int):
-        if not isinstance(value, int):
-            raise ValueError(f"{name} must be a whole number, not {value!r}.")
-        return value
-    if not _is_number(value):
-        raise ValueError(f"{name} must be a number, not {value!r}.")
-    return float(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
