@@ -53,7 +53,7 @@ def unwritable(path: Path, error: BaseException) -> JobError:
     cause = error.__cause__ or error
     reason = getattr(cause, "strerror", None) or " ".join(str(cause).split())
     if is_disk_full(error):
-        return disk_full(path, detail=str(cause))
+        return disk_full(path if path.is_dir() else path.parent, detail=str(cause))
     return JobError(
         ErrorCode.OUTPUT_UNWRITABLE,
         f"{path} cannot be written: {reason}.",
