@@ -82,7 +82,7 @@ def declare_numbers(algorithm: GeoSegAlgorithm) -> None:
 
 
 def check_destinations(values: Values, names: Sequence[str]) -> None:
-    """Refuse a run without outputs, and files in folders that cannot be written to.
+    """Refuse a run without outputs, other formats, and folders that cannot be written to.
 
     Raises:
         JobError: ``INVALID_JOB`` or ``OUTPUT_UNWRITABLE``.
@@ -95,7 +95,15 @@ def check_destinations(values: Values, names: Sequence[str]) -> None:
         )
     for name in names:
         path = _plain_path(values.destination(name))
-        if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        if path is None:
+            continue
+        if name != "POLYGONS" and path.suffix.lower() not in (".tif", ".tiff"):
+            raise JobError(
+                ErrorCode.OUTPUT_UNWRITABLE,
+                tr("{} of {} is no name of a GeoTIFF.").format(path.name, name),
+                tr("Let it end in .tif, the only format rasters are written in."),
+            )
+        if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
             raise JobError(
                 ErrorCode.OUTPUT_UNWRITABLE,
                 tr("The folder {} of {} cannot be written to.").format(path.parent, name),

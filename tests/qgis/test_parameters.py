@@ -1,0 +1,113 @@
+"""Each bad value gives one sentence with the next step, before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from qgis.core import QgsApplication, QgsProcessingContext, QgsVectorLayer
+
+
+def refusal(identifier: str, parameters: dict[str, Any]) -> str:
+    """Return why the algorithm refuses ``parameters``; '' when it does not."""
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(identifier)
+    fine, reason = algorithm.checkParameterValues(parameters, QgsProcessingContext())
+    assert fine == (reason == "")
+    return reason
+
+
+@pytest.fixture
+def good(provider, make_raster: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
+    """Values that work."""
+    return {
+        "INPUT": str(make_raster()),
+        "CLASSES": "building; road",
+        "OUTPUT": str(tmp_path / "classes.tif"),
+    }
+
+
+def test_good_values_are_taken(good) -> None:
+    assert refusal("geoseg:openvocabulary", good) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"CLASSES": " ; "}, "No classes were given"),
+        ({"CLASSES": "road; ; river"}, "Class 2 has no name"),
+        ({"CLASSES": "road; Road"}, "'Road' stands in class 1 and in class 2"),
+        ({"CLASSES": "road =#12"}, "colour of class 1"),
+        ({"RIGHT_ANGLES": "barn"}, "'barn', which is no class here"),
+        ({"BANDS": [1, 2]}, "2 bands were chosen"),
+        ({"BANDS": [1, 2, 9]}, "no band 9"),
+        ({"RESOLUTION": 0}, "The resolution is 0 map units per pixel"),
+        ({"EXTENT": "0,1,0,1 [EPSG:32632]"}, "The extent does not touch the layer"),
+        ({"METHOD": "1"}, "METHOD"),
+        ({"THRESHOLD": 1.5}, "THRESHOLD"),
+        ({"OUTPUT": None}, "No output is asked for"),
+        ({"OUTPUT": "/nowhere/at/all/classes.tif"}, "/nowhere/at/all of OUTPUT cannot be written"),
+        ({"POLYGONS": "/nowhere/polygons.gpkg"}, "/nowhere of POLYGONS cannot be written"),
+        ({"OUTPUT": "classes.png"}, "classes.png of OUTPUT is no name of a GeoTIFF"),
+    ],
+)
+def test_bad_values_are_named(good, change: dict[str, Any], words: str) -> None:
+    reason = refusal("geoseg:openvocabulary", {**good, **change})
+    assert words in reason
+    assert "Traceback" not in reason
+
+
+def test_truncated_file_is_named(good, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(Path(good["INPUT"]).read_bytes()[:100])
+    assert refusal("geoseg:openvocabulary", {**good, "INPUT": str(broken)}) != ""
+
+
+def test_regions_must_be_polygons(good, qgis_new_project) -> None:
+    points = QgsVectorLayer("Point?crs=EPSG:32632", "wells", "memory")
+    reason = refusal("geoseg:openvocabulary", {**good, "REGIONS": points})
+    assert reason == (
+        "The layer 'wells' holds no polygons. Choose a polygon layer or a raster of regions."
+    )
+
+
+def test_extent_in_another_crs_is_understood(good) -> None:
+    # The image's upper left corner lies at 9 degrees east, 50.55193 degrees north.
+    inside = "9.0,9.0001,50.5518,50.5519 [EPSG:4326]"
+    outside = "19.0,19.0001,50.5518,50.5519 [EPSG:4326]"
+    assert refusal("geoseg:openvocabulary", {**good, "EXTENT": inside}) == ""
+    assert "does not touch" in refusal("geoseg:openvocabulary", {**good, "EXTENT": outside})
+
+
+def test_scores_must_name_their_classes(good, tmp_path: Path) -> None:
+    reason = refusal(
+        "geoseg:reclassify", {"SCORES": good["INPUT"], "OUTPUT": str(tmp_path / "again.tif")}
+    )
+    assert "names no class for band 1" in reason
+
+
+def test_thresholds_must_fit_the_classes(
+    good, make_raster: Callable[..., Path], tmp_path: Path
+) -> None:
+    from osgeo import gdal
+
+    path = make_raster("scores.tif", bands=2)
+    dataset = gdal.Open(str(path), gdal.GA_Update)
+    for band, name in enumerate(("building", "road"), start=1):
+        dataset.GetRasterBand(band).SetDescription(name)
+    del dataset
+    values = {"SCORES": str(path), "OUTPUT": str(tmp_path / "again.tif")}
+    assert refusal("geoseg:reclassify", {**values, "THRESHOLDS": "building: 0.4; road: .6"}) == ""
+    assert "'river', which is not a class" in refusal(
+        "geoseg:reclassify", {**values, "THRESHOLDS": "river: 0.4"}
+    )
+    assert "is not a threshold" in refusal("geoseg:reclassify", {**values, "THRESHOLDS": "2"})
+
+
+def test_missing_engine_is_said_in_one_sentence(provider, monkeypatch) -> None:
+    monkeypatch.setenv("GEOSEG_PYTHON", "/nowhere/python")
+    registry = QgsApplication.processingRegistry()
+    ready, reason = registry.createAlgorithmById("geoseg:openvocabulary").canExecute()
+    assert not ready
+    assert "/nowhere/python" in reason
+    assert registry.createAlgorithmById("geoseg:setup").canExecute() == (True, "")
