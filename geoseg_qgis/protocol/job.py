@@ -42,6 +42,8 @@ class OpenVocabularyTask:
     Attributes:
         classes: Class text, see `legend.parse_classes`.
         threshold: Lowest winning probability; below it a pixel is unclassified (0).
+        rivals: Whether generic land-cover words that are not named compete unseen; pixels that
+            look more like these stay unclassified.
         regions: Polygon layer used as region map in place of SAM 2.
         region_raster: Integer raster used as region map in place of SAM 2.
         points_per_side: SAM 2 grid a tile; None takes the preset's own.
@@ -53,6 +55,7 @@ class OpenVocabularyTask:
 
     classes: str
     threshold: float = 0.0
+    rivals: bool = True
     regions: Optional[VectorSource] = None
     region_raster: Optional[RasterSource] = None
     points_per_side: Optional[int] = None

@@ -14,7 +14,8 @@ from typing import Dict, List, Set, Tuple
 
 from .errors import ErrorCode, JobError
 
-MAXIMUM_CLASSES = 255
+MAXIMUM_CLASSES = 254
+EVERYTHING_ELSE = "(everything else)"
 _COLOR = re.compile(r"=\s*(#[0-9a-fA-F]{6})\s*$")
 _DATA: Dict[str, Dict[str, str]] = json.loads(
     (Path(__file__).parent / "legends.json").read_text(encoding="utf-8")
@@ -46,7 +47,7 @@ def parse_classes(text: str) -> Tuple[LegendClass, ...]:
 
     Raises:
         JobError: ``INVALID_CLASSES`` when there is no class, an empty class, a word in two
-            classes, a malformed colour or more than 255 classes.
+            classes, a malformed colour or more than 254 classes.
     """
     known = {name.lower(): legend for name, legend in LEGENDS.items()}
     text = known.get(text.strip().lower(), text)

@@ -39,7 +39,7 @@ def test_default_colors_are_distinct_for_many_classes() -> None:
         ("road;;water", "Class 2"),
         ("road; Road", "'Road'"),
         ("road =#12; water", "colour"),
-        (";".join(str(number) for number in range(256)), "256"),
+        (";".join(str(number) for number in range(255)), "255"),
     ],
 )
 def test_mistakes_are_named(text: str, word: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from ...protocol.errors import ErrorCode, JobError
 from ..raster.grid import Grid
-from ..raster.scratch import ScratchArray
+from ..raster.scratch import ScratchArray, ScratchFolder
 from ..raster.tiles import Tile, feather_weights, plan_tiles
 from .reading import Picture, PictureReader, WindowBatch, read_batches
 
@@ -32,6 +31,15 @@ Progress = Callable[[float], None]
 logger = logging.getLogger(__name__)
 
 LEAST_WEIGHT = 1e-6
+
+
+def share_of(progress: Progress, start: float, end: float) -> Progress:
+    """Return a progress whose 0..1 lies between ``start`` and ``end`` of another."""
+
+    def report(fraction: float) -> None:
+        progress(start + (end - start) * fraction)
+
+    return report
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class ScoreSurface:
         queries: Number of score bands.
     """
 
-    def __init__(self, folder: Path, name: str, grid: Grid, queries: int) -> None:
+    def __init__(self, folder: ScratchFolder, name: str, grid: Grid, queries: int) -> None:
         self.grid = grid
         self.queries = queries
         self._bands = ScratchArray(

@@ -35,26 +35,20 @@ class FastSettings:
     """Constants of the dense CLIP method.
 
     Attributes:
-        network_size: Side in pixels into which a whole image is fitted.
         window: Side of a sliding window, pixels.
         stride: Step between windows, pixels.
         pixel_mean: Mean of the CLIP normalisation, RGB, 0..255.
         pixel_std: Standard deviation of the CLIP normalisation, RGB, 0..255.
         class_token_weight: Share of the class token's cosine taken off each patch.
         logit_scale: Factor on the cosines before the softmax.
-        probability_threshold: Below this greatest probability a pixel is background.
-        background_index: Class index of such pixels.
     """
 
-    network_size: int = 448
     window: int = 224
     stride: int = 112
     pixel_mean: tuple[float, ...] = (122.771, 116.746, 104.094)
     pixel_std: tuple[float, ...] = (68.501, 66.632, 70.323)
     class_token_weight: float = 0.3
     logit_scale: float = 50.0
-    probability_threshold: float = 0.0
-    background_index: int = 0
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> FastSettings:
         """A copy with values from a model card's JSON object.

@@ -7,8 +7,7 @@ region of the raster, the second gives each region its winner. Nothing of full s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,12 +17,12 @@ from rasterio.windows import Window
 from torch import Tensor
 
 from ..raster.grid import Grid
-from ..raster.scratch import ScratchArray
+from ..raster.scratch import ScratchArray, ScratchFolder
+from ..raster.write import SCORE_NODATA, SCORE_STEPS
 from .dense import Progress
 from .region_map import RegionMap
 
 BLOCK = 1024
-PROBABILITY_STEPS = 254
 
 
 class ProbabilitySource(Protocol):
@@ -76,11 +75,31 @@ class RegionTally:
 
     def winners(self) -> NDArray[np.uint8]:
         """Return the label of each region id."""
-        return self._votes.argmax(axis=0).astype(np.uint8)
+        winners: NDArray[np.uint8] = self._votes.argmax(axis=0).astype(np.uint8)
+        return winners
 
     def means(self) -> NDArray[np.float32]:
         """Return the (C, regions + 1) mean probabilities."""
-        return (self._sums / np.maximum(self._votes.sum(axis=0), 1)).astype(np.float32)
+        counts = np.maximum(self._votes.sum(axis=0), 1)
+        means: NDArray[np.float32] = (self._sums / counts).astype(np.float32)
+        return means
+
+
+@dataclass(frozen=True)
+class LabellingRules:
+    """How probabilities become labels.
+
+    Attributes:
+        classes: Number of classes, that of the rivals included.
+        named: The first so many are the user's; pixels of the others stay unclassified.
+        threshold: Pixels whose best probability is lower stay unclassified.
+        keep_scores: Whether all class probabilities are kept, not only the best.
+    """
+
+    classes: int
+    named: int
+    threshold: float
+    keep_scores: bool
 
 
 class RasterLabelling:
@@ -89,19 +108,13 @@ class RasterLabelling:
     Args:
         folder: Scratch folder.
         grid: Output grid.
-        classes: Number of classes.
-        threshold: Pixels whose best probability is lower stay unclassified.
-        keep_scores: Whether all class probabilities are kept, not only the best.
+        rules: See `LabellingRules`.
     """
 
-    def __init__(
-        self, folder: Path, grid: Grid, classes: int, threshold: float, keep_scores: bool
-    ) -> None:
+    def __init__(self, folder: ScratchFolder, grid: Grid, rules: LabellingRules) -> None:
         self.grid = grid
-        self._classes = classes
-        self._threshold = threshold
-        self._keep_scores = keep_scores
-        bands = 2 + (classes if keep_scores else 0)
+        self._rules = rules
+        bands = 2 + (rules.classes if rules.keep_scores else 0)
         self._bands = ScratchArray(
             folder, "labels", bands, grid.height, grid.width, np.dtype(np.uint8)
         )
@@ -113,7 +126,7 @@ class RasterLabelling:
         self, source: ProbabilitySource, regions: RegionMap | None, progress: Progress
     ) -> None:
         """Label every pixel and count the votes of every region."""
-        tally = None if regions is None else RegionTally(regions.count, self._classes)
+        tally = None if regions is None else RegionTally(regions.count, self._rules.classes)
         windows = list(blocks(self.grid))
         for number, window in enumerate(windows):
             probabilities, known = source.read(window)
@@ -131,7 +144,7 @@ class RasterLabelling:
         self, probabilities: Tensor, known: Tensor
     ) -> tuple[NDArray[np.uint8], Tensor]:
         best, index = probabilities.max(dim=0)
-        labels = torch.where(known & (best >= self._threshold), index + 1, 0)
+        labels = torch.where(known & (best >= self._rules.threshold), index + 1, 0)
         return labels.to(torch.uint8).numpy(), best
 
     def _write(
@@ -143,7 +156,7 @@ class RasterLabelling:
         known: Tensor,
     ) -> None:
         bands = [labels, quantise(best, known)]
-        if self._keep_scores:
+        if self._rules.keep_scores:
             bands += list(quantise(probabilities, known))
         self._bands.write(window, np.stack(bands))
 
@@ -151,14 +164,16 @@ class RasterLabelling:
         """Yield the final labels block by block."""
         for window in blocks(self.grid):
             bands = self._bands.read(window)
-            block = LabelBlock(window, bands[0], bands[1], bands[2:] if self._keep_scores else None)
-            yield block if self._regions is None else self._vote(block)
+            scores = bands[2:] if self._rules.keep_scores else None
+            block = self._vote(LabelBlock(window, bands[0], bands[1], scores))
+            named = block.labels <= self._rules.named
+            yield replace(block, labels=np.where(named, block.labels, 0).astype(np.uint8))
 
     def _vote(self, block: LabelBlock) -> LabelBlock:
         if self._regions is None or self._winners is None or self._means is None:
             return block
         ids = self._regions.sample(self.grid.shape, block.window)
-        voted = (ids > 0) & (block.confidence != 255)
+        voted = (ids > 0) & (block.confidence != SCORE_NODATA)
         means = quantise(torch.from_numpy(self._means), torch.ones(1, dtype=torch.bool))
         best = np.where(self._winners == 0, means.max(axis=0), _pick(means, self._winners))
         scores = block.scores
@@ -174,8 +189,8 @@ class RasterLabelling:
 
 def quantise(probabilities: Tensor, known: Tensor) -> NDArray[np.uint8]:
     """Return probabilities as 0..254, and 255 where they are unknown."""
-    steps = (probabilities * PROBABILITY_STEPS).round().clamp(0, PROBABILITY_STEPS)
-    return torch.where(known, steps, 255.0).to(torch.uint8).numpy()
+    steps = (probabilities * SCORE_STEPS).round().clamp(0, SCORE_STEPS)
+    return torch.where(known, steps, float(SCORE_NODATA)).to(torch.uint8).numpy()
 
 
 def _pick(means: NDArray[np.uint8], winners: NDArray[np.uint8]) -> NDArray[np.uint8]:

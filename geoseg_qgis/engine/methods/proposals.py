@@ -66,25 +66,30 @@ class Sam2Proposer:
         subdivision: int,
         checkpoint: Progress,
     ) -> None:
+        self.grid = grid
+        self.subdivision = subdivision
+        self.size = model.image_size
         self._reader = reader
-        self._grid = grid
         self._model = model
         self._settings = settings
-        self._subdivision = subdivision
         self._checkpoint = checkpoint
 
     def __call__(self, window: Window) -> NDArray[np.int32]:
         """Return ids on the result's pixels; the largest mask wins overlaps, as in GUMix-RS."""
-        size = self._model.image_size
-        square = Window(window.col_off, window.row_off, size, size)
-        picture = self._reader.read(self._grid, square)
-        side = size * self._subdivision
+        side = self.size * self.subdivision
         ids = np.zeros((side, side), dtype=np.int32)
+        picture = self.picture(window)
         if picture is None or not picture.valid.any():
             return ids
         _paint(self.masks(picture), ids)
-        valid = np.repeat(np.repeat(picture.valid, self._subdivision, 0), self._subdivision, 1)
+        valid = np.repeat(np.repeat(picture.valid, self.subdivision, 0), self.subdivision, 1)
         return np.where(valid, ids, 0)
+
+    def picture(self, window: Window) -> Picture | None:
+        """Return the square picture of a tile, None where the raster cannot be read."""
+        return self._reader.read(
+            self.grid, Window(window.col_off, window.row_off, self.size, self.size)
+        )
 
     def masks(self, picture: Picture) -> AutomaticMasks:
         """Return the masks of a square picture."""
@@ -103,17 +108,14 @@ def _paint(masks: AutomaticMasks, ids: NDArray[np.int32]) -> None:
             ids[mask] = number
 
 
-def fill_from_sam2(
-    regions: RegionMap, proposer: Sam2Proposer, size: int, subdivision: int, progress: Progress
-) -> None:
+def fill_from_sam2(regions: RegionMap, proposer: Sam2Proposer, progress: Progress) -> None:
     """Fill a region map with SAM 2's regions, tile by tile.
 
     Args:
         regions: The map to fill; its grid is the result's.
         proposer: Proposes one tile.
-        size: Side of SAM 2's square input in pixels.
-        subdivision: Result pixels along one pixel of the proposer's grid.
         progress: Told the finished fraction.
     """
-    plan = RegionPlan(size, round(size * OVERLAP_SHARE), subdivision)
+    overlap = round(proposer.size * OVERLAP_SHARE)
+    plan = RegionPlan(proposer.size, overlap, proposer.subdivision)
     propose_regions(regions, proposer, plan, progress)

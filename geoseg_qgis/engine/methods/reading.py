@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...protocol.errors import ErrorCode, JobError
 from ..raster.grid import Grid
+from ..raster.scratch import ScratchFolder
 from ..raster.source import Raster
 from ..raster.stretch import LinearStretch
 from ..raster.tiles import Tile
@@ -77,6 +78,31 @@ class PictureReader:
         if picture is None:
             return np.zeros((int(window.height), int(window.width)), dtype=bool)
         return picture.valid
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One run's raster, its grids and its scratch folder.
+
+    Attributes:
+        reader: Reads stretched pixels.
+        output: Grid of the results.
+        base: Grid that networks read at scale 1.0, over the same ground.
+        folder: Where scratch files lie.
+    """
+
+    reader: PictureReader
+    output: Grid
+    base: Grid
+    folder: ScratchFolder
+
+    def scale_grid(self, scale: float) -> Grid:
+        """Return the grid of a scale: ``scale`` times as many pixels along each side."""
+        if scale == 1.0:
+            return self.base
+        return self.base.rescaled(
+            max(1, round(self.base.width * scale)), max(1, round(self.base.height * scale))
+        )
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from ..raster.grid import Grid
-from ..raster.scratch import ScratchArray
+from ..raster.scratch import ScratchArray, ScratchFolder
 from ..raster.tiles import plan_tiles
 from .dense import Progress
 from .resampling import nearest_window
@@ -52,7 +51,7 @@ class RegionMap:
         count: Ids run from 1 to this.
     """
 
-    def __init__(self, folder: Path, grid: Grid) -> None:
+    def __init__(self, folder: ScratchFolder, grid: Grid) -> None:
         self.grid = grid
         self.count = 0
         self._ids = ScratchArray(folder, "regions", 1, grid.height, grid.width, np.dtype(np.int32))
@@ -105,7 +104,7 @@ def propose_regions(
     stitcher = _Stitcher(regions, LARGEST_SHARE * (plan.size * plan.subdivision) ** 2)
     above, row_end, left = 0, 0, 0
     for number, tile in enumerate(tiles):
-        window = _fine_window(tile.window, plan.subdivision, grid)
+        window = fine_window(tile.window, plan.subdivision, grid)
         if tile.column == 0:
             above, row_end, left = row_end, _end(window.row_off, window.height), 0
         ids = propose(tile.window)[: int(window.height), : int(window.width)]
@@ -114,7 +113,8 @@ def propose_regions(
         progress((number + 1) / len(tiles))
 
 
-def _fine_window(window: Window, subdivision: int, grid: Grid) -> Window:
+def fine_window(window: Window, subdivision: int, grid: Grid) -> Window:
+    """Return the pixels of the fine grid under a window of the coarse one."""
     left, top = int(window.col_off) * subdivision, int(window.row_off) * subdivision
     return Window(
         left,
@@ -167,7 +167,7 @@ class _Stitcher:
             if small:
                 names[new] = known
                 self._areas[known] = max(self._areas[known], int(areas[new]))
-        for new in np.flatnonzero(areas):
+        for new in np.flatnonzero(areas).tolist():
             if new and not names[new]:
                 names[new] = len(self._areas)
                 self._areas.append(int(areas[new]))

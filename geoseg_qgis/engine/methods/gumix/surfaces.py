@@ -8,7 +8,8 @@ ranges and median are taken over all of it, so that the same ground is treated a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +18,9 @@ from rasterio.windows import Window
 from torch import Tensor
 
 from ...raster.grid import Grid
-from ..dense import Progress, ScoreSurface, WindowNetwork, WindowPlan, match_windows
+from ..dense import Progress, ScoreSurface, WindowPlan, match_windows, share_of
 from ..labelling import blocks
-from ..reading import Picture, PictureReader
+from ..reading import Picture, Scene
 from ..region_map import RegionMap
 from ..resampling import sample_bilinear
 from .complexity import boundary_pixels
@@ -28,6 +29,29 @@ from .routing import RoutingStatistics, class_entropy, route
 from .routing_accumulator import RoutingAccumulator
 from .settings import GumixSettings
 from .window import window_logits
+
+
+@dataclass(frozen=True)
+class GumixModels:
+    """The networks and the words of one run.
+
+    Attributes:
+        clip: An open_clip CLIP.
+        dino: A timm DINOv3 network.
+        text: (Q, E) unit rows.
+        class_index: Class of each row.
+        settings: Normalisation and the method's constants.
+        device: Where the networks lie.
+        batch: Windows run together.
+    """
+
+    clip: Any
+    dino: Any
+    text: Tensor
+    class_index: tuple[int, ...]
+    settings: GumixSettings
+    device: torch.device
+    batch: int
 
 
 class RegionGeometry:
@@ -73,32 +97,27 @@ class RoutedProbabilities:
     """Class probabilities on the output grid, each pixel taken from its better scale.
 
     Args:
+        scene: Tells the output grid and which pixels hold data.
+        models: Class of each query, scales, weights and logit scale.
         surfaces: Scores of each scale, on its own grid.
-        geometry: Complexity of the regions.
-        class_index: Class of each query.
-        settings: Scales, weights, epsilons and logit scale.
-        reader: Tells which pixels hold data.
-        output: Output grid.
+        regions: The raster's regions, or None.
         progress: Told the finished fraction of gathering the statistics.
     """
 
     def __init__(
         self,
+        scene: Scene,
+        models: GumixModels,
         surfaces: Sequence[ScoreSurface],
-        geometry: RegionGeometry,
-        *,
-        class_index: Sequence[int],
-        settings: GumixSettings,
-        reader: PictureReader,
-        output: Grid,
+        regions: RegionMap | None,
         progress: Progress,
     ) -> None:
         self._surfaces = surfaces
-        self._geometry = geometry
-        self._class_index = class_index
-        self._settings = settings
-        self._reader = reader
-        self._output = output
+        self._class_index = models.class_index
+        self._settings = models.settings
+        self._reader = scene.reader
+        self._output = scene.output
+        self._geometry = RegionGeometry(regions, scene.base, models.settings)
         self.statistics = self._measure(progress)
 
     def _measure(self, progress: Progress) -> RoutingStatistics:
@@ -152,78 +171,76 @@ class GumixNetwork:
     """The window network of GUMix-RS for one scale of one raster.
 
     Args:
-        clip: An open_clip CLIP.
-        dino: A timm DINOv3 network.
-        text: (Q, E) unit rows.
-        settings: Normalisation and the method's constants.
+        models: Networks, words and settings.
         regions: The raster's regions, or None.
         shape: Rows and columns of the scale's grid.
-        device: Where the networks lie.
     """
 
     def __init__(
-        self,
-        clip: torch.nn.Module,
-        dino: torch.nn.Module,
-        text: Tensor,
-        *,
-        settings: GumixSettings,
-        regions: RegionMap | None,
-        shape: tuple[int, int],
-        device: torch.device,
+        self, models: GumixModels, regions: RegionMap | None, shape: tuple[int, int]
     ) -> None:
-        self._clip = clip
-        self._dino = dino
-        self._text = text
-        self._settings = settings
+        self._models = models
         self._regions = regions
         self._shape = shape
-        self._device = device
 
     def __call__(self, pictures: list[Picture], windows: list[Window]) -> Tensor:
         """Return (B, Q, H, W) float32 cosines of a batch."""
-        settings = self._settings
+        models, settings = self._models, self._models.settings
         images = torch.stack(
             [picture.normalised(settings.pixel_mean, settings.pixel_std) for picture in pictures]
         )
         valid = torch.from_numpy(np.stack([picture.valid for picture in pictures]))
         return window_logits(
-            self._clip,
-            self._dino,
-            images.to(self._device),
-            self._region_ids(pictures, windows).to(self._device),
-            self._text,
+            models.clip,
+            models.dino,
+            images.to(models.device),
+            self._region_ids(pictures, windows).to(models.device),
+            models.text,
             settings=settings,
-            valid=valid.to(self._device),
+            valid=valid.to(models.device),
         )
 
     def _region_ids(self, pictures: list[Picture], windows: list[Window]) -> Tensor:
-        size = pictures[0].valid.shape
+        height, width = pictures[0].valid.shape
         if self._regions is None:
-            return torch.zeros(len(windows), *size, dtype=torch.int32)
+            return torch.zeros(len(windows), height, width, dtype=torch.int32)
         ids = [
             self._regions.sample_padded(
-                self._shape, Window(window.col_off, window.row_off, size[1], size[0])
+                self._shape, Window(window.col_off, window.row_off, width, height)
             )
             for window in windows
         ]
         return torch.from_numpy(np.stack(ids))
 
 
-def score_scale(
-    reader: PictureReader,
-    folder: Path,
-    *,
-    scale: float,
-    grid: Grid,
-    network: WindowNetwork,
-    queries: int,
-    settings: GumixSettings,
-    batch: int,
-    progress: Progress,
-) -> ScoreSurface:
-    """Return the blended cosines of one scale of the raster."""
-    surface = ScoreSurface(folder, f"scores-{scale:g}", grid, queries)
-    plan = WindowPlan(settings.window, settings.stride, batch)
-    match_windows(reader, surface, network, plan, progress)
-    return surface
+def route_raster(
+    scene: Scene,
+    models: GumixModels,
+    regions: RegionMap | None,
+    match: Progress,
+    weigh: Progress,
+) -> RoutedProbabilities:
+    """Run GUMix-RS over a raster.
+
+    Args:
+        scene: What to read and where scratch files lie.
+        models: Networks, words and settings.
+        regions: The raster's regions, or None.
+        match: Told the finished fraction of the window networks.
+        weigh: Told the finished fraction of gathering the routing statistics.
+
+    Returns:
+        Probabilities that can be read in any window of the output grid.
+    """
+    settings = models.settings
+    plan = WindowPlan(settings.window, settings.stride, models.batch)
+    work = np.cumsum([0.0] + [scale * scale for scale in settings.scales])
+    surfaces = []
+    for index, scale in enumerate(settings.scales):
+        grid = scene.scale_grid(scale)
+        surface = ScoreSurface(scene.folder, f"scores-{scale:g}", grid, len(models.text))
+        network = GumixNetwork(models, regions, grid.shape)
+        progress = share_of(match, work[index] / work[-1], work[index + 1] / work[-1])
+        match_windows(scene.reader, surface, network, plan, progress)
+        surfaces.append(surface)
+    return RoutedProbabilities(scene, models, surfaces, regions, weigh)

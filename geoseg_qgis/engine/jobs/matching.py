@@ -1,0 +1,185 @@
+"""The methods of open-vocabulary segmentation, each giving class probabilities of a raster."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from rasterio.windows import Window
+from torch import Tensor
+
+from ...protocol.job import OpenVocabularyTask
+from ..methods.dense import Progress, ScoreSurface, WindowPlan, match_windows
+from ..methods.fast import FastSettings, window_logits
+from ..methods.gumix.settings import GumixSettings
+from ..methods.gumix.surfaces import GumixModels, route_raster
+from ..methods.gumix.text import encode_queries
+from ..methods.labelling import ProbabilitySource
+from ..methods.mask_selection import SelectionSettings
+from ..methods.probabilities import SampledProbabilities
+from ..methods.reading import Picture, Scene
+from ..methods.region_map import RegionMap
+from ..methods.rivals import Contest
+from ..methods.selection_raster import select_over_raster
+from ..models.automatic_masks import AutomaticMaskSettings
+from ..models.preset import LoadedPreset
+from .context import JobContext
+from .regions import gumix_masks, make_proposer, proposed_regions, user_regions
+
+CPU_BATCH = 4
+GPU_BATCH = 16
+MATCHING = "Matching words"
+
+# Looser than SAM 2's own thresholds, which drop most things seen from above.
+SELECTION_MASKS = AutomaticMaskSettings(
+    points_per_side=20, iou_threshold=0.7, stability_threshold=0.85, at_source=False
+)
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a method found.
+
+    Attributes:
+        probabilities: Of every class on the output grid.
+        regions: Regions that are labelled as wholes, or None.
+    """
+
+    probabilities: ProbabilitySource
+    regions: RegionMap | None
+
+
+@dataclass(frozen=True)
+class MatchRequest:
+    """What a method works on.
+
+    Attributes:
+        scene: Raster, grids, scratch folder.
+        models: The preset's networks.
+        contest: The texts.
+        task: The job's own parameters.
+    """
+
+    scene: Scene
+    models: LoadedPreset
+    contest: Contest
+    task: OpenVocabularyTask
+
+    @property
+    def text(self) -> Tensor:
+        """Text embedding of each query, (Q, E) unit rows; kept warm with the models."""
+        queries = self.contest.queries.queries
+        clip = self.models.clip
+        return self.models.keep(
+            "text: " + "; ".join(queries),
+            lambda: encode_queries(clip.module, clip.tokenize, queries),
+        )
+
+    @property
+    def batch(self) -> int:
+        """Windows run together; halved by itself when memory does not suffice."""
+        return CPU_BATCH if self.models.device.kind == "cpu" else GPU_BATCH
+
+
+def match_gumix(request: MatchRequest, context: JobContext) -> Match:
+    """Run GUMix-RS: regions, two scales, routing."""
+    scene, models = request.scene, request.models
+    settings = gumix_settings(models)
+    finding, matching = context.span(0.0, 0.35), context.span(0.35, 0.95)
+    regions = user_regions(scene, request.task, finding)
+    if regions is None and models.card.sam2 is not None:
+        masks = gumix_masks(settings.proposals, request.task.points_per_side)
+        proposer = make_proposer(scene, models, masks, settings.scales[-1], finding)
+        regions = proposed_regions(scene, proposer, finding)
+    elif regions is None:
+        context.warn(f"{models.card.title} has no SAM 2: every pixel speaks for itself.")
+    networks = GumixModels(
+        clip=models.clip.module,
+        dino=models.dino.module,
+        text=request.text,
+        class_index=request.contest.queries.class_index,
+        settings=settings,
+        device=models.device.device,
+        batch=request.batch,
+    )
+    weighing = context.span(0.95, 1.0)
+    probabilities = route_raster(
+        scene,
+        networks,
+        regions,
+        lambda done: matching.progress(done, MATCHING),
+        lambda done: weighing.progress(done, "Weighing the scales"),
+    )
+    return Match(probabilities, regions)
+
+
+def gumix_settings(models: LoadedPreset) -> GumixSettings:
+    """Return the settings for rasters with the preset's own constants and normalisation."""
+    clip, dino = models.card.clip, models.card.dino
+    normalisation: dict[str, object] = {}
+    if clip is not None and dino is not None:
+        normalisation = {
+            "clip_mean": clip.mean,
+            "clip_std": clip.std,
+            "pixel_mean": _in_grey_levels(clip.mean),
+            "pixel_std": _in_grey_levels(clip.std),
+            "dino_mean": dino.mean,
+            "dino_std": dino.std,
+        }
+    return GumixSettings.geo().with_overrides({**normalisation, **models.card.gumix})
+
+
+def match_fast(request: MatchRequest, context: JobContext) -> Match:
+    """Run dense CLIP alone; regions only if the user gave some."""
+    regions = user_regions(request.scene, request.task, context.span(0.0, 0.1))
+    span = context.span(0.1, 1.0)
+    probabilities = _dense(request, lambda done: span.progress(done, MATCHING))
+    return Match(probabilities, regions)
+
+
+def match_selection(request: MatchRequest, context: JobContext) -> Match:
+    """Run dense CLIP, then let SAM 2's masks carry what dominates inside them."""
+    scene, models = request.scene, request.models
+    matching, selecting = context.span(0.0, 0.4), context.span(0.4, 1.0)
+    dense = _dense(request, lambda done: matching.progress(done, MATCHING))
+    regions = user_regions(scene, request.task, matching)
+    if regions is not None:
+        return Match(dense, regions)
+    masks = SELECTION_MASKS
+    if request.task.points_per_side is not None:
+        masks = dataclasses.replace(masks, points_per_side=request.task.points_per_side)
+    proposer = make_proposer(scene, models, masks, 1.0, selecting)
+    probabilities = select_over_raster(
+        scene,
+        proposer,
+        dense,
+        classes=request.contest.queries.class_count,
+        settings=SelectionSettings(),
+        progress=lambda done: selecting.progress(done, "Selecting masks"),
+    )
+    return Match(probabilities, None)
+
+
+def _dense(request: MatchRequest, progress: Progress) -> SampledProbabilities:
+    scene, clip = request.scene, request.models.clip
+    mean, std = clip.mean.flatten().tolist(), clip.std.flatten().tolist()
+    settings = FastSettings(pixel_mean=_in_grey_levels(mean), pixel_std=_in_grey_levels(std))
+    text = request.text
+
+    def network(pictures: list[Picture], _windows: list[Window]) -> Tensor:
+        images = [item.normalised(settings.pixel_mean, settings.pixel_std) for item in pictures]
+        batch = torch.stack(images).to(clip.device)
+        return window_logits(clip.module, batch, text, settings)
+
+    side = -(-settings.window // clip.patch_size) * clip.patch_size
+    surface = ScoreSurface(scene.folder, "dense", scene.base, len(text))
+    plan = WindowPlan(side, settings.stride, request.batch)
+    match_windows(scene.reader, surface, network, plan, progress)
+    index = request.contest.queries.class_index
+    return SampledProbabilities(scene, surface, index, settings.logit_scale)
+
+
+def _in_grey_levels(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(255.0 * value for value in values)

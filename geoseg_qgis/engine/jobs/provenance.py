@@ -1,0 +1,47 @@
+"""How a result was made, in words that go into every file of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import version
+
+from ...protocol import PLUGIN_VERSION
+from ...protocol.job import Job
+from ..models.preset import LoadedPreset
+from ..raster.grid import Grid
+
+
+def describe_run(job: Job, models: LoadedPreset, network_grid: Grid) -> dict[str, str]:
+    """Return the provenance of a run with a model.
+
+    Args:
+        job: What was asked for; it is kept whole, so that it can be run again.
+        models: The networks used.
+        network_grid: Grid that networks read at scale 1.0.
+    """
+    size = network_grid.ground_pixel_size()
+    return {
+        **_always(job),
+        "method": job.method,
+        **models.provenance(),
+        "network_pixel": "source pixels" if size is None else f"{max(size):.4g} m",
+        "torch": version("torch"),
+    }
+
+
+def describe_arithmetic(job: Job, earlier: Mapping[str, str]) -> dict[str, str]:
+    """Return the provenance of a run without a model, on top of that of its input."""
+    kept = {f"scores_{key}": value for key, value in earlier.items()}
+    names = {key: earlier[key] for key in ("method", "model") if key in earlier}
+    return {**kept, **_always(job), **names}
+
+
+def _always(job: Job) -> dict[str, str]:
+    return {
+        "software": f"GeoSeg for QGIS {PLUGIN_VERSION}",
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "source": job.source.name or job.source.uri,
+        "job": json.dumps(job.to_json(), ensure_ascii=False),
+    }

@@ -1,0 +1,90 @@
+"""New thresholds on a scores raster: class raster and polygons at once, without any model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from ...protocol.errors import ErrorCode, JobError
+from ...protocol.job import Job, ReclassifyTask
+from ...protocol.legend import EVERYTHING_ELSE, parse_thresholds
+from ...protocol.result import Result
+from ..methods.labelling import LabelBlock, blocks
+from ..raster.files import unreadable
+from ..raster.grid import Grid
+from ..raster.scratch import ScratchFolder
+from ..raster.source import open_raster
+from ..raster.write import SCORE_NODATA, SCORE_STEPS, read_scores_legend
+from .context import JobContext
+from .provenance import describe_arithmetic
+from .results import Labelled, ResultFiles, write_results
+
+TAG_PREFIX = "GEOSEG_"
+
+
+def run(job: Job, context: JobContext) -> Result:
+    """Do a ``reclassify`` job.
+
+    A pixel takes its most probable class if that reaches the class's threshold; else 0.
+
+    Raises:
+        JobError: ``INVALID_JOB`` for a raster that holds no scores, ``INVALID_CLASSES`` for
+            thresholds that do not fit it, ``OUTPUT_UNWRITABLE``, ``DISK_FULL``.
+    """
+    task = job.task
+    if not isinstance(task, ReclassifyTask):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "The job's task is not one of reclassification.",
+            "Write the members of a reclassify task.",
+        )
+    files = ResultFiles(task.class_raster, task.polygon_file)
+    files.check()
+    with open_raster(job.source) as raster:
+        grid = raster.grid
+    legend = read_scores_legend(job.source.uri)
+    named = tuple(item for item in legend if item.name != EVERYTHING_ELSE)
+    thresholds = parse_thresholds(task.thresholds, tuple(item.name for item in named))
+    # Everything else competes but has no threshold of its own.
+    steps = np.array([*thresholds, *[0.0] * (len(legend) - len(named))]) * SCORE_STEPS
+    with ScratchFolder(files.folder) as folder:
+        labelled = Labelled(
+            grid, lambda: _blocks(job.source.uri, grid, steps, len(named)), named, legend, folder
+        )
+        provenance = describe_arithmetic(job, _provenance(job.source.uri))
+        return write_results(labelled, files, task.polygons, provenance, context)
+
+
+def _blocks(path: str, grid: Grid, steps: NDArray[np.float64], named: int) -> Iterator[LabelBlock]:
+    try:
+        with rasterio.open(path) as dataset:
+            for window in blocks(grid):
+                scores: NDArray[np.uint8] = dataset.read(window=window)
+                yield LabelBlock(window, *_label(scores, steps, named), None)
+    except rasterio.errors.RasterioError as error:
+        raise unreadable(path, error) from error
+
+
+def _label(
+    scores: NDArray[np.uint8], steps: NDArray[np.float64], named: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return (h, w) labels and confidence of (C, h, w) scores."""
+    valid = scores[0] != SCORE_NODATA
+    winner = scores.argmax(axis=0)
+    best = scores.max(axis=0)
+    kept = valid & (best >= np.rint(steps)[winner]) & (winner < named)
+    labels = np.where(kept, winner + 1, 0).astype(np.uint8)
+    return labels, np.where(valid, best, SCORE_NODATA).astype(np.uint8)
+
+
+def _provenance(path: str) -> dict[str, str]:
+    with rasterio.open(path) as dataset:
+        tags: dict[str, str] = dataset.tags()
+    return {
+        key.removeprefix(TAG_PREFIX).lower(): value
+        for key, value in tags.items()
+        if key.startswith(TAG_PREFIX)
+    }

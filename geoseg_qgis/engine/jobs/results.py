@@ -1,0 +1,220 @@
+"""Labels of a raster to the files that the user asked for, and to numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...protocol.errors import ErrorCode, JobError
+from ...protocol.job import PolygonOptions
+from ...protocol.legend import LegendClass
+from ...protocol.result import ClassSummary, Result
+from ..methods.labelling import LabelBlock, blocks
+from ..raster.grid import Grid
+from ..raster.scratch import ScratchFolder
+from ..raster.write import SCORE_NODATA, SCORE_STEPS, ClassRasterWriter, ScoresWriter
+from ..vector.polygonize import write_polygons
+from .context import JobContext
+
+CONFIDENCE = (LegendClass(1, ("confidence",), "#000000"),)
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """Which files are wanted, by their final names; None for those that are not."""
+
+    class_raster: str | None
+    polygon_file: str | None
+    scores: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the first file, where scratch files may lie."""
+        return Path(next(iter(self.named().values()))).resolve().parent
+
+    def named(self) -> dict[str, str]:
+        """Return output name to path."""
+        names = {
+            "OUTPUT": self.class_raster,
+            "POLYGONS": self.polygon_file,
+            "SCORES": self.scores,
+        }
+        return {name: path for name, path in names.items() if path is not None}
+
+    def check(self) -> None:
+        """Refuse files that cannot be written, before hours of work.
+
+        Raises:
+            JobError: ``INVALID_JOB`` without any file or with one name twice,
+                ``OUTPUT_UNWRITABLE`` for a folder that is missing or may not be written.
+        """
+        paths = list(self.named().values())
+        if not paths:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                "The job asks for no result.",
+                "Give a file for the class raster, the polygons or the scores.",
+            )
+        if len({Path(path).resolve() for path in paths}) < len(paths):
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                "Two results have the same file name.",
+                "Give every result a file of its own.",
+            )
+        for path in paths:
+            folder = Path(path).resolve().parent
+            if not folder.is_dir() or not os.access(folder, os.W_OK):
+                raise JobError(
+                    ErrorCode.OUTPUT_UNWRITABLE,
+                    f"The folder {folder} does not exist or may not be written.",
+                    "Choose another folder for the results.",
+                )
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What is to be written.
+
+    Attributes:
+        grid: Output grid.
+        blocks: Yields the final labels, block by block, as `labelling.blocks` cuts the grid.
+        legend: The named classes.
+        score_legend: Classes of the score bands.
+        folder: Where files that nobody asked for may lie.
+    """
+
+    grid: Grid
+    blocks: Callable[[], Iterator[LabelBlock]]
+    legend: tuple[LegendClass, ...]
+    score_legend: tuple[LegendClass, ...]
+    folder: ScratchFolder
+
+
+class _Tally:
+    """Pixels and square metres of each class."""
+
+    def __init__(self, classes: int) -> None:
+        self.pixels = np.zeros(classes + 1, dtype=np.int64)
+        self.areas = np.zeros(classes + 1, dtype=np.float64)
+        self.valid = 0
+
+    def add(self, block: LabelBlock, grid: Grid) -> None:
+        counts = np.bincount(block.labels.ravel(), minlength=len(self.pixels))
+        # Pixels of geographic rasters shrink towards the poles, so every block has its own size.
+        part = grid.window_grid(block.window)
+        across, down = part.ground_pixel_size() or part.pixel_size
+        self.pixels += counts
+        self.areas += counts * across * down
+        self.valid += int(np.count_nonzero(block.confidence != SCORE_NODATA))
+
+    def summaries(
+        self, legend: tuple[LegendClass, ...], counts: dict[int, int]
+    ) -> tuple[ClassSummary, ...]:
+        return tuple(
+            ClassSummary(
+                class_id=item.class_id,
+                name=item.name,
+                color=item.color,
+                pixels=int(self.pixels[item.class_id]),
+                share=float(self.pixels[item.class_id] / max(self.valid, 1)),
+                area=float(self.areas[item.class_id]),
+                polygons=counts.get(item.class_id, 0),
+            )
+            for item in legend
+        )
+
+
+def write_results(
+    labelled: Labelled,
+    files: ResultFiles,
+    options: PolygonOptions,
+    provenance: dict[str, str],
+    context: JobContext,
+) -> Result:
+    """Write rasters, then polygons, and return the result.
+
+    Raises:
+        JobError: ``OUTPUT_UNWRITABLE``, ``DISK_FULL`` or ``CANCELLED``; no file is then left half
+            written.
+    """
+    class_raster = Path(files.class_raster or labelled.folder.path / "classes.tif")
+    confidence = labelled.folder.path / "confidence.tif"
+    tally = _write_rasters(
+        labelled, files.scores, (class_raster, confidence), provenance, context.span(0.0, 0.5)
+    )
+    counts: dict[int, int] = {}
+    if files.polygon_file is not None:
+        span = context.span(0.5, 1.0)
+        counts = write_polygons(
+            class_raster,
+            labelled.legend,
+            options,
+            files.polygon_file,
+            provenance,
+            confidence=confidence,
+            progress=lambda done: span.progress(done, "Drawing polygons"),
+        )
+    return Result(
+        files.named(),
+        {
+            "CLASSES_FOUND": float(np.count_nonzero(tally.pixels[1:])),
+            "POLYGON_COUNT": float(sum(counts.values())),
+            "VALID_PIXELS": float(tally.valid),
+        },
+        tally.summaries(labelled.legend, counts),
+        tuple(context.warnings),
+        provenance,
+    )
+
+
+def _write_rasters(
+    labelled: Labelled,
+    scores_path: str | None,
+    paths: tuple[Path, Path],
+    provenance: dict[str, str],
+    context: JobContext,
+) -> _Tally:
+    grid, legend = labelled.grid, labelled.legend
+    tally = _Tally(len(legend))
+    with ExitStack() as stack:
+        classes = stack.enter_context(ClassRasterWriter(paths[0], grid, legend, provenance))
+        certainty = stack.enter_context(ScoresWriter(paths[1], grid, CONFIDENCE, provenance))
+        scores = None
+        if scores_path is not None:
+            scores = stack.enter_context(
+                ScoresWriter(scores_path, grid, labelled.score_legend, provenance)
+            )
+        count = sum(1 for _ in blocks(grid))
+        for number, block in enumerate(labelled.blocks()):
+            tally.add(block, grid)
+            classes.write(block.window, block.labels)
+            certainty.write(block.window, *_probabilities(block.confidence[None]))
+            if scores is not None and block.scores is not None:
+                scores.write(block.window, *_probabilities(block.scores))
+            context.progress((number + 1) / count, "Writing rasters")
+        _require_pixels(tally, context)
+    return tally
+
+
+def _require_pixels(tally: _Tally, context: JobContext) -> None:
+    if tally.valid:
+        return
+    raise JobError(
+        ErrorCode.TILES_FAILED,
+        "No pixel of the raster in this extent holds data that can be read.",
+        "Choose another extent, or check the raster's nodata value and the file itself.",
+        "\n".join(context.warnings),
+    )
+
+
+def _probabilities(
+    steps: NDArray[np.uint8],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    probabilities: NDArray[np.float32] = steps.astype(np.float32) / np.float32(SCORE_STEPS)
+    return probabilities, np.asarray(steps[0] != SCORE_NODATA)
