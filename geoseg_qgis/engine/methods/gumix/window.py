@@ -73,7 +73,7 @@ def scope_cells(
     """Merge the regions on the feature grid and restrict the correlation to them.
 
     Args:
-        features: (B, N, D) unit rows, in the dtype in which the similarity is taken.
+        features: (B, N, D) float32 unit rows; half precision would blur the similarities.
         grid: Rows and columns of the N cells.
         regions: (B, H, W) integer ids.
         settings: Cluster epsilon, temperature and the switches.
@@ -120,7 +120,6 @@ def window_logits(
     if valid is not None:
         regions = regions.masked_fill(~valid, 0)
     features, grid = fused_features(dino, images, regions, settings)
-    features = features.to(clip.visual.conv1.weight.dtype)
     scope = scope_cells(features, grid, regions, settings, valid)
     embeddings = window_embeddings(clip.visual, images, scope.codes, scope.attention, settings)
     cosines = cosine_logits(embeddings, text)
