@@ -1,0 +1,1 @@
+"""Training UniGeoSeg: losses, task schedule, data sets and the loop."""
