@@ -255,7 +255,9 @@ def _transparent_share(path: Path) -> float:
         height = min(_STRIP_ROWS, rows - first)
         top = extent.yMaximum() - first * pixel
         strip = QgsRectangle(extent.xMinimum(), top - height * pixel, extent.xMaximum(), top)
-        empty += bytes(provider.block(4, strip, columns, height).data()).count(0)
+        # Its data are a view: the block must outlive them.
+        block = provider.block(4, strip, columns, height)
+        empty += bytes(block.data()).count(0)
     return empty / int(columns * rows)
 
 

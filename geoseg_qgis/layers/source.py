@@ -40,7 +40,7 @@ class FrozenRaster:
         extent: Extent in that CRS.
         columns: Width in pixels; 0 where the server decides.
         rows: Height in pixels; 0 where the server decides.
-        provider: Clone of the data provider, only when `needs_snapshot`.
+        provider: A data provider of its own, only when `needs_snapshot`.
         renderer: Clone of the renderer for providers of pictures; None copies data values.
         resolutions: Pixel sizes that a tile server offers, in map units.
         notes: Sentences about choices that were made for the user.
@@ -111,7 +111,7 @@ def freeze_raster(
         extent=layer.extent(),
         columns=layer.width(),
         rows=layer.height(),
-        provider=None if uri else provider.clone(),
+        provider=None if uri else _own_provider(layer),
         renderer=layer.renderer().clone() if is_picture and layer.renderer() else None,
         resolutions=tuple(sorted(provider.nativeResolutions())),
         notes=reading.notes,
@@ -138,6 +138,14 @@ def _file_uri(layer: QgsRasterLayer) -> str:
     if not Path(path).is_absolute() and Path(path).exists():
         return uri.replace(path, str(Path(path).resolve()), 1)
     return uri
+
+
+def _own_provider(layer: QgsRasterLayer) -> QgsRasterDataProvider:
+    """Return a provider that outlives ``layer``."""
+    if layer.providerType() == "virtualraster":
+        # Clones of this provider go on reading through objects of the layer.
+        return QgsProviderRegistry.instance().createProvider(layer.providerType(), layer.source())
+    return layer.dataProvider().clone()
 
 
 def _gives_pictures(provider: QgsRasterDataProvider) -> bool:
