@@ -29,6 +29,13 @@ def as_job_error(error: BaseException) -> JobError:
             "Free some space or write the results to another disk.",
             detail,
         )
+    if isinstance(error, ImportError):
+        return JobError(
+            ErrorCode.ENGINE_MISSING,
+            f"The engine's environment is incomplete: {_first_line(error)}.",
+            "Run the algorithm 'Set up the engine' (geoseg:setup), or 'make setup' in a checkout.",
+            detail,
+        )
     if isinstance(error, PermissionError):
         return JobError(
             ErrorCode.OUTPUT_UNWRITABLE,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import os
 import platform
 import queue
@@ -129,17 +130,22 @@ class Server:
 
     def _answer(self, call: _Call) -> None:
         self._running = call
+        result: dict[str, Any] = {}
+        failure: JobError | None = None
         try:
-            self._writer.respond(call.identifier, self._do(call))
+            result = self._do(call)
         except Exception as error:  # noqa: BLE001  whatever a job raises must not end the engine
             failure = as_job_error(error)
             if failure.code is ErrorCode.OUT_OF_MEMORY:
                 _release_memory()
+        # Who has the answer must find the engine free.
+        self._running = None
+        with self._lock:
+            self._open.pop(call.identifier, None)
+        if failure is None:
+            self._writer.respond(call.identifier, result)
+        else:
             self._writer.fail(call.identifier, failure)
-        finally:
-            self._running = None
-            with self._lock:
-                self._open.pop(call.identifier, None)
 
     def _do(self, call: _Call) -> dict[str, Any]:
         if call.method == "release":
@@ -207,6 +213,7 @@ def main(arguments: list[str]) -> int:
     """Serve over this process's stdin and stdout."""
     requests, responses = take_standard_streams()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
     parser = argparse.ArgumentParser(prog="geoseg serve")
     parser.add_argument("--idle-release", type=float, default=IdleLimits.release)
     parser.add_argument("--idle-exit", type=float, default=IdleLimits.exit)

@@ -49,6 +49,7 @@ class EngineClient:
         location: The engine's Python.
         log_file: Where the engine's stderr goes; by default in the data folder.
         silence_limit: Seconds without any sign of life after which a working engine is given up.
+        drain_limit: Seconds that a cancelled job may take to end before the engine is killed.
     """
 
     def __init__(
@@ -56,10 +57,12 @@ class EngineClient:
         location: EngineLocation,
         log_file: Optional[Path] = None,
         silence_limit: float = SILENCE_LIMIT,
+        drain_limit: float = DRAIN_LIMIT,
     ) -> None:
         self.location = location
         self._log_file = log_file or data_folder() / "logs" / "engine.log"
         self._silence_limit = silence_limit
+        self._drain_limit = drain_limit
         self._turn = threading.Lock()
         self._process: Optional[EngineProcess] = None
         self._identifiers = itertools.count(1)
@@ -252,7 +255,7 @@ class EngineClient:
     def _abandon(self, process: EngineProcess, identifier: int) -> None:
         """Let a cancelled job end by itself, but not for ever."""
         self._abandoned = identifier
-        self._reaper = threading.Timer(DRAIN_LIMIT, self._reap, (process, identifier))
+        self._reaper = threading.Timer(self._drain_limit, self._reap, (process, identifier))
         self._reaper.daemon = True
         self._reaper.start()
 
@@ -275,7 +278,7 @@ class EngineClient:
         identifier, process = self._abandoned, self._process
         if identifier is None or process is None:
             return
-        deadline = time.monotonic() + DRAIN_LIMIT
+        deadline = time.monotonic() + self._drain_limit
         while time.monotonic() < deadline:
             if is_cancelled():
                 raise CancelledError

@@ -15,7 +15,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..protocol.errors import ErrorCode, JobError
 from .child import clean_environment
@@ -48,6 +48,7 @@ def install_engine(
     report: ReportCallback,
     is_cancelled: Callable[[], bool],
     extra_locks: Sequence[Path] = (),
+    variables: Optional[Mapping[str, str]] = None,
 ) -> EngineLocation:
     """Make the environment in ``destination`` agree with the lock, and prove that it works.
 
@@ -58,6 +59,7 @@ def install_engine(
         report: Called with the finished fraction in 0..1 and what is being done.
         is_cancelled: Polled ten times a second; once true, the running command is killed.
         extra_locks: Further requirement files with hashes, for developers.
+        variables: Variables for the installer on top of the system's, such as QGIS's proxy.
 
     Raises:
         CancelledError: When the user cancelled; what was downloaded is kept for the next call.
@@ -66,7 +68,8 @@ def install_engine(
     destination = Path(os.path.abspath(str(destination)))  # noqa: PTH100  keeps symbolic links
     check_writable(destination.parent)
     log_file = _new_log()
-    environment = {**clean_environment(), **index_environment()}
+    given = {**os.environ, **(variables or {})}
+    environment = {**clean_environment(given), **index_environment(given)}
     runner = CommandRunner(environment, destination.parent, log_file, is_cancelled)
     name = hashlib.sha256(str(destination).encode("utf-8")).hexdigest()[:16]
     lock_file = data_folder() / "locks" / f"{name}.lock"
@@ -136,23 +139,23 @@ class _Installation:
     def bring_up_to_date(self) -> None:
         """Check, update or rebuild, whichever is the least that helps."""
         self._refuse_foreign_folder()
-        wanted = self._wanted_stamp()
         present = read_stamp(self.destination)
+        extra = [_digest(path) for path in self.extra_locks]
+        had = present.get("extra", [])
         intact = self.python.exists() and not self.marker.exists()
-        current = {key: present.get(key) for key in wanted} == wanted
+        current = present.get("lock") == lock_hash() and set(extra) <= set(had)
         if intact and current and self._check() is not None:
             return
         self.report(0.02, "Getting the installer")
         self.uv = find_or_fetch_uv(self.runner)
         versions = self._update() if intact and not current and self._python_runs() else None
         if versions is None:
+            had = []
             self._create()
             self._install_packages()
             versions = self._verify()
-        self._finish({**wanted, **versions, "uv": self.uv, "made": time.strftime("%Y-%m-%d")})
-
-    def _wanted_stamp(self) -> Dict[str, object]:
-        return {"lock": lock_hash(), "extra": [_digest(path) for path in self.extra_locks]}
+        stamp = {"lock": lock_hash(), "extra": sorted({*had, *extra}), "uv": self.uv}
+        self._finish({**stamp, **versions, "made": time.strftime("%Y-%m-%d")})
 
     def _refuse_foreign_folder(self) -> None:
         folder = self.destination

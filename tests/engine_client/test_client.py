@@ -1,0 +1,302 @@
+"""The client against the real engine process: answers, crashes, cancels, queues and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from geoseg_qgis.engine_client import EngineClient, EngineLocation, close_shared, shared_client
+from geoseg_qgis.engine_client.locate import PYTHON_VARIABLE
+from geoseg_qgis.protocol import PLUGIN_VERSION, PROTOCOL_VERSION
+from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job
+
+ROOT = Path(__file__).parents[2]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def call_soon(delay: float, action: Callable[[], object]) -> threading.Timer:
+    timer = threading.Timer(delay, action)
+    timer.start()
+    return timer
+
+
+def start(client: EngineClient, job: Job) -> int:
+    """Start the engine without importing anything heavy there, and return its process id."""
+    with pytest.raises(JobError):
+        client.run(job)
+    assert client.pid is not None
+    return client.pid
+
+
+def send_signal(client: EngineClient, number: int) -> None:
+    if client.pid is not None:
+        os.kill(client.pid, number)
+
+
+def test_status_names_versions_and_devices(client: EngineClient) -> None:
+    status = client.status()
+    assert status["version"] == PLUGIN_VERSION
+    assert status["protocol"] == PROTOCOL_VERSION
+    assert status["jobs"] == ["openvocabulary", "reclassify"]
+    assert status["devices"][-1]["device"] == "cpu"
+    assert all(device["problem"] == "" for device in status["devices"])
+    assert 200e6 < status["memory"] < 8e9
+
+
+def test_failed_job_leaves_the_engine_alive(client: EngineClient, invalid_job: Job) -> None:
+    pids = []
+    for _ in range(2):
+        with pytest.raises(JobError) as caught:
+            client.run(invalid_job)
+        assert caught.value.code is ErrorCode.INVALID_JOB
+        assert caught.value.message == "Job.task.thresholds is 5, not of type str."
+        assert caught.value.hint == "Correct this value in the job."
+        pids.append(client.pid)
+    assert pids[0] is not None
+    assert pids[0] == pids[1]
+
+
+def test_start_and_answer_take_little_time(client: EngineClient, invalid_job: Job) -> None:
+    start(client, invalid_job)
+    began = time.monotonic()
+    with pytest.raises(JobError):
+        client.run(invalid_job)
+    assert time.monotonic() - began < 0.5
+
+
+def test_killed_engine_is_reported_and_replaced(client: EngineClient, invalid_job: Job) -> None:
+    """The first status imports PyTorch, which leaves time to kill the engine at work."""
+    first = start(client, invalid_job)
+    call_soon(0.3, lambda: os.kill(first, signal.SIGKILL))
+    with pytest.raises(JobError) as caught:
+        client.status()
+    assert caught.value.code is ErrorCode.ENGINE_STOPPED
+    assert "memory" in caught.value.message
+    assert client.pid is None
+    assert start(client, invalid_job) != first
+
+
+def test_crash_names_the_signal_and_the_log(client: EngineClient, invalid_job: Job) -> None:
+    first = start(client, invalid_job)
+    call_soon(0.3, lambda: os.kill(first, signal.SIGSEGV))
+    with pytest.raises(JobError) as caught:
+        client.status()
+    assert caught.value.code is ErrorCode.ENGINE_STOPPED
+    assert "signal 11" in caught.value.message
+    assert "engine.log" in caught.value.hint
+
+
+def test_engine_killed_while_idle_is_replaced_unnoticed(
+    client: EngineClient, invalid_job: Job
+) -> None:
+    first = start(client, invalid_job)
+    os.kill(first, signal.SIGKILL)
+    assert wait_until(lambda: not is_running(first))
+    assert start(client, invalid_job) != first
+
+
+def test_cancel_returns_within_about_a_second_from_a_deaf_engine(
+    client: EngineClient, invalid_job: Job
+) -> None:
+    deaf = start(client, invalid_job)
+    os.kill(deaf, signal.SIGSTOP)
+    began = time.monotonic()
+    with pytest.raises(CancelledError):
+        client.run(invalid_job, is_cancelled=lambda: True)
+    assert time.monotonic() - began < 1.6
+    assert start(client, invalid_job) != deaf
+    assert not is_running(deaf)
+
+
+def test_deaf_engine_is_killed_without_a_further_call(
+    client: EngineClient, invalid_job: Job
+) -> None:
+    deaf = start(client, invalid_job)
+    os.kill(deaf, signal.SIGSTOP)
+    with pytest.raises(CancelledError):
+        client.run(invalid_job, is_cancelled=lambda: True)
+    assert wait_until(lambda: not is_running(deaf), 5.0)
+
+
+def test_cancelled_engine_that_answers_late_is_kept(client: EngineClient, invalid_job: Job) -> None:
+    slow = start(client, invalid_job)
+    os.kill(slow, signal.SIGSTOP)
+    with pytest.raises(CancelledError):
+        client.run(invalid_job, is_cancelled=lambda: True)
+    os.kill(slow, signal.SIGCONT)
+    assert start(client, invalid_job) == slow
+
+
+def test_silent_engine_is_given_up(
+    location: EngineLocation, tmp_path: Path, invalid_job: Job
+) -> None:
+    client = EngineClient(location, tmp_path / "engine.log", silence_limit=1.0)
+    try:
+        silent = start(client, invalid_job)
+        os.kill(silent, signal.SIGSTOP)
+        with pytest.raises(JobError) as caught:
+            client.run(invalid_job)
+        assert caught.value.code is ErrorCode.ENGINE_STOPPED
+        assert "1 seconds" in caught.value.message
+        assert not is_running(silent)
+    finally:
+        client.close()
+
+
+def test_second_run_waits_for_its_turn(client: EngineClient, invalid_job: Job) -> None:
+    """One engine serves both: the one that waits is told so."""
+    start(client, invalid_job)
+    others: list[dict[str, object]] = []
+    thread = threading.Thread(target=lambda: others.append(client.status()))
+    thread.start()
+    assert wait_until(client._turn.locked)
+    said: list[str] = []
+    with pytest.raises(JobError) as caught:
+        client.run(invalid_job, on_log=lambda _, text: said.append(text))
+    thread.join()
+    assert caught.value.code is ErrorCode.INVALID_JOB
+    assert said == ["Waiting for another run to finish."]
+    assert others[0]["pid"] == client.pid
+
+
+def test_waiting_run_can_be_cancelled(client: EngineClient, invalid_job: Job) -> None:
+    start(client, invalid_job)
+    thread = threading.Thread(target=client.status)
+    thread.start()
+    assert wait_until(client._turn.locked)
+    began = time.monotonic()
+    with pytest.raises(CancelledError):
+        client.run(invalid_job, is_cancelled=lambda: True)
+    assert time.monotonic() - began < 0.5
+    thread.join()
+
+
+def test_close_ends_the_process(client: EngineClient, invalid_job: Job) -> None:
+    pid = start(client, invalid_job)
+    client.close()
+    assert not is_running(pid)
+    assert client.pid is None
+
+
+def test_close_during_a_run_does_not_start_another_engine(
+    client: EngineClient, invalid_job: Job
+) -> None:
+    start(client, invalid_job)
+    call_soon(0.3, client.close)
+    with pytest.raises(JobError) as caught:
+        client.status()
+    assert caught.value.code is ErrorCode.ENGINE_STOPPED
+    assert client.pid is None
+
+
+def test_release_gives_memory_back_and_keeps_the_engine(client: EngineClient) -> None:
+    pid = client.status()["pid"]
+    client.release()
+    assert client.status()["pid"] == pid
+
+
+def test_shared_client_is_one_for_all_doors(
+    monkeypatch: pytest.MonkeyPatch, location: EngineLocation, invalid_job: Job
+) -> None:
+    monkeypatch.setenv(PYTHON_VARIABLE, location.python)
+    client = shared_client()
+    assert shared_client() is client
+    pid = start(client, invalid_job)
+    close_shared()
+    assert not is_running(pid)
+    assert shared_client() is not client
+    close_shared()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_orphan_when_the_parent_is_killed(tmp_path: Path, number: int) -> None:
+    """Killed QGIS runs no clean-up: the engine must notice by itself."""
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from geoseg_qgis.engine_client import EngineClient, EngineLocation\n"
+        "client = EngineClient(EngineLocation(sys.executable, 'setting'), Path(sys.argv[1]))\n"
+        "client.status()\n"
+        "print(client.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "engine.log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        engine = int(parent.stdout.readline())
+        assert is_running(engine)
+        parent.send_signal(number)
+        parent.wait()
+        assert wait_until(lambda: not is_running(engine), 5.0)
+
+
+def test_leaves_no_open_pipe(tmp_path: Path) -> None:
+    """QGIS's Python shows ResourceWarning; here it is an error."""
+    script = (
+        "import gc, sys\n"
+        "from pathlib import Path\n"
+        "from geoseg_qgis.engine_client import EngineClient, EngineLocation\n"
+        "client = EngineClient(EngineLocation(sys.executable, 'setting'), Path(sys.argv[1]))\n"
+        "client.status(); client.close(); del client; gc.collect()\n"
+    )
+    command = [sys.executable, "-X", "dev", "-W", "always", "-c", script, str(tmp_path / "e.log")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ResourceWarning" not in done.stderr
+
+
+def test_missing_interpreter_is_said(tmp_path: Path, invalid_job: Job) -> None:
+    client = EngineClient(EngineLocation(str(tmp_path / "python"), "setting"), tmp_path / "e.log")
+    with pytest.raises(JobError) as caught:
+        client.run(invalid_job)
+    assert caught.value.code is ErrorCode.ENGINE_MISSING
+    assert str(tmp_path / "python") in caught.value.message
+
+
+def test_interpreter_without_packages_is_said(tmp_path: Path, plain_job: Job) -> None:
+    """A bare environment answers, and the first job says what to do about its packages."""
+    folder = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    client = EngineClient(
+        EngineLocation(str(folder / "bin" / "python"), "setting"), tmp_path / "engine.log"
+    )
+    try:
+        with pytest.raises(JobError) as caught:
+            client.run(plain_job)
+    finally:
+        client.close()
+    assert caught.value.code is ErrorCode.ENGINE_MISSING
+    assert "geoseg:setup" in caught.value.hint
+
+
+def test_log_holds_what_the_engine_said(
+    client: EngineClient, tmp_path: Path, invalid_job: Job
+) -> None:
+    """An abort makes Python's fault handler write the stacks of all threads."""
+    os.kill(start(client, invalid_job), signal.SIGABRT)
+    assert wait_until(lambda: client.pid is None)
+    client.close()
+    assert "Fatal Python error: Aborted" in (tmp_path / "engine.log").read_text(encoding="utf-8")
