@@ -64,7 +64,11 @@ def finish_polygon_file(
     path = Path(destination.split("|", maxsplit=1)[0])
     if not path.is_file():
         return
-    layer = QgsVectorLayer(destination, path.stem, "ogr")
+    uri = destination
+    if path.suffix.lower() == ".gpkg" and "|" not in destination:
+        # Metadata go into a GeoPackage only by the name of their table.
+        uri = f"{destination}|layername={path.stem}"
+    layer = QgsVectorLayer(uri, path.stem, "ogr")
     if not layer.isValid():
         return
     layer.setRenderer(polygon_renderer(legend))

@@ -139,12 +139,6 @@ def copy_polygons(values: Values, path: Path, feedback: QgsProcessingFeedback) -
     wanted = values.destination("POLYGONS")
     fields = polygon_fields(short_names=wanted.lower().endswith(".shp"))
     sink, destination = values.polygon_sink("POLYGONS", fields, layer.crs())
-    if sink is None:
-        raise JobError(
-            ErrorCode.OUTPUT_UNWRITABLE,
-            tr("The polygons cannot be written to {}.").format(wanted),
-            tr("Choose another file, or close the program that holds this one."),
-        )
     names = [field.name() for field in polygon_fields()]
     for feature in layer.getFeatures():
         if feedback.isCanceled():

@@ -12,6 +12,7 @@ from qgis.core import (
     QgsMapLayer,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
+    QgsProcessingException,
     QgsProcessingOutputLayerDefinition,
     QgsRasterLayer,
     QgsRectangle,
@@ -97,11 +98,27 @@ class Values:
 
     def polygon_sink(
         self, name: str, fields: QgsFields, crs: QgsCoordinateReferenceSystem
-    ) -> Tuple[Optional[QgsFeatureSink], str]:
-        """Return a sink of multipolygons, None when it cannot be made, and its id or path."""
-        sink, destination = self.algorithm.parameterAsSink(
-            self.parameters, name, self.context, fields, QgsWkbTypes.Type.MultiPolygon, crs
-        )
+    ) -> Tuple[QgsFeatureSink, str]:
+        """Return a sink of multipolygons, and its id or path.
+
+        Raises:
+            JobError: ``OUTPUT_UNWRITABLE``.
+        """
+        kind = QgsWkbTypes.Type.MultiPolygon
+        reason = ""
+        try:
+            sink, destination = self.algorithm.parameterAsSink(
+                self.parameters, name, self.context, fields, kind, crs
+            )
+        except QgsProcessingException as error:
+            sink, destination, reason = None, "", str(error)
+        if sink is None:
+            raise JobError(
+                ErrorCode.OUTPUT_UNWRITABLE,
+                tr("The polygons cannot be written to {}.").format(self.destination(name)),
+                tr("Choose another file, or close the program that holds this one."),
+                reason,
+            )
         return sink, destination
 
     def destination(self, name: str) -> str:

@@ -1,0 +1,163 @@
+"""The plugin adds what it says and leaves nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from places import PACKAGE, ROOT
+from qgis.core import QgsApplication, QgsSettings
+from qgis.PyQt.QtWidgets import QAction
+
+from geoseg_qgis import classFactory
+from geoseg_qgis.processing.settings import Settings
+
+
+class Window:
+    """Counts what a plugin registers; the pytest-qgis window would swallow misspelt calls."""
+
+    def __init__(self, iface) -> None:
+        self._iface = iface
+        self.menu: list[QAction] = []
+        self.toolbar: list[QAction] = []
+        self.factories: list[object] = []
+
+    def mainWindow(self):
+        return self._iface.mainWindow()
+
+    def addPluginToRasterMenu(self, name: str, action: QAction) -> None:
+        assert name == "GeoSeg"
+        self.menu.append(action)
+
+    def removePluginRasterMenu(self, name: str, action: QAction) -> None:
+        assert name == "GeoSeg"
+        self.menu.remove(action)
+
+    def addRasterToolBarIcon(self, action: QAction) -> int:
+        self.toolbar.append(action)
+        return 0
+
+    def removeRasterToolBarIcon(self, action: QAction) -> None:
+        if action in self.toolbar:
+            self.toolbar.remove(action)
+
+    def registerOptionsWidgetFactory(self, factory: object) -> None:
+        self.factories.append(factory)
+
+    def unregisterOptionsWidgetFactory(self, factory: object) -> None:
+        self.factories.remove(factory)
+
+
+@pytest.fixture
+def window(qgis_iface, qgis_processing) -> Window:
+    """A window that counts."""
+    return Window(qgis_iface)
+
+
+def test_unload_leaves_nothing_behind(window) -> None:
+    registry = QgsApplication.processingRegistry()
+    for _ in range(2):
+        plugin = classFactory(window)
+        plugin.initGui()
+        assert registry.providerById("geoseg") is not None
+        assert [action.text() for action in window.menu] == [
+            "Open-vocabulary segmentation…",
+            "Reclassify scores…",
+            "Set up the engine…",
+            "GeoSeg options…",
+        ]
+        assert all(not action.icon().isNull() for action in window.menu)
+        assert len(window.toolbar) == 1
+        assert len(window.factories) == 1
+        plugin.unload()
+        assert registry.providerById("geoseg") is None
+        assert (window.menu, window.toolbar, window.factories) == ([], [], [])
+
+
+def test_headless_start_needs_no_window(qgis_processing) -> None:
+    plugin = classFactory(None)
+    plugin.initProcessing()
+    assert QgsApplication.processingRegistry().providerById("geoseg") is not None
+    plugin.unload()
+    assert QgsApplication.processingRegistry().providerById("geoseg") is None
+
+
+def test_headless_start_imports_no_widgets() -> None:
+    code = (
+        "import sys; sys.path.append(sys.argv[1]);"
+        "from qgis.core import QgsApplication; app = QgsApplication([], False);"
+        "app.initQgis(); sys.path.append('/usr/share/qgis/python/plugins');"
+        "import geoseg_qgis.processing.provider;"
+        "bad = {'geoseg_qgis.gui', 'torch', 'rasterio', 'numpy'} & set(sys.modules);"
+        "print(sorted(bad)); sys.stdout.flush(); import os; os._exit(1 if bad else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_settings_survive(qgis_app) -> None:
+    store = QgsSettings()
+    before = Settings.read()
+    try:
+        Settings("/some/python", "/some/models", "cpu").write()
+        assert Settings.read() == Settings("/some/python", "/some/models", "cpu")
+        store.setValue("geoseg/device", "abacus")
+        assert Settings.read().device == "auto"
+    finally:
+        before.write()
+
+
+def test_options_page_shows_and_stores(qgis_app, monkeypatch, tmp_path) -> None:
+    from geoseg_qgis.gui.options import OptionsFactory
+
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o700)
+    before = Settings.read()
+    try:
+        Settings("/nowhere/python", "", "cpu").write()
+        page = OptionsFactory().createWidget(None)
+        assert page.device.currentData() == "cpu"
+        assert "Not ready" in page.state.text()
+        assert "/nowhere/python" in page.state.text()
+        assert page.set_up.text() == "Set up the engine"
+        page.interpreter.setFilePath(str(python))
+        assert "Ready." in page.state.text()
+        page.model_folder.setFilePath(str(tmp_path))
+        page.apply()
+        assert Settings.read() == Settings(str(python), str(tmp_path), "cpu")
+    finally:
+        before.write()
+
+
+def test_report_hides_the_home_folder(qgis_app) -> None:
+    from pathlib import Path
+
+    from geoseg_qgis.gui.report import diagnostics_report
+
+    report = diagnostics_report()
+    assert report.startswith("GeoSeg 0.1.0, protocol 1\nQGIS 3.")
+    assert str(Path.home()) + "/" not in report
+
+
+def test_metadata_is_complete() -> None:
+    from configparser import ConfigParser
+
+    parser = ConfigParser()
+    parser.read(PACKAGE / "metadata.txt", encoding="utf-8")
+    general = dict(parser.items("general"))
+    required = {"name", "description", "version", "qgisMinimumVersion", "author", "email", "about",
+                "tracker", "repository"}  # fmt: skip
+    assert {name.lower() for name in required} <= set(general)
+    assert general["hasprocessingprovider"] == "yes"
+    assert general["qgisminimumversion"] == "3.22"
+    assert general["qgismaximumversion"] == "4.99"
+    assert (PACKAGE / general["icon"]).is_file()
+    assert "External dependency" in general["about"]
+    from geoseg_qgis.protocol import PLUGIN_VERSION
+
+    assert general["version"] == PLUGIN_VERSION
+    assert (ROOT / "metadata.txt").resolve() == PACKAGE / "metadata.txt"
