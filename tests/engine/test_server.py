@@ -1,0 +1,250 @@
+"""The engine process itself, spoken to line by line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geoseg_qgis.engine.failures import as_job_error
+from geoseg_qgis.engine.wire import Reporter, Writer
+from geoseg_qgis.protocol import PROTOCOL_VERSION
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job, JobKind, ReclassifyTask
+from geoseg_qgis.protocol.source import RasterSource
+
+ROOT = Path(__file__).parents[2]
+JOB = Job(JobKind.RECLASSIFY, RasterSource("missing.tif"), ReclassifyTask("0.5"))
+
+
+class Engine:
+    """An engine process and plain reads and writes of its pipes."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-u", "-m", "geoseg_qgis.engine", "serve", *arguments]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+
+    def send(self, **message: Any) -> None:
+        self.send_line(json.dumps({"jsonrpc": "2.0", **message}).encode())
+
+    def send_line(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + b"\n")
+        self.process.stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        message: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return message
+
+    def answer(self, identifier: int | None) -> dict[str, Any]:
+        """Return the answer to one request, past notifications."""
+        while True:
+            message = self.receive()
+            if "method" not in message and message["id"] == identifier:
+                return message
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine()
+    yield engine
+    engine.close()
+
+
+def test_hello_is_answered_before_heavy_imports(engine: Engine) -> None:
+    engine.send(id=1, method="hello")
+    result = engine.answer(1)["result"]
+    assert result["protocol"] == PROTOCOL_VERSION
+    assert result["pid"] == engine.process.pid
+    maps = Path(f"/proc/{engine.process.pid}/maps")
+    if maps.exists():
+        assert "libtorch" not in maps.read_text(encoding="utf-8")
+
+
+def test_unknown_method_is_an_error(engine: Engine) -> None:
+    engine.send(id=3, method="dance")
+    error = engine.answer(3)["error"]
+    assert error["data"]["code"] == "protocol_mismatch"
+    assert "'dance'" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"not json", b'{"id": 1, "method": "hello"}', b"[1, 2]", b"\xff\xfe"]
+)
+def test_foreign_line_is_refused_and_survived(engine: Engine, line: bytes) -> None:
+    engine.send_line(line)
+    assert engine.answer(None)["error"]["data"]["code"] == "protocol_mismatch"
+    engine.send(id=2, method="hello")
+    assert engine.answer(2)["result"]["protocol"] == PROTOCOL_VERSION
+
+
+def test_job_in_bad_form_is_refused_by_member(engine: Engine) -> None:
+    form = JOB.to_json()
+    form["task"]["thresholds"] = None
+    engine.send(id=4, method="run", params=form)
+    data = engine.answer(4)["error"]["data"]
+    assert data["code"] == "invalid_job"
+    assert data["message"] == "Job.task.thresholds is None, not of type str."
+
+
+def test_failing_job_leaves_the_engine_usable(engine: Engine) -> None:
+    for identifier in (1, 2):
+        engine.send(id=identifier, method="run", params=JOB.to_json())
+        data = engine.answer(identifier)["error"]["data"]
+        assert data["code"] != "cancelled"
+        assert data["hint"]
+
+
+def test_request_cancelled_while_it_waits_is_never_begun(engine: Engine) -> None:
+    """The status imports PyTorch first, so the job behind it is still waiting."""
+    engine.send(id=1, method="status")
+    engine.send(id=2, method="run", params=JOB.to_json())
+    engine.send(method="cancel", params={"id": 2})
+    assert engine.answer(1)["result"]["busy"] is False
+    assert engine.answer(2)["error"]["data"]["code"] == "cancelled"
+
+
+def test_status_at_work_answers_at_once_and_beats(engine: Engine) -> None:
+    engine.send(id=1, method="status")
+    time.sleep(0.3)
+    began = time.monotonic()
+    engine.send(id=2, method="status")
+    while (message := engine.receive()).get("id") != 2:
+        assert message["method"] == "heartbeat"
+    assert message["result"]["busy"] is True
+    assert time.monotonic() - began < 1.5
+    assert engine.answer(1)["result"]["devices"][-1]["device"] == "cpu"
+
+
+def test_shutdown_ends_it_with_status_0(engine: Engine) -> None:
+    engine.send(id=1, method="hello")
+    engine.answer(1)
+    engine.send(method="shutdown")
+    assert engine.process.wait(timeout=5.0) == 0
+
+
+def test_end_of_stdin_ends_it_even_at_work(engine: Engine) -> None:
+    engine.send(id=1, method="hello")
+    engine.answer(1)
+    engine.send(id=2, method="status")
+    time.sleep(0.2)
+    assert engine.process.stdin is not None
+    engine.process.stdin.close()
+    engine.process.stdin = None
+    assert engine.process.wait(timeout=5.0) == 0
+
+
+def test_interrupt_is_left_to_the_client(engine: Engine) -> None:
+    engine.send(id=1, method="hello")
+    engine.answer(1)
+    os.kill(engine.process.pid, signal.SIGINT)
+    engine.send(id=2, method="hello")
+    assert engine.answer(2)["result"]["pid"] == engine.process.pid
+
+
+def test_idle_engine_ends_by_itself() -> None:
+    engine = Engine("--idle-release", "0.1", "--idle-exit", "0.2")
+    try:
+        engine.send(id=1, method="hello")
+        engine.answer(1)
+        assert engine.process.wait(timeout=6.0) == 0
+    finally:
+        engine.close()
+
+
+def test_prints_of_libraries_do_not_reach_the_wire() -> None:
+    """Python's, C's and a child's prints all land on stderr; nobody else reads stdin."""
+    script = (
+        "import os, subprocess, sys\n"
+        "from geoseg_qgis.engine.wire import Writer, take_standard_streams\n"
+        "requests, responses = take_standard_streams()\n"
+        "print('from print'); os.write(1, b'from write\\n')\n"
+        "subprocess.run([sys.executable, '-c', 'import sys; print(repr(sys.stdin.read()))'])\n"
+        "Writer(responses).respond(7, {'line': requests.readline().decode()})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=b"a request\n",
+        capture_output=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {"jsonrpc": "2.0", "id": 7, "result": {"line": "a request\n"}}
+    for text in (b"from print", b"from write", b"''"):
+        assert text in done.stderr
+
+
+def test_progress_is_at_most_ten_a_second_and_keeps_phases() -> None:
+    stream = io.BytesIO()
+    reporter = Reporter(Writer(stream), 5)
+    began = time.monotonic()
+    for index in range(1000):
+        reporter.progress(index / 1000, "Tiles")
+    reporter.progress(0.999, "Polygons")
+    reporter.progress(1.0, "Polygons")
+    elapsed = time.monotonic() - began
+    messages = [json.loads(line)["params"] for line in stream.getvalue().splitlines()]
+    tiles = [message for message in messages if message["phase"] == "Tiles"]
+    assert 1 <= len(tiles) <= 2 + elapsed / 0.1
+    assert [(m["fraction"], m["phase"]) for m in messages[-2:]] == [
+        (0.999, "Polygons"),
+        (1.0, "Polygons"),
+    ]
+    assert {message["id"] for message in messages} == {5}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), ErrorCode.OUT_OF_MEMORY),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "out_of_memory",
+        ),
+        (OSError(28, "No space left on device"), ErrorCode.DISK_FULL),
+        (PermissionError(13, "Permission denied", "/data/x.tif"), ErrorCode.OUTPUT_UNWRITABLE),
+        (ModuleNotFoundError("No module named 'timm'"), ErrorCode.ENGINE_MISSING),
+        (ZeroDivisionError("division by zero"), ErrorCode.INTERNAL),
+    ],
+)
+def test_exceptions_become_sentences(error: Exception, code: str) -> None:
+    try:
+        raise error
+    except Exception as raised:  # noqa: BLE001  the catch-all is what is tested
+        failure = as_job_error(raised)
+    assert failure.code == code
+    assert failure.message.endswith(".")
+    assert failure.hint.endswith(".")
+    assert "Traceback" in failure.detail
+    assert type(error).__name__ in failure.detail
+
+
+def test_out_of_gpu_memory_is_known_by_its_class() -> None:
+    torch = pytest.importorskip("torch")
+    assert as_job_error(torch.OutOfMemoryError("CUDA")).code is ErrorCode.OUT_OF_MEMORY
+
+
+def test_job_errors_pass_unchanged() -> None:
+    error = JobError(ErrorCode.INVALID_JOB, "a.", "b.")
+    assert as_job_error(error) is error
