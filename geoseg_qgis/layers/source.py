@@ -93,16 +93,15 @@ def freeze_raster(
     uri = _file_uri(layer)
     is_picture = not uri and _gives_pictures(provider)
     chosen = () if is_picture else _choose_bands(layer, bands)
-    scaled = bool(uri)
     reading = _Reading(StretchKind.NONE)
     if not is_picture:
-        reading = _choose_stretch(layer, chosen, stretch, scaled)
+        reading = _choose_stretch(layer, chosen, stretch)
     source = RasterSource(
         uri=uri,
         name=layer.name(),
         crs_wkt=crs_text(layer.crs()),
         bands=chosen,
-        nodata=_declared_nodata(provider, chosen, scaled),
+        nodata=_declared_nodata(provider, chosen),
         stretch=Stretch(reading.kind, reading.limits),
     )
     return FrozenRaster(
@@ -186,9 +185,7 @@ class _Reading:
     notes: Tuple[str, ...] = ()
 
 
-def _choose_stretch(
-    layer: QgsRasterLayer, bands: Tuple[int, ...], kind: StretchKind, scaled: bool
-) -> _Reading:
+def _choose_stretch(layer: QgsRasterLayer, bands: Tuple[int, ...], kind: StretchKind) -> _Reading:
     if kind is not StretchKind.LAYER:
         return _Reading(kind)
     if not bands:
@@ -200,14 +197,7 @@ def _choose_stretch(
             "their 2 % and 98 % quantiles are used."
         )
         return _Reading(StretchKind.PERCENTILES, (), (note,))
-    provider = layer.dataProvider()
-    limits = tuple(known[band] for band in bands)
-    if scaled:
-        limits = tuple(
-            (_stored(provider, band, low), _stored(provider, band, high))
-            for band, (low, high) in zip(bands, limits)
-        )
-    return _Reading(kind, limits)
+    return _Reading(kind, tuple(known[band] for band in bands))
 
 
 def _renderer_limits(layer: QgsRasterLayer) -> Dict[int, Limits]:
@@ -245,20 +235,11 @@ def _enhancement_limits(
     return None
 
 
-def _declared_nodata(
-    provider: QgsRasterDataProvider, bands: Tuple[int, ...], scaled: bool
-) -> Tuple[float, ...]:
+def _declared_nodata(provider: QgsRasterDataProvider, bands: Tuple[int, ...]) -> Tuple[float, ...]:
     """Return the single values that the user declared as nodata; ranges have no counterpart."""
     values = []
     for band in bands or (1,):
         for span in provider.userNoDataValues(band):
-            value = _stored(provider, band, span.min()) if scaled else span.min()
-            if span.min() == span.max() and value not in values:
-                values.append(value)
+            if span.min() == span.max() and span.min() not in values:
+                values.append(span.min())
     return tuple(values)
-
-
-def _stored(provider: QgsRasterDataProvider, band: int, shown: float) -> float:
-    """Return the value in the file: QGIS shows values after the band's scale and offset."""
-    scale = provider.bandScale(band)
-    return (shown - provider.bandOffset(band)) / scale if scale else shown

@@ -16,7 +16,7 @@ from qgis.core import (
 from ..layers.source import FrozenRaster, freeze_raster
 from ..protocol.errors import ErrorCode, JobError
 from ..protocol.job import Job, JobKind, ReclassifyTask
-from ..protocol.legend import parse_thresholds
+from ..protocol.legend import EVERYTHING_ELSE, parse_thresholds
 from ..protocol.source import StretchKind
 from ..translation import tr
 from . import outputs, polygons
@@ -35,8 +35,8 @@ class ReclassifyAlgorithm(GeoSegAlgorithm):
     SUMMARY = """Makes a new class raster and polygons from the scores of an earlier run, at once
         and without any model.
 
-        A pixel gets its most probable class among those that reach their own threshold, and stays
-        unclassified when none does."""
+        A pixel keeps its most probable class when that reaches the threshold of the class, and
+        stays unclassified when it does not."""
 
     _frozen: FrozenRaster
 
@@ -108,4 +108,4 @@ def _class_names(layer: QgsRasterLayer) -> Tuple[str, ...]:
                 tr("Choose the scores file that a segmentation wrote."),
             )
         names.append(found.group(1))
-    return tuple(names)
+    return tuple(name for name in names if name != EVERYTHING_ELSE)

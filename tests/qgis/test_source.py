@@ -67,9 +67,7 @@ def test_limits_of_the_style_are_taken(qgis_new_project, make_raster) -> None:
     assert len(other.notes) == 1
 
 
-def test_limits_and_nodata_are_those_of_the_file_under_scale_and_offset(
-    qgis_new_project, make_raster
-) -> None:
+def test_limits_and_nodata_count_after_scale_and_offset(qgis_new_project, make_raster) -> None:
     path = make_raster(bands=1, data_type=gdal.GDT_UInt16)
     dataset = gdal.Open(str(path), gdal.GA_Update)
     dataset.GetRasterBand(1).SetScale(0.5)
@@ -80,8 +78,8 @@ def test_limits_and_nodata_are_those_of_the_file_under_scale_and_offset(
     enhancement = layer.renderer().contrastEnhancement()
     assert (enhancement.minimumValue(), enhancement.maximumValue()) == (10.5, 49.0)
     frozen = freeze_raster(layer)
-    assert frozen.source.stretch.limits == ((1.0, 78.0),)
-    assert frozen.source.nodata == (4.0,)
+    assert frozen.source.stretch.limits == ((10.5, 49.0),)
+    assert frozen.source.nodata == (12.0,)
 
 
 def test_other_stretches_are_left_to_the_engine(raster_layer) -> None:
