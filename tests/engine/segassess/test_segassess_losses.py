@@ -110,6 +110,29 @@ def test_training_step(tiny_model: SegAssess, read_case: ReadCase, numbers: dict
     assert checked > 300
 
 
+def test_unknown_truth_does_not_count(read_case: ReadCase) -> None:
+    case = read_case("e2e_76_b2")
+    masks, truth = case["mask_u8"].float(), case["gt_u8"].float()
+
+    def losses(logits: Tensor, edge: Tensor, truth: Tensor, valid: Tensor | None) -> list[float]:
+        output = SegAssessOutput(logits, edge, logits, logits, logits)
+        return [float(term) for term in segassess_losses(output, masks, truth, valid=valid)]
+
+    plain = losses(case["logits"], case["edge_logits"], truth, None)
+    everywhere = losses(case["logits"], case["edge_logits"], truth, torch.ones_like(truth))
+    assert everywhere == pytest.approx(plain, rel=1e-5)
+    valid = torch.ones_like(truth)
+    valid[..., 40:] = 0
+    first = losses(case["logits"], case["edge_logits"], truth, valid)
+    logits, edge = case["logits"].clone(), case["edge_logits"].clone()
+    logits[..., 40:] += 3 * torch.rand(36)
+    edge[..., 40:] *= -1
+    assert losses(logits, edge, truth, valid) == pytest.approx(first, rel=1e-6)
+    assert first != pytest.approx(plain, rel=1e-3)
+    nowhere = losses(case["logits"], case["edge_logits"], truth, torch.zeros_like(truth))
+    assert nowhere == pytest.approx([0] * 6, abs=1e-6)
+
+
 def test_dice_of_a_single_image() -> None:
     logits = torch.tensor([[20.0, 20.0], [-20.0, -20.0]])[None, None]
     edges = torch.tensor([[1.0, 1.0], [1.0, 0.0]])[None, None]

@@ -58,17 +58,17 @@ def test_constrained_classes_agree_with_the_mask() -> None:
 def test_constrained_values() -> None:
     probabilities = np.array([0.1, 0.3, 0.4, 0.2]).reshape(4, 1, 1).repeat(2, axis=2)
     mask = np.array([[True, False]])
-    result = constrain(probabilities, mask)
+    result = constrain(probabilities, mask, "renormalise")
     np.testing.assert_allclose(result[:, 0, 0], [0.25, 0.75, 0, 0])
     np.testing.assert_allclose(result[:, 0, 1], [0, 0, 2 / 3, 1 / 3])
-    by_object = constrain(probabilities, mask, "object")
+    by_object = constrain(probabilities, mask)
     np.testing.assert_allclose(by_object[:, 0, 0], [0.3, 0.7, 0, 0])
     np.testing.assert_allclose(by_object[:, 0, 1], [0, 0, 0.7, 0.3])
 
 
 def test_constrained_survives_vanishing_classes() -> None:
     certain = np.array([0, 0, 0.25, 0.75], dtype=np.float32).reshape(4, 1, 1)
-    result = constrain(certain, np.array([[True]]))
+    result = constrain(certain, np.array([[True]]), "renormalise")
     np.testing.assert_allclose(result[:, 0, 0], [0.75, 0.25, 0, 0])
     assert result.dtype == np.float32
 

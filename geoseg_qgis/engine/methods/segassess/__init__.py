@@ -22,7 +22,7 @@ from .quality import (
 )
 from .ranking import fix_priority, fix_rank
 from .summary import Estimate, LayerAccumulator, LayerSummary
-from .views import View, ViewResult, assess_views, average_views, plan_views
+from .views import View, ViewResult, assess_views, average_views, plan_views, stack_views
 
 __all__ = [
     "Estimate",
@@ -52,4 +52,5 @@ __all__ = [
     "plan_views",
     "quality_raster",
     "repaired_mask",
+    "stack_views",
 ]

@@ -36,6 +36,16 @@ class QualityClass(IntEnum):
         """Value in a quality raster."""
         return int(self) + 1
 
+    @property
+    def colour(self) -> str:
+        """Colour that people with any colour vision tell from the others."""
+        return ("#009e73", "#d55e00", "#d9d9d9", "#56b4e9")[self]
+
+    @property
+    def meaning(self) -> str:
+        """What the class says about the mask."""
+        return ("correct object", "wrong object", "correct background", "missed object")[self]
+
 
 def object_probability(probabilities: FloatArray) -> FloatArray:
     """Return P(TP) + P(FN), the probability that the pixel truly is object, (..., H, W)."""
@@ -44,19 +54,20 @@ def object_probability(probabilities: FloatArray) -> FloatArray:
 
 
 def constrain(
-    probabilities: FloatArray, mask: BoolArray, rule: ConstraintRule = "renormalise"
+    probabilities: FloatArray, mask: BoolArray, rule: ConstraintRule = "object"
 ) -> FloatArray:
     """Make the classes agree with the mask: TP or FP where it is set, TN or FN elsewhere.
 
     The network reads the mask only coarsely, so near its edges it can answer with a class that
-    contradicts it.
+    contradicts it. Training weighs FN and FP many times more than TN and TP, which makes their
+    share among the two possible classes too large; P(TP) + P(FN) is trained towards the truth.
 
     Args:
         probabilities: (..., 4, H, W).
         mask: Mask under test, (H, W).
-        rule: ``renormalise`` keeps the two possible classes and scales them to a sum of one;
-            ``object`` splits by P(TP) + P(FN), which also counts the impossible classes' say on
-            whether the pixel is object.
+        rule: ``object`` splits by P(TP) + P(FN), which also counts the impossible classes' say on
+            whether the pixel is object; ``renormalise`` keeps the two possible classes and scales
+            them to a sum of one.
 
     Returns:
         Probabilities of the same shape and dtype; the two impossible classes are zero.

@@ -131,3 +131,10 @@ def average_views(results: Iterable[ViewResult]) -> Tensor:
     if total is None or count is None:
         raise ValueError("at least one view is needed")
     return total / count
+
+
+def stack_views(results: Iterable[ViewResult]) -> Tensor:
+    """Return the runs one above the other, NaN where a run saw nothing, (R, B, 4, H, W)."""
+    return torch.stack(
+        [result.probabilities.masked_fill(~result.covered, float("nan")) for result in results]
+    )

@@ -17,6 +17,8 @@ from geoseg_qgis.engine.models.segassess import SegAssessOutput
 from .targets import object_boundary, quality_target
 
 PUBLISHED_CLASS_WEIGHTS = (0.5, 5.0, 0.1, 5.0)
+IGNORED = -100
+NO_EDGE = -30.0
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,40 @@ class SegAssessLosses(NamedTuple):
         return self._asdict()
 
 
-def edge_cross_entropy(logits: Tensor, edges: Tensor) -> Tensor:
+def _mean(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Return the mean over the valid pixels, 0 where there is none."""
+    if valid is None:
+        return values.mean()
+    return (values * valid).sum() / valid.sum().clamp(min=1)
+
+
+def class_cross_entropy(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Return weighted cross-entropy over the pixels whose class is known, 0 where none is.
+
+    Args:
+        logits: (B, 4, H, W).
+        target: Class codes, or -100 where unknown, (B, H, W).
+        weights: Weights of the classes, (4,).
+    """
+    summed = functional.cross_entropy(
+        logits, target, weights, reduction="sum", ignore_index=IGNORED
+    )
+    mass = (weights[target.clamp(min=0)] * (target != IGNORED)).sum()
+    return summed / mass.clamp(min=torch.finfo(mass.dtype).tiny)
+
+
+def edge_cross_entropy(logits: Tensor, edges: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return cross-entropy balanced by how rare edges are in the batch.
 
     Args:
         logits: (B, 1, H, W).
         edges: 0 or 1, (B, 1, H, W).
+        valid: 1 where the truth is known, (B, 1, H, W); everywhere when absent.
     """
-    share = edges.mean()
+    share = _mean(edges, valid)
     weights = torch.where(edges > 0.5, 1 - share, 1.1 * share)
-    return functional.binary_cross_entropy_with_logits(logits, edges, weights)
+    losses = functional.binary_cross_entropy_with_logits(logits, edges, weights, reduction="none")
+    return _mean(losses, valid)
 
 
 def edge_dice(logits: Tensor, edges: Tensor, rows_of_single: bool) -> Tensor:
@@ -87,7 +113,11 @@ def edge_dice(logits: Tensor, edges: Tensor, rows_of_single: bool) -> Tensor:
 
 
 def segassess_losses(
-    output: SegAssessOutput, masks: Tensor, truth: Tensor, options: LossOptions | None = None
+    output: SegAssessOutput,
+    masks: Tensor,
+    truth: Tensor,
+    options: LossOptions | None = None,
+    valid: Tensor | None = None,
 ) -> SegAssessLosses:
     """Compare an output with the truth.
 
@@ -96,17 +126,23 @@ def segassess_losses(
         masks: Masks under test (B, 1, H, W), float 0 or 1.
         truth: True masks (B, 1, H, W), float 0 or 1.
         options: Details; as published when absent.
+        valid: 1 where the truth is known, float (B, 1, H, W); everywhere when absent.
     """
     chosen = options or LossOptions()
     edges = object_boundary(truth)
     target = quality_target(masks, truth)[:, 0]
+    found = output.edge_logits
+    if valid is not None:
+        target = target.masked_fill(valid[:, 0] < 0.5, IGNORED)
+        edges = edges * valid
+        found = found.masked_fill(valid < 0.5, NO_EDGE)
     weights = output.logits.new_tensor(chosen.class_weights)
-    classes = functional.cross_entropy(output.logits, target, weights)
-    cross_entropy = edge_cross_entropy(output.edge_logits, edges)
-    dice = edge_dice(output.edge_logits, edges, chosen.as_published)
+    classes = class_cross_entropy(output.logits, target, weights)
+    cross_entropy = edge_cross_entropy(output.edge_logits, edges, valid)
+    dice = edge_dice(found, edges, chosen.as_published)
     probabilities = output.logits.softmax(1)
     tp, fp, fn = (probabilities[:, [channel]] for channel in (0, 1, 3))
-    object_error = functional.mse_loss(tp + fn, truth) * (2 if chosen.as_published else 1)
-    refined_error = functional.mse_loss(masks + fn - fp, truth)
+    object_error = _mean((tp + fn - truth).square(), valid) * (2 if chosen.as_published else 1)
+    refined_error = _mean((masks + fn - fp - truth).square(), valid)
     total = classes + cross_entropy + dice + object_error + refined_error
     return SegAssessLosses(total, classes, cross_entropy, dice, object_error, refined_error)
