@@ -39,6 +39,9 @@ class TerminalReporter:
         if self._bar is not None:
             self._bar.set_description_str(phase, refresh=False)
             self._bar.update(max(fraction - float(self._bar.n), 0.0))
+            if phase != self._phase:
+                self._phase = phase
+                self._bar.refresh()
             return
         now = time.monotonic()
         if phase == self._phase and now < self._next:
