@@ -151,12 +151,16 @@ def match_selection(request: MatchRequest, context: JobContext) -> Match:
     if request.task.points_per_side is not None:
         masks = dataclasses.replace(masks, points_per_side=request.task.points_per_side)
     proposer = make_proposer(scene, models, masks, 1.0, selecting)
+    contest = request.contest
+    settings = SelectionSettings()
+    if contest.named == 1:
+        settings = SelectionSettings(uncovered="background", background_index=1)
     probabilities = select_over_raster(
         scene,
         proposer,
         dense,
-        classes=request.contest.queries.class_count,
-        settings=SelectionSettings(),
+        classes=contest.queries.class_count,
+        settings=settings,
         progress=lambda done: selecting.progress(done, "Selecting masks"),
     )
     return Match(probabilities, None)

@@ -7,9 +7,8 @@ the window, is subtracted from every patch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,7 +21,6 @@ from .clip_tokens import (
     project_heads,
     run_block,
 )
-from .overrides import override
 from .resizing import resize_bilinear
 
 if TYPE_CHECKING:
@@ -49,20 +47,6 @@ class FastSettings:
     pixel_std: tuple[float, ...] = (68.501, 66.632, 70.323)
     class_token_weight: float = 0.3
     logit_scale: float = 50.0
-
-    def with_overrides(self, overrides: Mapping[str, Any]) -> FastSettings:
-        """A copy with values from a model card's JSON object.
-
-        Args:
-            overrides: Field names and values.
-
-        Returns:
-            The changed settings.
-
-        Raises:
-            ValueError: A name is unknown or a value has the wrong type.
-        """
-        return override(self, overrides)
 
 
 def self_attention(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:

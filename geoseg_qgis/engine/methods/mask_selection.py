@@ -7,14 +7,12 @@ is kept when enough of it is foreground; with several it takes the class that do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
-
-from .overrides import override
 
 Score = Literal["mean", "count"]
 Uncovered = Literal["pixel", "background"]
@@ -58,20 +56,6 @@ class SelectionSettings:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}.")
-
-    def with_overrides(self, overrides: Mapping[str, Any]) -> SelectionSettings:
-        """A copy with values from a JSON object.
-
-        Args:
-            overrides: Field names and values.
-
-        Returns:
-            The changed settings.
-
-        Raises:
-            ValueError: A name is unknown or a value has the wrong type.
-        """
-        return override(self, overrides)
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,12 @@ def set_up_contest(classes: Sequence[Sequence[str]], rivals: bool) -> Contest:
     Args:
         classes: For each named class its words.
         rivals: Whether unnamed things compete. A class such as ``background`` already stands for
-            them: then there are none.
+            them: then there are none. A single class always has rivals, as it would win
+            everywhere without.
     """
     words = {word.lower() for synonyms in classes for word in synonyms}
-    if not rivals or words & _EVERYTHING_ELSE:
+    competing = rivals or len(classes) == 1
+    if not competing or words & _EVERYTHING_ELSE:
         return Contest(ClassQueries.from_synonyms(classes), len(classes))
     unnamed = [
         word

@@ -1,7 +1,8 @@
 """Mask selection over a raster: tiles of proposals, each with the class that dominates inside.
 
 Every proposal carries its mean class probabilities onto the pixels it wins; what the tiles say is
-blended in their overlaps, so that no seam shows. Pixels in no proposal keep what dense CLIP says.
+blended in their overlaps, so that no seam shows. Pixels in no proposal keep what dense CLIP says
+when there are several classes, and are background when there is one (contrastive pipeline).
 """
 
 from __future__ import annotations
@@ -73,6 +74,9 @@ def _carry(
     means = class_scores(shrunk, small, settings)
     order = painting_order(small, means, settings)
     carried = values.copy()
+    if settings.uncovered == "background":
+        carried[:] = 0.0
+        carried[settings.background_index] = 1.0
     if order:
         painted = masks.select(torch.tensor(order)).iterate((side, side), PAINT_BATCH)
         for start, batch in zip(range(0, len(order), PAINT_BATCH), painted, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import pytest
 import torch
 from open_clip import CLIP
 from torch import Tensor
@@ -55,9 +54,3 @@ def test_windows_of_another_shape(clip: CLIP) -> None:
     shift = plain - debiased
     assert torch.allclose(shift, shift[:, :, :1, :1].expand_as(shift), atol=1e-5)
     assert shift.abs().min() > 0
-
-
-def test_overrides() -> None:
-    assert FastSettings().with_overrides({"logit_scale": 40}).logit_scale == 40.0
-    with pytest.raises(ValueError, match="Unknown setting scale"):
-        FastSettings().with_overrides({"scale": 40})

@@ -18,7 +18,7 @@ from geoseg_qgis.engine.methods.gumix.postprocess import (
     vote_in_regions,
 )
 from geoseg_qgis.engine.methods.gumix.settings import GumixSettings
-from geoseg_qgis.engine.methods.region_votes import RegionVotes
+from geoseg_qgis.engine.methods.labelling import RegionTally
 
 CASES = ("plain", "bg5", "bg_synonyms", "no_zero_id", "binary_thd08")
 
@@ -101,21 +101,20 @@ def test_id_zero_alone_is_unsegmented_in_the_raster_variant() -> None:
 def test_votes_over_tiles_equal_the_direct_mode(seed: int, classes: int, regions: int) -> None:
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, classes, (17, 23)).astype(np.uint8)
-    names = np.r_[0, generator.integers(1, 2**40, regions)]
-    ids = names[generator.integers(0, len(names), (17, 23))]
+    ids = generator.integers(0, regions + 1, (17, 23)).astype(np.int32)
     valid = generator.random((17, 23)) < 0.8
-    votes = RegionVotes(classes)
+    probabilities = generator.random((classes - 1, 17, 23)).astype(np.float32)
+    tally = RegionTally(regions, classes - 1)
     for rows in (slice(0, 5), slice(5, 11), slice(11, 17)):
-        votes.update(labels[rows], ids[rows], valid[rows])
-    result = votes.result()
+        voting = valid[rows] & (ids[rows] > 0)
+        tally.update(ids[rows][voting], labels[rows][voting], probabilities[:, rows][:, voting])
+    winners, means = tally.winners(), tally.means()
 
-    expected = labels.copy()
-    for name in np.unique(names[names > 0]):
-        ballots = labels[(ids == name) & valid]
-        if len(ballots):
-            expected[ids == name] = np.bincount(ballots, minlength=classes).argmax()
-    np.testing.assert_array_equal(result.apply(labels, ids), expected)
-    assert result.sizes.sum() == ((ids > 0) & valid).sum()
+    for region in np.unique(ids[valid & (ids > 0)]):
+        inside = (ids == region) & valid
+        assert winners[region] == np.bincount(labels[inside]).argmax()
+        expected = probabilities[:, inside].mean(axis=1)
+        np.testing.assert_allclose(means[:, region], expected, rtol=1e-5)
     direct = vote_in_regions(
         torch.from_numpy(labels.astype(np.int64)),
         torch.from_numpy(ids),
@@ -123,10 +122,6 @@ def test_votes_over_tiles_equal_the_direct_mode(seed: int, classes: int, regions
         first_id_is_unsegmented=False,
         valid=torch.from_numpy(valid),
     )
-    np.testing.assert_array_equal(direct.numpy()[valid], expected[valid])
-    np.testing.assert_array_equal(direct.numpy()[~valid], labels[~valid])
-
-
-def test_votes_refuse_foreign_labels() -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        RegionVotes(2).update(np.array([[2]]), np.array([[1]]))
+    voted = valid & (ids > 0)
+    np.testing.assert_array_equal(direct.numpy()[voted], winners[ids[voted]])
+    np.testing.assert_array_equal(direct.numpy()[~voted], labels[~voted])

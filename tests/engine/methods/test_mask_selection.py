@@ -131,5 +131,3 @@ def test_means_inside_masks(seed: int) -> None:
 def test_refused_settings() -> None:
     with pytest.raises(ValueError, match="overlap must be one of"):
         SelectionSettings(overlap="first")
-    with pytest.raises(ValueError, match="score must be of type str"):
-        SelectionSettings().with_overrides({"score": 1})
