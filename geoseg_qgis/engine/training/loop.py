@@ -1,0 +1,191 @@
+"""The training loop that all models share: time budget, warm-up, averaging, checkpoints, log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run may use.
+
+    Attributes:
+        folder: Where checkpoints and the log go.
+        minutes: Training time; the learning rate falls to zero over it.
+        rate: Highest learning rate.
+        weight_decay: AdamW weight decay.
+        warmup_steps: Steps of linear rise.
+        averaging: Decay of the moving average of the weights.
+    """
+
+    folder: Path
+    minutes: float
+    rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 100
+    averaging: float = 0.995
+
+
+def _optimizers(model: torch.nn.Module, plan: Plan) -> List[torch.optim.Optimizer]:
+    """Return Muon for the matrices inside transformer blocks and AdamW for everything else."""
+    matrices, decayed, plain = [], [], []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if parameter.ndim == 2 and "blocks." in name:
+            matrices.append(parameter)
+        elif parameter.ndim > 1:
+            decayed.append(parameter)
+        else:
+            plain.append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": plan.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    optimizers: List[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
+    ]
+    if matrices:
+        optimizers.append(
+            torch.optim.Muon(
+                matrices,
+                lr=plan.rate,
+                weight_decay=plan.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return optimizers
+
+
+class Trainer:
+    """Optimises one module and keeps a moving average of its weights.
+
+    A run that stopped goes on from its last checkpoint, with the time it had left.
+
+    Args:
+        model: Module to train.
+        plan: Budget and rates.
+        facts: Facts about the run that go into the checkpoint (sizes, seed).
+    """
+
+    def __init__(self, model: torch.nn.Module, plan: Plan, facts: Dict[str, Any]) -> None:
+        self.model = model
+        self.plan = plan
+        self.facts = facts
+        self.step = 0
+        self.seconds = 0.0
+        self.optimizers = _optimizers(model, plan)
+        self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        self._resume()
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """The file that holds the state of the run."""
+        return self.plan.folder / "checkpoint.pt"
+
+    def stage_seed(self, seed: int) -> int:
+        """Return a seed for the data that a resumed run has not seen yet."""
+        return seed + 1000 * self.step
+
+    def run(
+        self,
+        loss_of_step: Callable[[int], Dict[str, torch.Tensor]],
+        on_checkpoint: Optional[Callable[[int], Dict[str, float]]] = None,
+    ) -> None:
+        """Train until the time is used.
+
+        Args:
+            loss_of_step: Returns named losses; "total" is minimised.
+            on_checkpoint: Returns validation numbers for the log, called at the end.
+        """
+        sums: Dict[str, float] = {}
+        last, saved = time.monotonic(), self.seconds
+        budget = self.plan.minutes * 60
+        while self.seconds < budget:
+            losses = loss_of_step(self.step)
+            self._update(losses["total"], self.seconds / budget)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+            now = time.monotonic()
+            self.seconds += now - last
+            last = now
+            self.step += 1
+            if self.step % 50 == 0:
+                self._log({name: value / 50 for name, value in sums.items()})
+                sums = {}
+            if self.seconds - saved > CHECKPOINT_SECONDS:
+                saved = self.seconds
+                self.save()
+                last = time.monotonic()
+        self.save()
+        if on_checkpoint is not None:
+            self._log(on_checkpoint(self.step))
+
+    def averaged_state(self) -> Dict[str, torch.Tensor]:
+        """Return a copy of the averaged weights."""
+        return {k: v.clone() for k, v in self.average.items()}
+
+    def save(self) -> None:
+        """Write the checkpoint, replacing the last one at once."""
+        temporary = self.checkpoint_file.with_suffix(".part")
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "average": self.average,
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "step": self.step,
+                "seconds": self.seconds,
+                "facts": self.facts,
+            },
+            temporary,
+        )
+        temporary.replace(self.checkpoint_file)
+
+    def _resume(self) -> None:
+        if not self.checkpoint_file.is_file():
+            return
+        state = torch.load(self.checkpoint_file, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
+        self.average = state["average"]
+        self.step = state["step"]
+        self.seconds = state["seconds"]
+        logger.info("Going on from step %d, %.0f s", self.step, self.seconds)
+
+    def _update(self, loss: torch.Tensor, progress: float) -> None:
+        warm = min(1.0, (self.step + 1) / self.plan.warmup_steps)
+        rate = self.plan.rate * warm * (0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0)))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        decay = min(self.plan.averaging, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - decay)
+
+    def _log(self, numbers: Dict[str, float]) -> None:
+        entry = {"step": self.step, "seconds": round(self.seconds, 1)}
+        entry.update({name: round(value, 5) for name, value in numbers.items()})
+        with (self.plan.folder / "log.jsonl").open("a") as stream:
+            stream.write(json.dumps(entry) + "\n")
+        logger.info("%s", entry)

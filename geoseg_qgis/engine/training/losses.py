@@ -1,0 +1,54 @@
+"""Losses over partial labels."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+
+def compatible(labels: torch.Tensor, surfaces: torch.Tensor) -> torch.Tensor:
+    """Say which queries a partially labelled pixel may be.
+
+    Args:
+        labels: (...) int64 bit masks of possible surfaces.
+        surfaces: (Q,) int64 bit masks of the queries.
+
+    Returns:
+        (..., Q) bool.
+    """
+    return (labels[..., None] & surfaces) != 0
+
+
+def partial_cross_entropy(logits: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+    """Return the mean of -log of the probability that falls on the possible queries.
+
+    Args:
+        logits: (M, Q).
+        positive: (M, Q) bool; rows without or with only positives carry no information.
+    """
+    informative = positive.any(1) & ~positive.all(1)
+    if not bool(informative.any()):
+        return logits.sum() * 0
+    logits, positive = logits[informative], positive[informative]
+    gain = logits.masked_fill(~positive, float("-inf")).logsumexp(1)
+    return (logits.logsumexp(1) - gain).mean()
+
+
+def area_targets(positive: torch.Tensor) -> torch.Tensor:
+    """Return the share of an image that each query may cover.
+
+    Args:
+        positive: (B, M, Q) bool.
+
+    Returns:
+        (B, Q) rows summing to 1, or zeros where nothing is labelled.
+    """
+    informative = positive.any(2) & ~positive.all(2)
+    share = positive.float() / positive.float().sum(2, keepdim=True).clamp_min(1)
+    total = (share * informative[..., None].float()).sum(1)
+    return total / total.sum(1, keepdim=True).clamp_min(1e-6)
+
+
+def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of (B, Q) logits with (B, Q) distributions."""
+    return -(targets * functional.log_softmax(logits, dim=1)).sum(1).mean()

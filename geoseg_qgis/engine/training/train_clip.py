@@ -1,0 +1,188 @@
+"""Train the built-in CLIP: `python -m geoseg_qgis.engine.training.train_clip --data FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import torch
+from torch.nn import functional
+
+from geoseg_qgis.engine.training.bytepair import learn_merges, write_merges
+from geoseg_qgis.engine.training.crops import CropSampler
+from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.dense_clip import (
+    fast_cosines,
+    image_embedding,
+    mixed_embeddings,
+    plain_embeddings,
+    run_trunk,
+    text_embeddings,
+)
+from geoseg_qgis.engine.training.loop import Plan, Trainer
+from geoseg_qgis.engine.training.losses import (
+    area_targets,
+    compatible,
+    partial_cross_entropy,
+    soft_cross_entropy,
+)
+from geoseg_qgis.engine.training.regions import random_regions, region_affinity
+from geoseg_qgis.engine.training.vocabulary import QuerySampler, corpus_words
+
+LOGIT_SCALE = 40.0
+CONTEXT_LENGTH = 32
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+FINE_SIDE = 56
+REGIONS = 8
+FAST_EVERY = 4
+
+
+def clip_config(
+    vocabulary: int, patch: int = 16, width: int = 192, layers: int = 6
+) -> Dict[str, Any]:
+    """Return the arguments of `open_clip.CLIP`."""
+    return {
+        "embed_dim": 128,
+        "vision_cfg": {
+            "layers": layers,
+            "width": width,
+            "head_width": 64,
+            "mlp_ratio": 4.0,
+            "patch_size": patch,
+            "image_size": 224,
+        },
+        "text_cfg": {
+            "context_length": CONTEXT_LENGTH,
+            "vocab_size": vocabulary,
+            "width": 128,
+            "heads": 4,
+            "layers": 3,
+        },
+        "quick_gelu": False,
+    }
+
+
+class ClipObjective:
+    """The loss of one step.
+
+    Args:
+        model: `open_clip.CLIP`.
+        tokenizer: Its tokenizer.
+        crops: Source of images.
+        texts: Source of queries.
+        batch: Crops a step.
+        seed: Seed of region choices.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        crops: CropSampler,
+        texts: QuerySampler,
+        *,
+        batch: int,
+        seed: int,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.crops = crops
+        self.texts = texts
+        self.batch = batch
+        self.cells = model.visual.grid_size[0]
+        self.generator = torch.Generator().manual_seed(seed)
+        self._mean = torch.tensor(MEAN)[:, None, None]
+        self._std = torch.tensor(STD)[:, None, None]
+
+    def __call__(self, step: int) -> Dict[str, torch.Tensor]:
+        """Return the named losses of one step."""
+        batch = self.crops.batch(self.batch)
+        queries = self.texts.queries()
+        regions = random_regions(batch.pixels, batch.labels, self.cells, REGIONS, self.generator)
+        colour = functional.adaptive_avg_pool2d(batch.pixels, self.cells).flatten(2).transpose(1, 2)
+        affinity = region_affinity(regions, colour - colour.mean(1, keepdim=True), 2.0)
+        visual = self.model.visual
+        with torch.autocast("cpu", torch.bfloat16):
+            pixels = (batch.pixels - self._mean) / self._std
+            trunk = run_trunk(visual, pixels, regions, REGIONS)
+            texts = text_embeddings(self.model, self.tokenizer, queries.sentences).float()
+            cosines = {
+                "plain": plain_embeddings(visual, trunk) @ texts.T,
+                "mixed": mixed_embeddings(visual, trunk, regions, affinity) @ texts.T,
+            }
+            if step % FAST_EVERY == 0:
+                cosines["fast"] = fast_cosines(visual, trunk, texts)
+            image = image_embedding(visual, trunk) @ texts.T
+        surfaces = torch.tensor(queries.surfaces)
+        return self._losses(cosines, image, batch.labels, surfaces)
+
+    def _losses(
+        self,
+        cosines: Dict[str, torch.Tensor],
+        image: torch.Tensor,
+        labels: torch.Tensor,
+        surfaces: torch.Tensor,
+    ) -> Dict[str, torch.Tensor]:
+        stride = labels.shape[-1] // FINE_SIDE
+        fine = labels[:, stride // 2 :: stride, stride // 2 :: stride]
+        positive = compatible(fine, surfaces).flatten(0, 2)
+        losses = {
+            name: partial_cross_entropy(self._logits(cosine), positive)
+            for name, cosine in cosines.items()
+        }
+        total = torch.stack(list(losses.values())).sum()
+        targets = area_targets(positive.view(len(labels), -1, len(surfaces)))
+        losses["image"] = soft_cross_entropy(LOGIT_SCALE * image.float(), targets)
+        losses["total"] = total + 0.2 * losses["image"]
+        return losses
+
+    def _logits(self, cosine: torch.Tensor) -> torch.Tensor:
+        flat = cosine.float().transpose(1, 2)
+        maps = flat.reshape(*flat.shape[:2], self.cells, self.cells)
+        maps = functional.interpolate(maps, size=(FINE_SIDE, FINE_SIDE), mode="bilinear")
+        return LOGIT_SCALE * maps.flatten(2).transpose(1, 2).flatten(0, 1)
+
+
+def build(folder: Path, patch: int, width: int, layers: int) -> tuple[Any, Any, Dict[str, Any]]:
+    """Write the tokenizer file and return model, tokenizer and configuration."""
+    import open_clip  # noqa: PLC0415 - slow import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces = folder / "bpe.txt.gz"
+    write_merges(pieces, learn_merges(corpus_words()))
+    tokenizer = open_clip.SimpleTokenizer(str(pieces), context_length=CONTEXT_LENGTH)
+    config = clip_config(tokenizer.vocab_size, patch, width, layers)
+    return open_clip.CLIP(**config), tokenizer, config
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """Train from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/clip"))
+    parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--patch", type=int, default=16)
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.manual_seed(options.seed)
+    model, tokenizer, config = build(options.out, options.patch, options.width, options.layers)
+    plan = Plan(options.out, options.minutes, rate=options.rate)
+    trainer = Trainer(model, plan, {"config": config, "seed": options.seed, "batch": options.batch})
+    seed = trainer.stage_seed(options.seed)
+    crops = CropSampler(load_scenes(options.data, "train"), 224, seed)
+    objective = ClipObjective(
+        model, tokenizer, crops, QuerySampler(seed), batch=options.batch, seed=seed
+    )
+    trainer.run(objective)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Train the built-in SAM 2: `python -m geoseg_qgis.engine.training.train_sam2 --data FOLDER`.
+
+The network answers on 512 x 512 pixels. Training looks at smaller crops, placed anywhere in that
+frame: positions are encoded as if the crop were a part of a whole image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from geoseg_qgis.engine.models import sam2
+from geoseg_qgis.engine.training.crops import CropSampler
+from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.loop import Plan, Trainer
+from geoseg_qgis.engine.training.objects import Target, colour_regions, label_components
+from geoseg_qgis.engine.training.prompts import Prompts, PromptSampler
+from geoseg_qgis.engine.zoo.architecture import Sam2Architecture
+
+ARCHITECTURE = Sam2Architecture(
+    image_size=512,
+    embed_dim=32,
+    num_heads=1,
+    stages=(1, 2, 3, 1),
+    global_att_blocks=(4,),
+    window_spec=(8, 4, 8, 4),
+    window_pos_embed_bkg_spatial_size=(8, 8),
+    d_model=128,
+)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+CROP = 256
+TOKEN = 16
+LABEL_SHARE = 0.65
+
+
+def build() -> Any:
+    """Return the network with random values."""
+    network = sam2._build(ARCHITECTURE)
+    del network.maskmem_tpos_enc, network.no_mem_pos_enc
+    trunk = network.image_encoder.trunk
+    torch.nn.init.trunc_normal_(trunk.pos_embed, std=0.02)
+    torch.nn.init.trunc_normal_(trunk.pos_embed_window, std=0.02)
+    for name, parameter in network.named_parameters():
+        if name in ("no_obj_ptr", "no_obj_embed_spatial") or name.startswith("obj_ptr_proj"):
+            parameter.requires_grad_(requires_grad=False)
+    return network
+
+
+class Sam2Objective:
+    """The loss of one step.
+
+    Args:
+        network: The package's `SAM2Base`.
+        crops: Source of images.
+        batch: Crops a step.
+        prompts: Prompts a crop.
+        seed: Seed of targets and prompts.
+    """
+
+    def __init__(
+        self, network: Any, crops: CropSampler, batch: int, prompts: int, seed: int
+    ) -> None:
+        self.network = network
+        self.crops = crops
+        self.batch = batch
+        self.count = prompts
+        self.random = np.random.default_rng(seed)
+        self.sampler = PromptSampler(self.random)
+        self._mean = torch.tensor(MEAN)[:, None, None]
+        self._std = torch.tensor(STD)[:, None, None]
+
+    def __call__(self, step: int) -> Dict[str, Tensor]:
+        """Return the named losses of one step."""
+        del step
+        batch = self.crops.batch(self.batch)
+        targets: List[Tuple[int, Target]] = []
+        for index in range(self.batch):
+            chosen = self._targets(batch.clean[index], batch.labels[index])
+            targets.extend((index, target) for target in chosen)
+        prompts = self.sampler.prompts(targets)
+        with torch.autocast("cpu", torch.bfloat16):
+            features = self.network.forward_image((batch.pixels - self._mean) / self._std)
+        logits, iou, objectness = self._decode(features["backbone_fpn"], prompts)
+        return _losses(logits, iou, objectness, prompts)
+
+    def _targets(self, pixels: Tensor, labels: Tensor) -> List[Target]:
+        components = label_components(labels)
+        regions = colour_regions(pixels, self.random)
+        chosen = []
+        for _ in range(self.count):
+            use_label = components and (not regions or self.random.random() < LABEL_SHARE)
+            pool = components if use_label else regions
+            if not pool:
+                continue
+            sizes = np.array([target.mask.sum() for target in pool], np.float64) ** 0.5
+            chosen.append(pool[int(self.random.choice(len(pool), p=sizes / sizes.sum()))])
+        return chosen
+
+    def _decode(self, levels: List[Tensor], prompts: Prompts) -> Tuple[Tensor, Tensor, Tensor]:
+        quarter, eighth, image = (level.float() for level in levels)
+        image = image + self.network.no_mem_embed.reshape(1, -1, 1, 1)
+        cells = image.shape[-1]
+        free = ARCHITECTURE.image_size // TOKEN - cells
+        left, top = (int(n) for n in self.random.integers(0, free + 1, 2))
+        encoder = self.network.sam_prompt_encoder
+        offset = torch.tensor([left, top], dtype=torch.float32) * TOKEN
+        sparse, _ = encoder(points=(prompts.points + offset, prompts.marks), boxes=None, masks=None)
+        position = encoder.get_dense_pe()[:, :, top : top + cells, left : left + cells]
+        dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        logits, iou, _, objectness = self.network.sam_mask_decoder.predict_masks(
+            image_embeddings=image[prompts.image],
+            image_pe=position,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense.expand(len(prompts.image), -1, cells, cells),
+            repeat_image=False,
+            high_res_features=[quarter[prompts.image], eighth[prompts.image]],
+        )
+        return logits, iou, objectness
+
+
+def _losses(logits: Tensor, iou: Tensor, objectness: Tensor, prompts: Prompts) -> Dict[str, Tensor]:
+    size = logits.shape[-2:]
+    target = functional.interpolate(prompts.masks[:, None], size=size, mode="area")
+    known = functional.interpolate(prompts.known[:, None], size=size, mode="area")
+    mask_loss = _cross_entropy(logits, target, known) + _dice(logits, target, known)
+    best = mask_loss[:, 1:].argmin(1)
+    single = mask_loss[:, 0].mean()
+    multiple = mask_loss[:, 1:].gather(1, best[:, None]).mean()
+    with torch.no_grad():
+        truth = _intersection_over_union(logits, target, known)
+    losses = {
+        "single": single,
+        "multiple": multiple,
+        "iou": functional.smooth_l1_loss(iou, truth, beta=0.1),
+        "objectness": functional.softplus(-objectness).mean(),
+        "measured_iou": truth[:, 0].mean(),
+    }
+    losses["total"] = single + 0.5 * multiple + 0.5 * losses["iou"] + 0.02 * losses["objectness"]
+    return losses
+
+
+def _cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    target = target.expand_as(logits)
+    each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (each * known).sum((2, 3)) / known.sum((2, 3)).clamp_min(1)
+
+
+def _dice(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    probability = logits.sigmoid() * known
+    overlap = (probability * target).sum((2, 3))
+    return 1 - (2 * overlap + 1) / (probability.sum((2, 3)) + (target * known).sum((2, 3)) + 1)
+
+
+def _intersection_over_union(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    found = (logits > 0) & (known > 0.5)
+    wanted = (target > 0.5) & (known > 0.5)
+    common = (found & wanted).sum((2, 3)).float()
+    return common / (found | wanted).sum((2, 3)).clamp_min(1)
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """Train from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/sam2"))
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=3)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.manual_seed(options.seed)
+    network = build()
+    facts = {
+        "architecture": {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(ARCHITECTURE).items()
+        },
+        "seed": options.seed,
+        "batch": options.batch,
+    }
+    trainer = Trainer(network, Plan(options.out, options.minutes, rate=options.rate), facts)
+    seed = trainer.stage_seed(options.seed)
+    crops = CropSampler(load_scenes(options.data, "train"), CROP, seed)
+    objective = Sam2Objective(network, crops, options.batch, options.prompts, seed)
+    trainer.run(objective)
+
+
+if __name__ == "__main__":
+    main()
