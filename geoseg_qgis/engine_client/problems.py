@@ -77,7 +77,7 @@ _KINDS: Tuple[_Kind, ...] = (
         "Install Python 3.12, then run the set-up again.",
     ),
     (
-        r"ensurepip is not available|no module named '?(venv|ensurepip|pip)\b",
+        r"ensurepip is not\s+available|no module named '?(venv|ensurepip|pip)\b",
         ErrorCode.ENGINE_MISSING,
         "This Python can make no environment because its venv module is missing.",
         "Install python3-venv (Debian, Ubuntu) or uv, then run the set-up again.",

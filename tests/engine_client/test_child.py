@@ -1,0 +1,52 @@
+"""What a child process inherits from QGIS, and what not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geoseg_qgis.engine_client.child import clean_environment, engine_environment, start_options
+
+QGIS_VARIABLES = {
+    "PYTHONHOME": "/opt/qgis/python",
+    "PYTHONPATH": "/usr/share/qgis/python",
+    "LD_LIBRARY_PATH": "/opt/qgis/lib",
+    "LD_PRELOAD": "/opt/qgis/lib/libgdal.so",
+    "DYLD_LIBRARY_PATH": "/opt/qgis/lib",
+    "GDAL_DATA": "/opt/qgis/gdal",
+    "PROJ_LIB": "/opt/qgis/proj",
+    "PROJ_DATA": "/opt/qgis/proj",
+    "QT_PLUGIN_PATH": "/opt/qgis/qt",
+    "QGIS_PREFIX_PATH": "/opt/qgis",
+    "VIRTUAL_ENV": "/home/someone/venv",
+    "PIP_TARGET": "/home/someone/packages",
+}
+
+
+def test_variables_of_qgis_are_dropped() -> None:
+    kept = {"PATH": "/usr/bin", "HOME": "/home/someone", "LC_ALL": "C", "CUDA_VISIBLE_DEVICES": "1"}
+    assert clean_environment({**QGIS_VARIABLES, **kept}) == kept
+
+
+def test_dangling_certificate_is_dropped(tmp_path: Path) -> None:
+    present = tmp_path / "ca.pem"
+    present.touch()
+    variables = {"SSL_CERT_FILE": str(present), "REQUESTS_CA_BUNDLE": str(tmp_path / "gone.pem")}
+    assert clean_environment(variables) == {"SSL_CERT_FILE": str(present)}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
+def test_engine_keeps_freed_memory() -> None:
+    assert engine_environment()["MALLOC_TRIM_THRESHOLD_"] == "8589934592"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sessions are POSIX")
+def test_child_is_out_of_reach_of_the_terminal() -> None:
+    command = [sys.executable, "-c", "import os; print(os.getsid(0) == os.getpid())"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, **start_options())
+    assert done.stdout.strip() == b"True"
+    assert os.getsid(0) != 0
