@@ -1,0 +1,181 @@
+"""A small network learns a few scenes, stops, goes on, and is scored."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from geoseg_qgis.engine.methods.unigeoseg import Segmenter
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
+from geoseg_qgis.engine.models.unigeoseg.configuration import (
+    LanguageConfig,
+    SegmentationConfig,
+    UniGeoSegConfig,
+    VisionConfig,
+)
+from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
+from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
+from geoseg_qgis.engine.training.unigeoseg.evaluate import evaluate
+from geoseg_qgis.engine.training.unigeoseg.losses import LossSettings
+from geoseg_qgis.engine.training.unigeoseg.samples import Sample, collate
+from geoseg_qgis.engine.training.unigeoseg.trainer import TrainingSettings, UniGeoSegTrainer
+
+TOKENIZER = ByteTokenizer({"<|endoftext|>": 256, "[SEG]": 257, "[PAD]": 258})
+SMALL = UniGeoSegConfig(
+    language=LanguageConfig(
+        vocab_size=259,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+    ),
+    vision=VisionConfig(
+        image_size=64, embed_dim=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), window_size=4
+    ),
+    segmentation=SegmentationConfig(
+        head_width=32,
+        head_heads=2,
+        head_dim=16,
+        width=32,
+        num_heads=2,
+        encoder_layers=1,
+        encoder_ffn=64,
+        decoder_layers=3,
+        decoder_ffn=64,
+        num_queries=1,
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Painted:
+    """A sample kept in memory."""
+
+    sample: Sample
+
+    @property
+    def task(self) -> Task:
+        return self.sample.task
+
+    def read(self) -> Sample:
+        return self.sample
+
+
+def painted_scenes() -> list[Painted]:
+    """Two scenes with a red and a blue rectangle, each asked for in words and by a point."""
+    scenes = []
+    for top, left in ((6, 8), (34, 26)):
+        image = np.full((64, 64, 3), 90, dtype=np.uint8)
+        places = {
+            "red": (slice(top, top + 24), slice(left, left + 24)),
+            "blue": (slice(56 - top - 14, 56 - top + 6), slice(40, 62)),
+        }
+        image[places["blue"]] = (20, 40, 230)
+        image[places["red"]] = (230, 40, 20)
+        for colour, place in places.items():
+            mask = np.zeros((64, 64), dtype=np.uint8)
+            mask[place] = 1
+            if colour == "blue":
+                mask[places["red"]] = 0
+            rows, columns = np.nonzero(mask)
+            point = f"[{columns[len(columns) // 2] / 64:.3f},{rows[len(rows) // 2] / 64:.3f}]"
+            scenes += [
+                Painted(Sample(image, mask, f"the {colour} roof", "", Task.REFERRING)),
+                Painted(Sample(image, mask, f"the point {point}", colour, Task.INTERACTIVE)),
+            ]
+    return scenes
+
+
+def fresh_network() -> UniGeoSeg:
+    torch.manual_seed(0)
+    return UniGeoSeg(SMALL)
+
+
+def settings_for(folder: Path, steps: int) -> TrainingSettings:
+    return TrainingSettings(
+        folder,
+        steps,
+        batch_size=4,
+        rate=2e-3,
+        warmup_share=0.1,
+        train_tower=True,
+        log_steps=10,
+        loss=LossSettings(points=256),
+        readers=2,
+    )
+
+
+@pytest.mark.slow
+def test_a_small_network_learns_painted_scenes(tmp_path: Path) -> None:
+    scenes = painted_scenes()
+    trainer = UniGeoSegTrainer(fresh_network(), TOKENIZER, scenes, settings_for(tmp_path, 120))
+    totals = trainer.run()
+    assert len(totals) == 120
+    assert np.mean(totals[-10:]) < 0.6 * np.mean(totals[:10])
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(10, 130, 10))
+    checkpoint = load_checkpoint(trainer.weights_folder)
+    scores = evaluate(checkpoint, scenes)
+    assert set(scores) == {"all", "ref", "intera"}
+    assert scores["all"].samples == 8
+    assert scores["all"].giou > 0.5
+    result = Segmenter(checkpoint).segment(scenes[0].sample.image, instruction="the red roof")
+    found, wanted = result.mask(), scenes[0].sample.mask.astype(bool)
+    assert (found & wanted).sum() / (found | wanted).sum() > 0.5
+
+
+def test_a_stopped_run_goes_on_exactly(tmp_path: Path) -> None:
+    scenes = painted_scenes()
+    whole = UniGeoSegTrainer(fresh_network(), TOKENIZER, scenes, settings_for(tmp_path / "a", 4))
+    whole.run()
+    first = UniGeoSegTrainer(fresh_network(), TOKENIZER, scenes, settings_for(tmp_path / "b", 4))
+    first.run(until=2)
+    torch.manual_seed(99)
+    second = UniGeoSegTrainer(UniGeoSeg(SMALL), TOKENIZER, scenes, settings_for(tmp_path / "b", 4))
+    assert second.step == 2
+    second.run()
+    expected = whole.model.state_dict()
+    for name, value in second.model.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
+    assert not list((tmp_path / "b").rglob("*.part"))
+
+
+def test_frozen_tower_stays_as_it_was(tmp_path: Path) -> None:
+    model = fresh_network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    settings = dataclasses.replace(settings_for(tmp_path, 1), train_tower=False)
+    UniGeoSegTrainer(model, TOKENIZER, painted_scenes(), settings).run()
+    changed = {
+        name for name, value in model.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert not any("vision_tower" in name for name in changed)
+    assert "predictor.mask_embed.layers.2.weight" in changed
+    assert "model.layers.0.self_attn.q_proj.weight" in changed
+
+
+def test_rate_rises_then_falls_to_zero(tmp_path: Path) -> None:
+    settings = TrainingSettings(tmp_path, 100, rate=1.0)
+    assert [settings.rate_at(step) for step in (0, 1, 2)] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert settings.rate_at(3) == pytest.approx(1.0)
+    assert settings.rate_at(100) == pytest.approx(0.0)
+
+
+def test_collated_batch() -> None:
+    image = np.full((20, 40, 3), 100, dtype=np.uint8)
+    mask = np.ones((20, 40), dtype=np.uint8)
+    text = "the box x0,y0=[0,0.5], x1,y1=[1,1]"
+    batch = collate([Sample(image, mask, text, "yes", Task.INTERACTIVE)], TOKENIZER, 64)
+    assert batch.pixels.shape == (1, 3, 64, 64)
+    assert batch.targets.sum() == 64 * 32
+    assert batch.targets[0, 0, 16:48].all()
+    request = batch.requests[0]
+    assert bytes(request.answer_ids[:-1]) == b"yes"
+    assert request.answer_ids[-1] == 257
+    assert request.coordinates is not None
+    assert request.coordinates.tolist() == [[0.0, 0.5, 1.0, 1.0]]
