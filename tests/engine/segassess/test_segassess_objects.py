@@ -255,3 +255,18 @@ def test_layer_interval_needs_tiles_or_runs() -> None:
     assert np.isnan(LayerAccumulator().result().iou.value)
     with pytest.raises(ValueError, match="same number of runs"):
         several.update(runs.mean(0))
+
+
+def test_a_mask_without_objects() -> None:
+    truth = np.zeros((32, 32), dtype=bool)
+    truth[4:20, 4:20] = True
+    probabilities = certain(truth, np.zeros_like(truth))
+    accumulator = ObjectAccumulator(0)
+    accumulator.update(probabilities, np.zeros((32, 32), dtype=np.uint32))
+    quality = accumulator.result()
+    assert quality.pixels.size == quality.rank.size == 0
+    layer = LayerAccumulator()
+    layer.update(probabilities)
+    assert layer.result().recall.value == 0
+    assert np.isnan(layer.result().precision.value)
+    assert layer.result().hard_pixels == (0, 0, 32 * 32 - 256, 256)

@@ -81,6 +81,8 @@ def test_quality_raster_values() -> None:
     assert raster.tolist() == [[1, 0], [3, 4]]
     assert raster.dtype == np.uint8
     assert [entry.raster_value for entry in QualityClass] == [1, 2, 3, 4]
+    assert len({entry.colour for entry in QualityClass}) == 4
+    assert QualityClass.FALSE_NEGATIVE.meaning == "missed object"
 
 
 def test_repair_restores_the_truth() -> None:
