@@ -123,11 +123,14 @@ def build_dino(component: DinoComponent) -> Any:
         raise _invalid(f"argument {unknown[0]!r} is not one of {', '.join(sorted(_ARGUMENTS))}")
     try:
         with torch.device("meta"):
-            return timm.create_model(
+            module = timm.create_model(
                 component.model, pretrained=False, num_classes=0, **component.arguments
             )
     except (TypeError, ValueError, AssertionError, ZeroDivisionError, RuntimeError) as error:
         raise _invalid("arguments do not fit the model", str(error)) from error
+    if module.embed_dim % module.blocks[0].attn.num_heads:
+        raise _invalid("arguments do not fit the model: num_heads does not divide embed_dim")
+    return module
 
 
 def load_dino(

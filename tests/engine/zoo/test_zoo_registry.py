@@ -1,0 +1,161 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geoseg_qgis.engine.zoo import registry
+from geoseg_qgis.engine.zoo.card import read_card
+from geoseg_qgis.engine.zoo.registry import (
+    Origin,
+    catalogue,
+    choose_preset,
+    default_model_folder,
+    model_folders,
+    open_preset,
+)
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+CARDS = sorted((Path(registry.__file__).parent / "cards").glob("*.json"))
+
+# Bytes and SHA-256 of the files published under dl.fbaipublicfiles.com/segment_anything_2.
+PUBLISHED = {
+    "sam2.1_hiera_tiny.pt": (156_008_466, "7402e0d8"),
+    "sam2.1_hiera_small.pt": (184_416_285, "6d1aa6f3"),
+    "sam2.1_hiera_base_plus.pt": (323_606_802, "a2345aed"),
+    "sam2.1_hiera_large.pt": (898_083_611, "2647878d"),
+    "sam2_hiera_large.pt": (897_952_466, "7442e4e9"),
+}
+
+
+def write_preset(folder: Path, name: str, methods: tuple[str, ...] = ("sam2",)) -> Path:
+    card: dict[str, Any] = {
+        "name": name,
+        "title": name,
+        "revision": "1",
+        "licence": "CC0-1.0",
+        "description": "For tests.",
+        "methods": list(methods),
+        "sam2": {
+            "model": "sam2_hiera_t",
+            "weights": {"file": "sam.pt", "layout": "sam2", "note": "Ask Ann for it."},
+            "mean": [0, 0, 0],
+            "std": [1, 1, 1],
+        },
+    }
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
+def test_a_shipped_card_is_named_like_its_file(path: Path) -> None:
+    card = read_card(path)
+    assert card.name == path.stem
+    for component in card.components:
+        (weights,) = card.weights_of(component)
+        if weights.file in PUBLISHED:
+            size, start = PUBLISHED[weights.file]
+            assert weights.size == size
+            assert weights.sha256 is not None
+            assert weights.sha256.startswith(start)
+            assert weights.url is not None
+            assert weights.url.endswith(f"/{weights.file}")
+        else:
+            assert weights.repository or weights.note
+
+
+def test_the_paper_preset_names_the_papers_files() -> None:
+    card = open_preset("gumix-paper").card
+    files = {part: card.weights_of(part)[0] for part in card.components}
+    assert files["clip"].file == "RS5M_ViT-H-14.pt"
+    assert (files["clip"].sha256 or "").startswith("62a3e79df8868759")
+    assert (files["dino"].sha256 or "").startswith("eadcf0ff")
+    assert files["sam2"].file == "sam2_hiera_large.pt"
+
+
+def test_folders_come_from_the_argument_then_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GEOSEG_MODELS", raising=False)
+    assert model_folders() == [default_model_folder()]
+    monkeypatch.setenv("GEOSEG_MODELS", os.pathsep.join([str(tmp_path / "a"), str(tmp_path / "b")]))
+    assert model_folders() == [tmp_path / "a", tmp_path / "b"]
+    assert model_folders([tmp_path]) == [tmp_path]
+
+
+def test_a_users_preset_is_found_by_name_folder_and_card(tmp_path: Path) -> None:
+    folder = write_preset(tmp_path / "models" / "mine", "my-sam")
+    for name in ("my-sam", str(folder), str(folder / "card.json")):
+        preset = open_preset(name, [tmp_path / "models"])
+        assert (preset.card.name, preset.folder, preset.origin) == ("my-sam", folder, Origin.USER)
+    # The folder may itself be the preset.
+    assert open_preset("my-sam", [folder]).folder == folder
+
+
+def test_a_users_preset_hides_a_shipped_one_and_earlier_folders_win(tmp_path: Path) -> None:
+    first = write_preset(tmp_path / "first" / "x", "sam2.1-tiny")
+    write_preset(tmp_path / "second" / "y", "sam2.1-tiny")
+    preset = open_preset("sam2.1-tiny", [tmp_path / "first", tmp_path / "second"])
+    assert preset.folder == first
+
+
+def test_a_broken_card_hides_no_other(tmp_path: Path) -> None:
+    write_preset(tmp_path / "good", "good")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "card.json").write_text('{"name": "bad"}')
+    found = catalogue([tmp_path])
+    assert "good" in found.presets
+    assert [problem.message for problem in found.problems] == ["bad.title is missing."]
+
+
+def test_an_unknown_name_lists_what_there_is(tmp_path: Path) -> None:
+    write_preset(tmp_path / "good", "good")
+    with pytest.raises(JobError) as caught:
+        open_preset("goof", [tmp_path])
+    assert caught.value.code is ErrorCode.MODEL_MISSING
+    assert caught.value.message == "There is no model called 'goof'."
+    assert "good" in caught.value.hint
+    assert "gumix-paper" in caught.value.hint
+
+
+def test_a_missing_file_is_named_with_its_place(tmp_path: Path) -> None:
+    folder = write_preset(tmp_path / "good", "good")
+    with pytest.raises(JobError) as caught:
+        choose_preset("good", "sam2", [tmp_path])
+    assert caught.value.code is ErrorCode.MODEL_MISSING
+    assert caught.value.message == "The model good lacks its file sam.pt."
+    assert caught.value.hint == f"Ask Ann for it, or put it at {folder / 'sam.pt'}."
+
+
+def test_a_download_is_expected_in_the_first_folder(tmp_path: Path) -> None:
+    with pytest.raises(JobError) as caught:
+        choose_preset("sam2.1-tiny", "sam2", [tmp_path])
+    assert str(tmp_path / "sam2.1-tiny" / "sam2.1_hiera_tiny.pt") in caught.value.hint
+    assert "model manager" in caught.value.hint
+
+
+def test_a_job_without_a_name_takes_a_ready_preset(tmp_path: Path) -> None:
+    for name in ("b-ready", "a-lacking", "c-ready"):
+        folder = write_preset(tmp_path / name, name, ("clicks",))
+        if "ready" in name:
+            (folder / "sam.pt").write_bytes(b"x")
+    preset = choose_preset("", "clicks", [tmp_path])
+    assert preset.origin is Origin.BUILT_IN or preset.card.name == "b-ready"
+    assert preset.is_ready("clicks")
+
+
+def test_a_method_that_is_not_served_is_said(tmp_path: Path) -> None:
+    write_preset(tmp_path / "good", "good")
+    with pytest.raises(JobError) as caught:
+        choose_preset("good", "fast", [tmp_path])
+    assert caught.value.message == "The model good does not serve the method fast."
+    assert "openai-b16" in caught.value.hint
+    with pytest.raises(JobError, match="no method called 'magic'"):
+        choose_preset("good", "magic", [tmp_path])
+
+
+def test_no_model_on_the_machine_is_said(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="No model for the method unigeoseg is on this machine"):
+        choose_preset("", "unigeoseg", [tmp_path])
