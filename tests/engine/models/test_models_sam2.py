@@ -177,7 +177,7 @@ def test_both_answers_of_the_stable_choice_occur(tmp_path: Path) -> None:
         architecture = replace(SAM2_ARCHITECTURE, stability_threshold=threshold)
         own = load_sam2(replace(component, model=architecture), tmp_path, CPU)
         embedding = own.encode(as_batch(landscape(64, 64)))
-        prompt = {"boxes": torch.tensor([[5.0, 5.0, 40.0, 40.0]])}
+        prompt: dict[str, Any] = {"boxes": torch.tensor([[5.0, 5.0, 40.0, 40.0]])}
         stable = own.predict(embedding, choice=MaskChoice.STABLE, **prompt)
         single = own.predict(embedding, choice=MaskChoice.SINGLE, **prompt)
         three = own.predict(embedding, choice=MaskChoice.THREE, **prompt)
@@ -228,7 +228,10 @@ def test_many_prompts_are_answered_each_as_alone(model: Sam2Model) -> None:
 def test_bfloat16_runs_under_autocast_and_stays_close(model: Sam2Model) -> None:
     half = replace(model, dtype=torch.bfloat16)
     image = as_batch(landscape(64, 64))
-    prompt = {"points": torch.tensor([[[20.0, 30.0]]]), "labels": torch.tensor([[1]])}
+    prompt: dict[str, Any] = {
+        "points": torch.tensor([[[20.0, 30.0]]]),
+        "labels": torch.tensor([[1]]),
+    }
     left = model.predict(model.encode(image), **prompt).logits
     right = half.predict(half.encode(image), **prompt).logits
     assert right.dtype == torch.float32
@@ -239,12 +242,13 @@ def test_bfloat16_runs_under_autocast_and_stays_close(model: Sam2Model) -> None:
 def test_prompts_that_do_not_fit_together_are_refused(model: Sam2Model) -> None:
     embedding = model.encode(as_batch(landscape(64, 64)))
     points, labels = torch.zeros(2, 1, 2), torch.ones(2, 1)
-    for prompts in (
+    misfits: list[dict[str, Any]] = [
         {},
         {"points": points},
         {"points": points, "labels": torch.ones(2, 2)},
         {"points": points, "labels": labels, "boxes": torch.zeros(1, 4)},
-    ):
+    ]
+    for prompts in misfits:
         with pytest.raises(JobError):
             model.predict(embedding, **prompts)
     both = model.encode(torch.cat([as_batch(landscape(64, 64))] * 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -56,7 +57,7 @@ SAM2_ARCHITECTURE = Sam2Architecture(
 )
 
 
-def write_clip(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[ClipComponent, object]:
+def write_clip(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[ClipComponent, Any]:
     """Write a CLIP checkpoint and its merges; return its component and the model itself."""
     torch.manual_seed(1)
     model = open_clip.CLIP(**CLIP_CONFIGURATION).eval()
@@ -75,7 +76,7 @@ def write_clip(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[ClipCo
     return component, model
 
 
-def write_dino(folder: Path) -> tuple[DinoComponent, object]:
+def write_dino(folder: Path) -> tuple[DinoComponent, Any]:
     """Write a DINOv3 checkpoint in timm's layout; return its component and the model itself."""
     torch.manual_seed(2)
     name = "vit_small_patch16_dinov3_qkvb"
@@ -144,9 +145,10 @@ def random_sam2(seed: int = 3, **arguments: object) -> SAM2Base:
 def landscape(height: int, width: int, seed: int = 0) -> np.ndarray:
     """Return a smooth random colour image, uint8, shape (H, W, 3)."""
     noise = np.random.default_rng(seed).normal(size=(height, width, 3))
-    smooth = gaussian_filter(noise, (6, 6, 0))
+    smooth: np.ndarray = gaussian_filter(noise, (6, 6, 0))
     spread = (smooth - smooth.min()) / (smooth.max() - smooth.min())
-    return (spread * 255).astype(np.uint8)
+    result: np.ndarray = (spread * 255).astype(np.uint8)
+    return result
 
 
 def write_sam2(folder: Path, seed: int = 3, **arguments: object) -> tuple[Sam2Component, SAM2Base]:
