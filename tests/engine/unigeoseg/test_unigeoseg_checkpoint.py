@@ -27,7 +27,11 @@ from geoseg_qgis.engine.models.unigeoseg.configuration import (
     ConnectorKind,
     UniGeoSegConfig,
 )
+from geoseg_qgis.engine.models.unigeoseg.inference import Reader
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
+from geoseg_qgis.engine.models.unigeoseg.sequence import Request
+from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer, load_tokenizer
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
@@ -138,6 +142,35 @@ def test_half_precision_keeps_the_mask(
     assert features.words.dtype == dtype
     assert features.pixels.mask_features.dtype == torch.float32
     assert 0.0 < difference / scale < (0.05 if dtype == torch.bfloat16 else 0.01)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_answers_alike(
+    folder: Path, golden: Golden, tiny_model: UniGeoSeg, dtype: torch.dtype
+) -> None:
+    recorded = golden("e2e_ref")
+    request = Request(recorded["refer_ids.0"].tolist(), Task.REFERRING)
+    model, tokenizer = load_checkpoint(folder, dtype=dtype)
+    masks = []
+    for network in (model, tiny_model):
+        reader = Reader(network, encode_template(UNIFIED, tokenizer))
+        image = reader.read_image(recorded["images"])
+        logits = reader.answer(image, [request, request])
+        assert logits.dtype == torch.float32
+        assert torch.isfinite(logits).all()
+        masks.append(logits[0] > 0)
+    assert (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum() > 0.9
+
+
+@pytest.mark.parametrize(("kind", "words"), [("SparseConv_1", 64), ("MSCC", 68), ("swin_conv", 64)])
+def test_full_size_image_features(kind: ConnectorKind, words: int) -> None:
+    with torch.device("meta"):
+        model = UniGeoSeg(dataclasses.replace(UniGeoSegConfig(), connector=kind)).eval()
+        features = model.encode_image(torch.empty(2, 3, 512, 512))
+    assert features.words.shape == (2, words, 2048)
+    assert features.coarse.shape == (2, 1024, 16, 16)
+    assert features.pixels.mask_features.shape == (2, 256, 128, 128)
+    assert [level.shape[-1] for level in features.pixels.multi_scale] == [16, 32, 64]
 
 
 def broken(folder: Path) -> JobError:
