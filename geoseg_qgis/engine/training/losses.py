@@ -19,19 +19,39 @@ def compatible(labels: torch.Tensor, surfaces: torch.Tensor) -> torch.Tensor:
     return (labels[..., None] & surfaces) != 0
 
 
-def partial_cross_entropy(logits: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-    """Return the mean of -log of the probability that falls on the possible queries.
+def rarity(labels: torch.Tensor, exponent: float = 0.35, limit: float = 5.0) -> torch.Tensor:
+    """Return weights that grow as a label becomes rare in its batch, with mean 1.
+
+    Args:
+        labels: (M,) int64 bit masks.
+        exponent: 0 for equal weights, 1 for equal sums of weights of all labels.
+        limit: Largest weight before the mean is made 1.
+    """
+    _, group, counts = labels.unique(return_inverse=True, return_counts=True)
+    weights = (counts.float() / len(labels)).pow(-exponent).clamp(max=limit)[group]
+    return weights / weights.mean()
+
+
+def partial_cross_entropy(
+    logits: torch.Tensor, positive: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return the weighted mean of -log of the probability that falls on the possible queries.
 
     Args:
         logits: (M, Q).
         positive: (M, Q) bool; rows without or with only positives carry no information.
+        weights: (M,) weight of each row; equal when absent.
     """
     informative = positive.any(1) & ~positive.all(1)
     if not bool(informative.any()):
         return logits.sum() * 0
     logits, positive = logits[informative], positive[informative]
     gain = logits.masked_fill(~positive, float("-inf")).logsumexp(1)
-    return (logits.logsumexp(1) - gain).mean()
+    surprise = logits.logsumexp(1) - gain
+    if weights is None:
+        return surprise.mean()
+    weights = weights[informative]
+    return (surprise * weights).sum() / weights.sum()
 
 
 def area_targets(positive: torch.Tensor) -> torch.Tensor:

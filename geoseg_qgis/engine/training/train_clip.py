@@ -26,6 +26,7 @@ from geoseg_qgis.engine.training.losses import (
     area_targets,
     compatible,
     partial_cross_entropy,
+    rarity,
     soft_cross_entropy,
 )
 from geoseg_qgis.engine.training.regions import random_regions, region_affinity
@@ -129,8 +130,9 @@ class ClipObjective:
         stride = labels.shape[-1] // FINE_SIDE
         fine = labels[:, stride // 2 :: stride, stride // 2 :: stride]
         positive = compatible(fine, surfaces).flatten(0, 2)
+        weights = rarity(fine.flatten())
         losses = {
-            name: partial_cross_entropy(self._logits(cosine), positive)
+            name: partial_cross_entropy(self._logits(cosine), positive, weights)
             for name, cosine in cosines.items()
         }
         total = torch.stack(list(losses.values())).sum()

@@ -7,6 +7,7 @@ from geoseg_qgis.engine.training.losses import (
     area_targets,
     compatible,
     partial_cross_entropy,
+    rarity,
     soft_cross_entropy,
 )
 from geoseg_qgis.engine.training.surfaces import ANY, BIT, all_but, partial_label
@@ -43,6 +44,12 @@ def test_rows_without_information_do_not_count():
     loss.backward()
     assert loss == 0
     assert logits.grad.abs().sum() == 0
+
+
+def test_rare_labels_weigh_more():
+    weights = rarity(torch.tensor([1] * 90 + [2] * 10), exponent=0.5)
+    assert float(weights.mean()) == pytest.approx(1.0)
+    assert float(weights[-1] / weights[0]) == pytest.approx(3.0)
 
 
 def test_area_targets_share_an_image():

@@ -1,0 +1,78 @@
+import numpy as np
+import torch
+
+from geoseg_qgis.engine.training.objects import STRIDE, colour_regions, label_components
+from geoseg_qgis.engine.training.prompts import (
+    BOTTOM_RIGHT,
+    NEGATIVE,
+    PADDING,
+    POSITIVE,
+    TOP_LEFT,
+    PromptSampler,
+)
+from geoseg_qgis.engine.training.regions import random_regions, region_affinity
+from geoseg_qgis.engine.training.surfaces import BIT, all_but
+
+
+def two_houses() -> torch.Tensor:
+    labels = torch.full((128, 128), all_but("building"))
+    labels[10:40, 20:60] = BIT["building"]
+    labels[80:120, 70:100] = BIT["building"]
+    labels[:, 126:] = 0
+    return labels
+
+
+def test_components_are_the_objects_of_named_classes():
+    components = label_components(two_houses())
+    assert [int(c.mask.sum()) for c in components] == [15 * 20, 20 * 15]
+    assert not components[0].known[:, -1].any()
+
+
+def test_colour_regions_follow_colours():
+    pixels = torch.zeros(3, 128, 128)
+    pixels[0, :, :64] = 0.9
+    pixels[2, :, 64:] = 0.9
+    regions = colour_regions(pixels, np.random.default_rng(3))
+    sides = {bool(region.mask[:, :24].any()) for region in regions}
+    assert sides == {True, False}
+    for region in regions:
+        left, right = region.mask[:, :28].sum(), region.mask[:, 36:].sum()
+        assert min(left, right) == 0
+
+
+def test_prompts_lie_where_their_marks_say():
+    components = label_components(two_houses())
+    sampler = PromptSampler(np.random.default_rng(0))
+    prompts = sampler.prompts([(n % 2, components[n % 2]) for n in range(200)])
+    seen = set()
+    for row in range(200):
+        mask = prompts.masks[row].bool()
+        for (x, y), mark in zip(prompts.points[row].tolist(), prompts.marks[row].tolist()):
+            seen.add(mark)
+            if mark in (POSITIVE, NEGATIVE):
+                inside = bool(mask[int((y + 0.5) / STRIDE), int((x + 0.5) / STRIDE)])
+                assert inside == (mark == POSITIVE)
+    assert seen == {PADDING, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT}
+    assert prompts.image.tolist()[:4] == [0, 1, 0, 1]
+
+
+def test_boxes_surround_their_object():
+    components = label_components(two_houses())
+    prompts = PromptSampler(np.random.default_rng(0)).prompts([(0, components[0])] * 100)
+    boxes = prompts.points[prompts.marks[:, 0] == TOP_LEFT]
+    assert len(boxes) > 5
+    middle = boxes[:, :2].mean(0)
+    torch.testing.assert_close(middle, torch.tensor([[20.0, 10.0], [60.0, 40.0]]), atol=3.0, rtol=0)
+
+
+def test_random_regions_cover_a_grid_and_mix_inside_themselves():
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(2, 3, 64, 64, generator=generator)
+    labels = torch.full((2, 64, 64), BIT["road"])
+    regions = random_regions(pixels, labels, 8, 5, generator)
+    assert regions.shape == (2, 64)
+    assert int(regions.max()) < 5
+    affinity = region_affinity(regions, torch.rand(2, 64, 3), 2.0)
+    torch.testing.assert_close(affinity.sum(-1), torch.ones(2, 64))
+    outside = regions[:, :, None] != regions[:, None]
+    assert affinity[outside].abs().sum() == 0
