@@ -319,7 +319,7 @@ def build_sam2(architecture: Sam2Architecture) -> Any:
     """
     try:
         with torch.device("meta"), _NoRandomValues():
-            model = _build(architecture)
+            return new_sam2(architecture)
     except (TypeError, ValueError, AssertionError, ZeroDivisionError, RuntimeError) as error:
         raise JobError(
             ErrorCode.MODEL_INVALID,
@@ -327,12 +327,10 @@ def build_sam2(architecture: Sam2Architecture) -> Any:
             "Use one of the named architectures.",
             str(error),
         ) from error
-    # Both only serve video, and published files hold them in the shape of the memory encoder.
-    del model.maskmem_tpos_enc, model.no_mem_pos_enc
-    return model
 
 
-def _build(architecture: Sam2Architecture) -> Any:
+def new_sam2(architecture: Sam2Architecture) -> Any:
+    """Return the image part of SAM 2 with the random values it begins its training with."""
     trunk = Hiera(
         embed_dim=architecture.embed_dim,
         num_heads=architecture.num_heads,
@@ -348,7 +346,7 @@ def _build(architecture: Sam2Architecture) -> Any:
         fpn_top_down_levels=list(architecture.fpn_top_down_levels),
         fpn_interp_model="nearest",
     )
-    return SAM2Base(
+    model = SAM2Base(
         ImageEncoder(trunk=trunk, neck=neck, scalp=1),
         memory_attention=None,
         memory_encoder=None,
@@ -360,6 +358,9 @@ def _build(architecture: Sam2Architecture) -> Any:
         pred_obj_scores_mlp=True,
         use_multimask_token_for_obj_ptr=True,
     )
+    # Both only serve video, and published files hold them in the shape of the memory encoder.
+    del model.maskmem_tpos_enc, model.no_mem_pos_enc
+    return model
 
 
 def without_video_keys(state: State) -> State:

@@ -44,8 +44,7 @@ LABEL_SHARE = 0.65
 
 def build() -> Any:
     """Return the network with random values."""
-    network = sam2._build(ARCHITECTURE)
-    del network.maskmem_tpos_enc, network.no_mem_pos_enc
+    network = sam2.new_sam2(ARCHITECTURE)
     trunk = network.image_encoder.trunk
     torch.nn.init.trunc_normal_(trunk.pos_embed, std=0.02)
     torch.nn.init.trunc_normal_(trunk.pos_embed_window, std=0.02)
