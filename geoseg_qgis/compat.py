@@ -34,3 +34,8 @@ def real_field(name: str) -> QgsField:
 def is_null(value: Any) -> bool:
     """Return whether ``value`` is Python's None or the NULL of QGIS."""
     return value is None or value == NULL
+
+
+def is_success(code: Any) -> bool:
+    """Return whether a result code of QGIS, a number or an enum by version, means success."""
+    return bool(getattr(code, "value", code) == 0)

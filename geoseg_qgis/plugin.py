@@ -68,7 +68,7 @@ class GeoSegPlugin:
 
     def unload(self) -> None:
         """Stop the engine and take away everything that was added."""
-        for dialog in self._dialogs:
+        for dialog in list(self._dialogs):
             dialog.close()
         self._dialogs.clear()
         for action in self._actions:

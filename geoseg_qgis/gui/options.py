@@ -27,13 +27,14 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..engine_client import locate_engine
+from ..engine_client.locate import PACKAGE
 from ..processing.settings import DEVICES, Settings
 from ..protocol.errors import JobError
 from ..translation import tr
 from .report import diagnostics_report
 
 OPTIONS_PAGE = "GeoSeg"
-_ICONS = Path(__file__).parent.parent / "icons"
+_ICONS = PACKAGE / "icons"
 
 
 class OptionsFactory(QgsOptionsWidgetFactory):
@@ -95,7 +96,7 @@ class OptionsPage(QgsOptionsPageWidget):
             "user": tr("made by GeoSeg"),
         }
         self.state.setText(
-            f"<b>{tr('Ready.')}</b> {location.python}<br>"
+            f"<b>{tr('Ready.')}</b> {_short(Path(location.python))}<br>"
             f"<i>{origins.get(location.origin, location.origin)}</i>"
         )
         self.set_up.setText(tr("Check and repair"))
@@ -163,6 +164,14 @@ class OptionsPage(QgsOptionsPageWidget):
         self._run = None
         self.bar.setVisible(False)
         self.show_state()
+
+
+def _short(path: Path) -> str:
+    """Return a path as people would say it: from the plugin's folder or from home."""
+    for start, prefix in ((PACKAGE.parent, ""), (Path.home(), "~/")):
+        if start in path.parents:
+            return prefix + path.relative_to(start).as_posix()
+    return str(path)
 
 
 class _SetupRun:

@@ -33,6 +33,7 @@ from qgis.core import (
     QgsWkbTypes,
 )
 
+from ..compat import is_success
 from ..protocol.errors import CancelledError, ErrorCode, JobError
 from ..protocol.source import RasterSource, Stretch, StretchKind, VectorSource
 from .source import FrozenRaster, crs_text
@@ -213,7 +214,7 @@ def _write_raster(
         )
     if feedback.isCanceled():
         raise CancelledError
-    if int(code) != 0:
+    if not is_success(code):
         raise JobError(
             ErrorCode.OUTPUT_UNWRITABLE,
             f"The picture of {frozen.name!r} could not be written to {path}.",

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Dict, Optional, Sequence, Tuple
 
 from qgis.core import (
-    NULL,
     Qgis,
     QgsContrastEnhancement,
     QgsCoordinateReferenceSystem,
@@ -21,6 +20,7 @@ from qgis.core import (
     QgsRectangle,
 )
 
+from ..compat import is_null
 from ..protocol.errors import ErrorCode, JobError
 from ..protocol.source import RasterSource, Stretch, StretchKind
 
@@ -132,7 +132,7 @@ def _file_uri(layer: QgsRasterLayer) -> str:
     uri: str = layer.source().split("|option:")[0]
     parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
     path = parts.get("path")
-    if not path or path == NULL or parts.get("vsiPrefix"):
+    if is_null(path) or not path or parts.get("vsiPrefix"):
         return uri
     if not Path(path).is_absolute() and Path(path).exists():
         return uri.replace(path, str(Path(path).resolve()), 1)

@@ -81,15 +81,17 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
         )
         self.declare_method()
         self.declare_grid()
+        threshold = QgsProcessingParameterNumber(
+            "THRESHOLD",
+            tr("Threshold"),
+            QgsProcessingParameterNumber.Type.Double,
+            0.0,
+            minValue=0.0,
+            maxValue=1.0,
+        )
+        threshold.setMetadata({"widget_wrapper": {"decimals": 3}})
         self.add(
-            QgsProcessingParameterNumber(
-                "THRESHOLD",
-                tr("Threshold"),
-                QgsProcessingParameterNumber.Type.Double,
-                0.0,
-                minValue=0.0,
-                maxValue=1.0,
-            ),
+            threshold,
             "A pixel whose best class is less probable than this stays unclassified. 0 gives "
             "every pixel a class.",
         )

@@ -1,0 +1,212 @@
+"""Pictures of the plugin at work, made by a real QGIS window on a virtual display.
+
+Run as ``python scripts/screenshots.py [--image FILE]``; needs Xvfb and QGIS. QGIS runs this same
+file once more, inside, where `Tour` walks through the windows and takes the pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+# QGIS executes this file without telling its name.
+ROOT = Path(os.environ.get("GEOSEG_ROOT") or Path(__file__).resolve().parent.parent)
+CLASSES = "building, roof, house; road; tree, forest; water"
+SIZE = (1400, 900)
+LIMIT = 600
+SETTINGS = """[PythonPlugins]
+geoseg_qgis=true
+
+[qgis]
+checkVersion=false
+showTips=false
+
+[locale]
+overrideFlag=true
+userLocale=en_US
+"""
+
+
+def main() -> int:
+    """Start display and QGIS and return the exit status of QGIS."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--image", type=Path, help="an orthophoto; a generated scene without it")
+    parser.add_argument("--classes", default=CLASSES)
+    parser.add_argument("--method", default="gumix")
+    parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "images")
+    arguments = parser.parse_args()
+    folder = arguments.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="geoseg-") as scratch:
+        image = arguments.image or _generated_scene(Path(scratch))
+        profile = Path(scratch) / "profiles" / "default" / "QGIS" / "QGIS3.ini"
+        profile.parent.mkdir(parents=True)
+        profile.write_text(SETTINGS, encoding="utf-8")
+        environment = {
+            **os.environ,
+            "GEOSEG_ROOT": str(ROOT),
+            "GEOSEG_IMAGE": str(image.resolve()),
+            "GEOSEG_CLASSES": arguments.classes,
+            "GEOSEG_METHOD": arguments.method,
+            "GEOSEG_FOLDER": str(folder),
+            "QGIS_PLUGINPATH": str(ROOT),
+            "QT_QPA_PLATFORM": "xcb",
+        }
+        return _run_qgis(environment, Path(scratch))
+
+
+def _generated_scene(folder: Path) -> Path:
+    sys.path.append(str(ROOT))
+    from geoseg_qgis.engine.training.scenes import write_scene  # noqa: PLC0415
+
+    scene: Path = write_scene(folder / "orthophoto.tif", seed=7)
+    return scene
+
+
+def _run_qgis(environment: dict[str, str], scratch: Path) -> int:
+    display = f":{90 + os.getpid() % 900}"
+    screen = f"{SIZE[0]}x{SIZE[1]}x24"
+    programs = {name: shutil.which(name) for name in ("Xvfb", "qgis.bin", "qgis")}
+    qgis = programs["qgis.bin"] or programs["qgis"]
+    if qgis is None or programs["Xvfb"] is None:
+        raise SystemExit("QGIS or Xvfb was not found. Install them: apt install qgis xvfb.")
+    server = subprocess.Popen(  # noqa: S603
+        [programs["Xvfb"], display, "-screen", "0", screen, "-nolisten", "tcp"],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        time.sleep(1.0)
+        command = [qgis, "--nologo", "--noversioncheck", "--profiles-path", str(scratch)]
+        command += ["--code", __file__]
+        # QGIS finds its Python through PATH, where another one may come first.
+        path = os.pathsep.join((str(Path(qgis).parent), environment["PATH"]))
+        environment = {**environment, "DISPLAY": display, "PATH": path}
+        done = subprocess.run(command, env=environment, check=False, timeout=LIMIT)  # noqa: S603
+        return done.returncode
+    finally:
+        server.terminate()
+        server.wait()
+
+
+class Tour:
+    """Walks through the windows; every step yields when it waits for the event loop.
+
+    Args:
+        iface: The running QGIS window.
+    """
+
+    def __init__(self, iface: Any) -> None:
+        from qgis.PyQt.QtCore import QTimer  # noqa: PLC0415  only inside QGIS
+
+        self.iface = iface
+        self.folder = Path(os.environ["GEOSEG_FOLDER"])
+        self.steps = self.walk()
+        self.timer = QTimer()
+        self.timer.timeout.connect(self.go_on)
+        self.timer.start(500)
+        self.wait: Callable[[], bool] = lambda: True
+        self.status = 0
+
+    def go_on(self) -> None:
+        """Take the next step once its condition holds."""
+        try:
+            if self.wait():
+                self.wait = next(self.steps)
+        except StopIteration:
+            self.leave()
+        except Exception:  # noqa: BLE001  a hanging window would tell nothing
+            sys.stderr.write(traceback.format_exc())
+            self.status = 1
+            self.leave()
+
+    def leave(self) -> None:
+        """End QGIS without questions about unsaved work."""
+        self.timer.stop()
+        sys.stderr.flush()
+        os._exit(self.status)
+
+    def walk(self) -> Iterator[Callable[[], bool]]:
+        """Yield conditions to wait for between the steps."""
+        import processing  # noqa: PLC0415  only inside QGIS
+        from qgis.core import QgsProject, QgsRasterLayer  # noqa: PLC0415
+
+        window = self.iface.mainWindow()
+        window.resize(*SIZE)
+        yield after(2.0)
+        layer = QgsRasterLayer(os.environ["GEOSEG_IMAGE"], "orthophoto")
+        QgsProject.instance().addMapLayer(layer)
+        self.iface.setActiveLayer(layer)
+        self.iface.zoomToActiveLayer()
+        yield after(2.0)
+        yield from self.picture_options()
+        parameters = {
+            "INPUT": layer.id(),
+            "CLASSES": os.environ["GEOSEG_CLASSES"],
+            "METHOD": os.environ["GEOSEG_METHOD"],
+        }
+        dialog = processing.createAlgorithmDialog("geoseg:openvocabulary", parameters)
+        dialog.resize(1000, 760)
+        dialog.show()
+        yield after(1.5)
+        self.save(dialog, "dialog")
+        ended: list[bool] = []
+        dialog.algorithmFinished.connect(lambda fine, _results: ended.append(fine))
+        dialog.runButton().click()
+        yield lambda: bool(ended)
+        yield after(1.0)
+        self.save(dialog, "log")
+        dialog.close()
+        if not ended[0]:
+            raise RuntimeError("The algorithm failed; see log.png.")
+        yield after(3.0)
+        self.save(window, "result")
+
+    def picture_options(self) -> Iterator[Callable[[], bool]]:
+        """Open the options at GeoSeg's page; the dialog is modal, so a timer closes it."""
+        from qgis.PyQt.QtCore import QTimer  # noqa: PLC0415  only inside QGIS
+        from qgis.PyQt.QtWidgets import QApplication  # noqa: PLC0415
+
+        def picture_and_close() -> None:
+            dialog = QApplication.activeModalWidget()
+            self.save(dialog, "options")
+            dialog.reject()
+
+        QTimer.singleShot(2500, picture_and_close)
+        self.timer.stop()
+        self.iface.showOptionsDialog(None, "GeoSeg")
+        self.timer.start(500)
+        yield after(0.5)
+
+    def save(self, widget: Any, name: str) -> None:
+        """Write a picture of ``widget``."""
+        from qgis.PyQt.QtCore import Qt  # noqa: PLC0415  only inside QGIS
+
+        picture = widget.grab()
+        smooth = Qt.TransformationMode.SmoothTransformation
+        picture.scaledToWidth(min(picture.width(), 1000), smooth).save(
+            str(self.folder / f"{name}.png")
+        )
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    """Return a condition that holds after ``seconds``."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+if "qgis.utils" in sys.modules:
+    from qgis.utils import iface as window_interface
+
+    # QGIS runs this file inside a function: only globals outlive it.
+    globals()["tour"] = Tour(window_interface)
+elif __name__ == "__main__":
+    raise SystemExit(main())
