@@ -70,11 +70,11 @@ def sample_bilinear(
         target_shape: Rows and columns of the target grid over the same ground.
         window: Part of the target grid.
     """
+    if source_shape == target_shape:
+        return read(window)
     rows = map_axis(target_shape[0], source_shape[0], int(window.row_off), int(window.height))
     columns = map_axis(target_shape[1], source_shape[1], int(window.col_off), int(window.width))
     values = read(Window(columns.start, rows.start, columns.count, rows.count))
-    if source_shape == target_shape:
-        return values
     y = torch.from_numpy((2 * rows.positions + 1) / rows.count - 1).float()
     x = torch.from_numpy((2 * columns.positions + 1) / columns.count - 1).float()
     points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
