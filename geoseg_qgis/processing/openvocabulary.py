@@ -7,6 +7,7 @@ from typing import Any, Dict, Optional, Tuple, Union
 
 from qgis.core import (
     QgsMapLayer,
+    QgsProcessing,
     QgsProcessingFeedback,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
@@ -100,7 +101,15 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
 
     def _declare_advanced(self) -> None:
         self.add(
-            QgsProcessingParameterMapLayer("REGIONS", tr("Regions"), optional=True),
+            QgsProcessingParameterMapLayer(
+                "REGIONS",
+                tr("Regions"),
+                optional=True,
+                types=[
+                    QgsProcessing.SourceType.TypeVectorPolygon,
+                    QgsProcessing.SourceType.TypeRaster,
+                ],
+            ),
             "Polygons (parcels, for example) or a raster of region numbers that are classified "
             "as wholes; the model finds regions itself when empty.",
             advanced=True,
