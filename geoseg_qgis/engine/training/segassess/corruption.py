@@ -29,17 +29,12 @@ def shift(mask: BoolArray, generator: np.random.Generator) -> BoolArray:
 def shift_objects(mask: BoolArray, generator: np.random.Generator) -> BoolArray:
     """Move every object by its own offset of up to 10 pixels."""
     labels, count = ndimage.label(mask)
+    offsets = generator.integers(-10, 11, (count + 1, 2))
+    rows, columns = np.nonzero(mask)
+    moved = offsets[labels[rows, columns]]
+    rows, columns = rows + moved[:, 0], columns + moved[:, 1]
+    inside = (rows >= 0) & (rows < mask.shape[0]) & (columns >= 0) & (columns < mask.shape[1])
     result = np.zeros_like(mask)
-    for number in range(1, count + 1):
-        result |= _moved(labels == number, generator.integers(-10, 11, 2))
-    return result
-
-
-def _moved(region: BoolArray, offset: NDArray[np.int64]) -> BoolArray:
-    rows, columns = np.nonzero(region)
-    rows, columns = rows + offset[0], columns + offset[1]
-    inside = (rows >= 0) & (rows < region.shape[0]) & (columns >= 0) & (columns < region.shape[1])
-    result = np.zeros_like(region)
     result[rows[inside], columns[inside]] = True
     return result
 
