@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
-from rasterio.errors import NotGeoreferencedWarning
+from unigeoseg_facts import write_json, write_raster
 
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.training.unigeoseg.datasets import READERS
@@ -32,30 +29,6 @@ BINARY = (
     b"X\x01\x00\x00\x00wq\x04(K\x01G@\x04\x00\x00\x00\x00\x00\x00N\x88J\x90\xee\xfe\xff"
     b"\x8a\x06\x00\x00\x00\x00\x00\x01tq\x05ua."
 )
-
-
-def write_raster(path: Path, pixels: np.ndarray) -> None:
-    """Write (H, W, 3) or (H, W) bytes in the format the name asks for."""
-    bands = pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[None]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    driver = "GTiff" if path.suffix == ".tif" else "PNG"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            path,
-            "w",
-            driver=driver,
-            count=len(bands),
-            height=bands.shape[1],
-            width=bands.shape[2],
-            dtype=bands.dtype,
-        ) as target:
-            target.write(bands)
-
-
-def write_json(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 IMAGE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from unigeoseg_facts import REPOSITORY, write_json, write_raster
 
 from geoseg_qgis.engine.methods.unigeoseg import Segmenter
-from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint, save_checkpoint
 from geoseg_qgis.engine.models.unigeoseg.configuration import (
     LanguageConfig,
     SegmentationConfig,
@@ -21,6 +25,7 @@ from geoseg_qgis.engine.models.unigeoseg.configuration import (
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
+from geoseg_qgis.engine.training.unigeoseg.__main__ import main
 from geoseg_qgis.engine.training.unigeoseg.evaluate import evaluate
 from geoseg_qgis.engine.training.unigeoseg.losses import LossSettings
 from geoseg_qgis.engine.training.unigeoseg.samples import Sample, collate
@@ -144,6 +149,69 @@ def test_a_stopped_run_goes_on_exactly(tmp_path: Path) -> None:
     for name, value in second.model.state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
     assert not list((tmp_path / "b").rglob("*.part"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    """Two processes on the command line: one state is written, and it is a whole network's."""
+    data, start, folder = tmp_path / "data", tmp_path / "start", tmp_path / "run"
+    entries = []
+    for index, scene in enumerate(painted_scenes()[:4]):
+        names = {"img": f"{index}.png", "mask": f"{index}_mask.png", "json": f"{index}.json"}
+        write_raster(data / names["img"], scene.sample.image)
+        write_raster(data / names["mask"], scene.sample.mask * 255)
+        write_json(data / names["json"], {"question": [scene.sample.instruction], "reason": []})
+        entries.append(names)
+    write_json(data / "train.json", entries)
+    save_checkpoint(fresh_network(), TOKENIZER, start)
+    module = "geoseg_qgis.engine.training.unigeoseg"
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", module]
+    options = ["--model", start, "--folder", folder, "--data", f"geoseg:{data}:train"]
+    numbers = ["--steps", 2, "--batch-size", 4, "--device", "cpu", "--rate", 1e-3]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    finished = subprocess.run(
+        [sys.executable, "-m", *launcher, "train", *map(str, [*options, *numbers])],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    state = torch.load(folder / "state.pt", weights_only=True)
+    assert state["step"] == 2
+    before = fresh_network().state_dict()
+    assert state["model"].keys() == before.keys()
+    assert not torch.equal(state["model"]["global_latents"], before["global_latents"])
+    command = [sys.executable, "-m", module, "evaluate", "--device", "cpu"]
+    scored = subprocess.run(
+        [*command, "--model", str(folder / "weights"), "--data", f"geoseg:{data}:train"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
+    assert json.loads(scored.stdout)["all"]["samples"] == 4.0
+
+
+def test_command_line_says_what_is_wrong(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    base = ["evaluate", "--model", str(tmp_path), "--data"]
+    assert main([*base, "somewhere"]) == 1
+    assert "name:folder:split" in caplog.text
+    assert main([*base, f"geoseg:{tmp_path}:test"]) == 1
+    assert "test.json is missing" in caplog.text
+
+
+def test_recomputed_activations_change_nothing(tmp_path: Path) -> None:
+    runs = []
+    for recompute in (False, True):
+        settings = dataclasses.replace(
+            settings_for(tmp_path / str(recompute), 2), recompute=recompute
+        )
+        trainer = UniGeoSegTrainer(fresh_network(), TOKENIZER, painted_scenes(), settings)
+        runs.append(trainer.run())
+    assert runs[0] == pytest.approx(runs[1], rel=1e-5)
 
 
 def test_frozen_tower_stays_as_it_was(tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 import torch
+from rasterio.errors import NotGeoreferencedWarning
 from torch import Tensor
 
 from geoseg_qgis.engine.models.unigeoseg.configuration import (
@@ -59,3 +64,27 @@ def golden_path(name: str) -> Path:
 def assert_near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
     """Compare tensors, absolute tolerance only."""
     torch.testing.assert_close(actual, expected, atol=tolerance, rtol=0.0, check_dtype=False)
+
+
+def write_raster(path: Path, pixels: np.ndarray) -> None:
+    """Write (H, W, 3) or (H, W) bytes in the format the name asks for."""
+    bands = pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[None]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    driver = "GTiff" if path.suffix == ".tif" else "PNG"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            path,
+            "w",
+            driver=driver,
+            count=len(bands),
+            height=bands.shape[1],
+            width=bands.shape[2],
+            dtype=bands.dtype,
+        ) as target:
+            target.write(bands)
+
+
+def write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")

@@ -46,6 +46,7 @@ class TrainingSettings:
         warmup_share: Share of the steps over which the rate rises.
         clip_norm: Largest norm of the gradient.
         train_tower: Train the vision tower too; published networks keep it frozen.
+        recompute: Recompute the language model's activations instead of keeping them.
         checkpoint_steps: Steps between saved states.
         log_steps: Steps between lines of the log.
         seed: Of the order, the points and the dropout.
@@ -62,6 +63,7 @@ class TrainingSettings:
     warmup_share: float = 0.03
     clip_norm: float = 1.0
     train_tower: bool = False
+    recompute: bool = False
     checkpoint_steps: int = 500
     log_steps: int = 20
     seed: int = 0
@@ -130,6 +132,8 @@ class UniGeoSegTrainer:
         self._tokenizer = tokenizer
         self._records = records
         model.model.vision_tower.requires_grad_(settings.train_tower)
+        if settings.recompute:
+            model.model.gradient_checkpointing_enable()
         self._device = model.global_latents.device
         module: nn.Module = TrainingStep(model, tokenizer, settings.loss)
         self._rank, self._processes = _place()
