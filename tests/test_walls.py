@@ -89,7 +89,7 @@ def test_both_halves_are_found() -> None:
 def test_qgis_half_imports_only_qgis_and_the_standard_library(path: Path) -> None:
     room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     plain = room in PLAIN_PYTHON_ROOMS
-    allowed = STANDARD | {PACKAGE.name} | (set() if plain else {"qgis", "processing", "osgeo"})
+    allowed = STANDARD | {PACKAGE.name} | (set() if plain else {"qgis", "processing"})
     for name in imported_names(path):
         top = name.split(".")[0]
         assert top in allowed, f"{short(path)} imports {name}"

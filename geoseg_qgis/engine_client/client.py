@@ -100,6 +100,11 @@ class EngineClient:
             answer = self._call("run", job.to_json(), on_progress, on_log, is_cancelled)
         return Result.from_json(answer)
 
+    def start(self, is_cancelled: CancelCallback = _never) -> None:
+        """Start the engine if it does not run, so that the first job need not wait for it."""
+        with self._taking_turns(_ignore_log, is_cancelled):
+            self._ensure_started(is_cancelled)
+
     def status(self, is_cancelled: CancelCallback = _never) -> Dict[str, Any]:
         """Return the engine's versions, devices with free memory, and what it keeps warm."""
         with self._taking_turns(_ignore_log, is_cancelled):

@@ -1,0 +1,98 @@
+# "make help" lists the targets. QGIS's Python is the system's; it never sees the engine's packages.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+SYSTEM_PYTHON ?= /usr/bin/python3
+ENGINE := .venv
+ENGINE_PYTHON := $(ENGINE)/bin/python
+QGIS_VENV := .venv-qgis
+QGIS_PYTHON := $(QGIS_VENV)/bin/python
+LOCKS := geoseg_qgis/engine_client/locks
+SYSTEM_PACKAGES := qgis python3-qgis python3-venv xvfb xauth ca-certificates
+CHECKED := geoseg_qgis tests scripts
+
+ENGINE_STAMP := $(ENGINE)/geoseg-engine.json
+QGIS_STAMP := $(QGIS_VENV)/.ready
+UV = $(shell command -v uv || ls "$${GEOSEG_DATA:-$$HOME/.local/share/geoseg}"/installer/bin/uv)
+
+.PHONY: help demo test test-engine test-qgis setup system lint package bench screenshots lock \
+	clean distclean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: setup ## Map a sample orthophoto through the real qgis_process
+	$(ENGINE_PYTHON) scripts/demo.py
+
+test: setup ## Run every test: the engine's, then those on real QGIS
+	@status=0; \
+	$(MAKE) --no-print-directory test-engine || status=1; \
+	$(MAKE) --no-print-directory test-qgis || status=1; \
+	exit $$status
+
+test-engine: setup
+	$(ENGINE_PYTHON) -m pytest tests --ignore=tests/qgis -q
+
+test-qgis: setup
+	QT_QPA_PLATFORM=offscreen $(QGIS_PYTHON) -m pytest tests/qgis -q
+
+setup: $(ENGINE_STAMP) $(QGIS_STAMP) ## Make or update both environments
+
+$(ENGINE_STAMP): $(LOCKS)/engine.txt $(LOCKS)/sources.txt requirements/dev.txt | system
+	$(SYSTEM_PYTHON) -m geoseg_qgis.engine_client.setup --destination $(ENGINE) \
+		--also requirements/dev.txt
+	@touch $@
+
+$(QGIS_STAMP): requirements/qgis.txt | system
+	$(SYSTEM_PYTHON) -m venv --clear --system-site-packages $(QGIS_VENV)
+	$(QGIS_PYTHON) -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+		--require-hashes -r requirements/qgis.txt
+	@touch $@
+
+system: ## Install what Debian has and this machine lacks
+	@missing=""; \
+	if command -v dpkg-query >/dev/null; then \
+		for package in $(SYSTEM_PACKAGES); do \
+			dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q "ok installed" \
+				|| missing="$$missing $$package"; \
+		done; \
+	fi; \
+	if [ -n "$$missing" ]; then \
+		root=""; [ "$$(id -u)" = 0 ] || root="sudo"; \
+		echo "Installing$$missing"; \
+		$$root apt-get update -q || echo "Some package lists could not be refreshed."; \
+		$$root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+			$$missing; \
+	fi
+
+lint: setup ## Style, types and the plugin repository's security checks
+	$(ENGINE_PYTHON) -m ruff check $(CHECKED)
+	$(ENGINE_PYTHON) -m ruff format --check $(CHECKED)
+	$(ENGINE_PYTHON) -m mypy $(CHECKED)
+	$(ENGINE_PYTHON) scripts/security.py
+
+package: setup ## Write the plugin's zip to dist/
+	$(ENGINE_PYTHON) scripts/package.py
+
+bench: setup ## Measure what users wait for
+	$(ENGINE_PYTHON) scripts/bench.py
+
+screenshots: setup ## Take pictures of the plugin in a real QGIS window
+	$(ENGINE_PYTHON) scripts/screenshots.py
+
+lock: setup ## Renew the lock files within what the .in files allow
+	$(eval COMPILE := $(UV) pip compile --quiet --upgrade --universal --generate-hashes \
+		--no-header --no-annotate --python-version)
+	$(COMPILE) 3.10 --no-emit-package antlr4-python3-runtime $(LOCKS)/engine.in \
+		-o $(LOCKS)/engine.txt
+	$(COMPILE) 3.10 --no-deps $(LOCKS)/sources.in -o $(LOCKS)/sources.txt
+	$(COMPILE) 3.9 $(LOCKS)/uv.in -o $(LOCKS)/uv.txt
+	$(COMPILE) 3.10 --constraints $(LOCKS)/engine.txt requirements/dev.in -o requirements/dev.txt
+	$(COMPILE) 3.10 requirements/qgis.in -o requirements/qgis.txt
+
+clean: ## Remove what was built, tested and measured
+	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .qgis-settings
+	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the environments as well
+	rm -rf $(ENGINE) $(QGIS_VENV)
