@@ -38,12 +38,14 @@ _ARGUMENTS = {
 _NAME = re.compile(r"vit_[a-z0-9_]*dinov3[a-z0-9_]*")
 _QKV = re.compile(r"blocks\.\d+\.attn\.qkv\.bias")
 
-_HUGGINGFACE_STEM = {
-    "embeddings.cls_token": "cls_token",
-    "embeddings.register_tokens": "reg_token",
-    "embeddings.patch_embeddings.weight": "patch_embed.proj.weight",
-    "embeddings.patch_embeddings.bias": "patch_embed.proj.bias",
-}
+_HUGGINGFACE_STEM = dict(
+    (
+        ("embeddings.cls_token", "cls_token"),
+        ("embeddings.register_tokens", "reg_token"),
+        ("embeddings.patch_embeddings.weight", "patch_embed.proj.weight"),
+        ("embeddings.patch_embeddings.bias", "patch_embed.proj.bias"),
+    )
+)
 _HUGGINGFACE_BLOCK = {
     "attention.o_proj.": "attn.proj.",
     "layer_scale1.lambda1": "gamma_1",

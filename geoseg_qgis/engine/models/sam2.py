@@ -356,7 +356,6 @@ def new_sam2(architecture: Sam2Architecture) -> Any:
         iou_prediction_use_sigmoid=True,
         pred_obj_scores=True,
         pred_obj_scores_mlp=True,
-        use_multimask_token_for_obj_ptr=True,
     )
     # Both only serve video, and published files hold them in the shape of the memory encoder.
     del model.maskmem_tpos_enc, model.no_mem_pos_enc

@@ -9,7 +9,6 @@ tensor ``name`` beside a tensor ``name::scale`` of one value a row stands for
 from __future__ import annotations
 
 import hashlib
-import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,9 @@ SCALE_SUFFIX = "::scale"
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 _BLOCK = 1 << 22
 _INT8_LIMIT = 127
+
+# What torch raises when a checkpoint wants anything but tensors to be built.
+_RefusedContent: type[Exception] = torch.serialization.pickle.UnpicklingError  # type: ignore[attr-defined]
 
 State = dict[str, Tensor]
 
@@ -104,7 +106,7 @@ def _read_container(path: Path) -> Any:
         return torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
-    except pickle.UnpicklingError as error:
+    except _RefusedContent as error:
         raise _spoilt(path, "holds more than tensors and was not opened", str(error)) from error
     except (
         safetensors.SafetensorError,

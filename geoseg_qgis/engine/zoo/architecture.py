@@ -20,7 +20,6 @@ _FIXED = {
     "iou_prediction_use_sigmoid": True,
     "pred_obj_scores": True,
     "pred_obj_scores_mlp": True,
-    "use_multimask_token_for_obj_ptr": True,
     "fpn_interp_model": "nearest",
     "scalp": 1,
     "q_pool": 3,
