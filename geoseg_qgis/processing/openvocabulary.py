@@ -9,6 +9,7 @@ from qgis.core import (
     QgsMapLayer,
     QgsProcessing,
     QgsProcessingFeedback,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
@@ -95,6 +96,12 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
             threshold,
             "A pixel whose best class is less probable than this stays unclassified. 0 gives "
             "every pixel a class.",
+        )
+        self.add(
+            QgsProcessingParameterBoolean("RIVALS", tr("Leave the rest unclassified"), True),
+            "Other land cover that you did not name competes unseen, and pixels that look more "
+            "like it stay unclassified. Switch it off when your classes describe everything in "
+            "the image; naming a class background does the same.",
         )
         self._declare_advanced()
         self._declare_outputs()
