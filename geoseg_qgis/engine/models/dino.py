@@ -8,6 +8,7 @@ the periods found in a file replace timm's own, which makes the outputs equal.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,11 @@ _ARGUMENTS = {
 _NAME = re.compile(r"vit_[a-z0-9_]*dinov3[a-z0-9_]*")
 _QKV = re.compile(r"blocks\.\d+\.attn\.qkv\.bias")
 
-_HUGGINGFACE_STEM = dict(
-    (
-        ("embeddings.cls_token", "cls_token"),
-        ("embeddings.register_tokens", "reg_token"),
-        ("embeddings.patch_embeddings.weight", "patch_embed.proj.weight"),
-        ("embeddings.patch_embeddings.bias", "patch_embed.proj.bias"),
-    )
-)
+_HUGGINGFACE_STEM = {
+    "embeddings.cls_": "cls_",
+    "embeddings.register_tokens": "reg_token",
+    "embeddings.patch_embeddings.": "patch_embed.proj.",
+}
 _HUGGINGFACE_BLOCK = {
     "attention.o_proj.": "attn.proj.",
     "layer_scale1.lambda1": "gamma_1",
@@ -246,7 +244,7 @@ def _from_huggingface(state: State) -> State:
         elif name == "embeddings.mask_token" or name.endswith("inv_freq"):
             continue
         else:
-            result[_HUGGINGFACE_STEM.get(name, name)] = tensor
+            result[_renamed(name, _HUGGINGFACE_STEM)] = tensor
     return result
 
 
@@ -263,9 +261,13 @@ def _huggingface_block(block: str, rest: str, tensor: Tensor, state: State, name
         return {f"{block}attn.qkv.weight": torch.cat(stack)}
     gated = name.replace("up_proj", "gate_proj") in state
     renaming = {**_HUGGINGFACE_BLOCK, "mlp.up_proj.": "mlp.fc1_x." if gated else "mlp.fc1."}
+    return {block + _renamed(rest, renaming): tensor}
+
+
+def _renamed(name: str, renaming: Mapping[str, str]) -> str:
     for old, new in renaming.items():
-        rest = rest.replace(old, new)
-    return {block + rest: tensor}
+        name = name.replace(old, new)
+    return name
 
 
 def _invalid(what: str, detail: str = "") -> JobError:
