@@ -1,0 +1,101 @@
+"""How well clicks outline real objects: the standard protocol of interactive segmentation.
+
+The first click lies deepest inside the object; every further one deepest inside the larger of
+what is missing and what is too much.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator, List, Sequence, Tuple
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from geoseg_qgis.engine.models.sam2 import MaskChoice, Sam2Model, upsample
+from geoseg_qgis.engine.training.datasets import Scene
+from geoseg_qgis.engine.training.objects import Mask
+
+SMALLEST = 150
+
+
+@dataclass(frozen=True)
+class Example:
+    """One object to outline.
+
+    Attributes:
+        pixels: (3, S, S) uint8 window round it.
+        mask: (S, S) bool.
+    """
+
+    pixels: torch.Tensor
+    mask: Mask
+
+
+def examples(scenes: Sequence[Scene], mask_value: int, size: int, limit: int) -> Iterator[Example]:
+    """Yield the largest connected objects of a class, each in a window round it.
+
+    Args:
+        scenes: Where to look.
+        mask_value: The partial label of the class.
+        size: Side of a window in pixels.
+        limit: Most objects a scene.
+    """
+    for scene in scenes:
+        numbers, count = ndimage.label(scene.labels.numpy() == mask_value)
+        sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
+        order = np.argsort(-sizes, kind="stable")[:limit]
+        boxes = ndimage.find_objects(numbers)
+        for index in order:
+            if sizes[index] < SMALLEST:
+                continue
+            top, left = (
+                _start(box, length, size) for box, length in zip(boxes[index], numbers.shape)
+            )
+            window = slice(top, top + size), slice(left, left + size)
+            mask = numbers[window] == index + 1
+            if mask.shape == (size, size):
+                yield Example(scene.pixels[:, window[0], window[1]], mask)
+
+
+def _start(box: slice, length: int, size: int) -> int:
+    middle = (box.start + box.stop) // 2
+    return max(0, min(middle - size // 2, length - size))
+
+
+def deepest_point(mask: Mask) -> Tuple[int, int]:
+    """Return the (x, y) of the pixel farthest from the mask's border and the window's."""
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), mask.shape)
+    return int(x), int(y)
+
+
+def click_scores(model: Sam2Model, example: Example, clicks: int) -> List[float]:
+    """Return the IoU after each of some clicks.
+
+    Args:
+        model: A SAM 2 model.
+        example: The object.
+        clicks: How many clicks.
+    """
+    embedding = model.encode(example.pixels[None].float() / 255)
+    found = np.zeros_like(example.mask)
+    points: List[Tuple[int, int]] = []
+    marks: List[int] = []
+    scores = []
+    for _ in range(clicks):
+        missing, extra = example.mask & ~found, found & ~example.mask
+        positive = missing.sum() >= extra.sum()
+        points.append(deepest_point(missing if positive else extra))
+        marks.append(int(positive))
+        answer = model.predict(
+            embedding,
+            points=torch.tensor(points, dtype=torch.float32)[None],
+            labels=torch.tensor(marks, dtype=torch.int32)[None],
+            choice=MaskChoice.SINGLE,
+        )
+        found = (upsample(answer.logits, example.mask.shape)[0, 0] > 0).numpy()
+        union = (found | example.mask).sum()
+        scores.append(float((found & example.mask).sum() / max(union, 1)))
+    return scores
