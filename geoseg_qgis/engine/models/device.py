@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -135,8 +136,20 @@ def _described(device: torch.device, note: str = "") -> ChosenDevice:
 
 
 def _processor_name() -> str:
-    name = platform.processor() or platform.machine() or "processor"
-    return f"{name}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{_processor_model()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _processor_model() -> str:
+    try:
+        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        facts = ""
+    for line in facts.splitlines():
+        label, _, value = line.partition(":")
+        if label.strip() == "model name" and value.strip():
+            return value.strip()
+    return platform.processor() or platform.machine() or "processor"
 
 
 def default_dtype(device: torch.device, component: str) -> torch.dtype:

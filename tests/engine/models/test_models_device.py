@@ -19,7 +19,7 @@ def test_the_processor_is_always_there_and_named() -> None:
     chosen = choose_device("cpu")
     assert chosen.kind == "cpu"
     assert chosen.device == torch.device("cpu")
-    assert f"{torch.get_num_threads()} threads" in chosen.name
+    assert f", {torch.get_num_threads()} thread" in chosen.name
     assert chosen.note == ""
     assert available_devices()[-1] == "cpu"
 
