@@ -1,0 +1,5 @@
+"""Procedural scenes: orthophotos made on the fly, with exact labels."""
+
+from .scene import CRS, KINDS, Scene, SceneObject, generate_scene
+
+__all__ = ["CRS", "KINDS", "Scene", "SceneObject", "generate_scene"]

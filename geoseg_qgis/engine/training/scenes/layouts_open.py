@@ -1,0 +1,265 @@
+"""Plans of open land: farmland, forest edge, coast, park."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from shapely.geometry import LineString, Polygon
+
+from .blocks import Block, draw_parking
+from .frame import Frame, Points, blob, winding
+from .ground import CROPS, lay, lay_base, lay_field
+from .layouts_settled import (
+    BIG_VILLAS,
+    VILLAGE,
+    add_lake,
+    add_wood,
+    cut_lines,
+    near_centre,
+    near_edge,
+    reach_of,
+)
+from .lots import draw_farmstead, line_with_lots
+from .roads import Road, draw_roads
+from .site import Site
+from .sports import draw_court, draw_pitch, draw_track
+from .vegetation import draw_hedge, plant_forest, scatter_trees
+from .water import draw_lake, draw_river, draw_sea
+
+
+def build_farmland(site: Site) -> None:
+    """Parcels of many crops, tracks, hedges, a stream or a pond, and a farmstead."""
+    lay_base(site, "meadow")
+    frame = Frame(*site.centre, site.between(0, 1.57))
+    reach = reach_of(site)
+    parcels = _split(site, (-reach, -reach, reach, reach), site.between(70, 130))
+    for u0, v0, u1, v1 in parcels:
+        _draw_parcel(site, frame, (u0, v0, u1, v1))
+    avoid: list[Polygon] = []
+    if site.chance(0.35):
+        avoid.append(add_lake(site, 40))
+    elif site.chance(0.3):
+        line = _across(site, reach, 25)
+        draw_river(site, line, site.between(5, 16), "soil")
+        for x, y in line[::2]:
+            site.crowns.append((x + site.random.normal(0, 7), y + site.random.normal(0, 7), 3.0))
+    if site.chance(0.5):
+        avoid.append(add_wood(site, 0.16 * min(site.width, site.height)))
+    road = frame.points(np.array([[-reach, parcels[0][3]], [reach, parcels[0][3]]]))
+    roads = [Road(part, 5.5, "asphalt", 0, False) for part in cut_lines([road], avoid)]
+    track = frame.points(np.array([[parcels[0][2], -reach], [parcels[0][2], reach]]))
+    roads += [Road(part, 3.2, "dirt", 0, False) for part in cut_lines([track], avoid)]
+    draw_roads(site, roads, 0.004)
+    for _ in range(3):
+        farm = Frame(*near_centre(site, 0.32), frame.angle)
+        if site.claim(farm.rectangle(-36, -30, 36, 30)):
+            draw_farmstead(site, farm)
+            break
+    scatter_trees(site, int(site.width * site.height / 6000), (2.0, 4.5), _whole(site))
+
+
+def _split(
+    site: Site, sides: tuple[float, float, float, float], smallest: float
+) -> list[tuple[float, float, float, float]]:
+    u0, v0, u1, v1 = sides
+    length, width = u1 - u0, v1 - v0
+    if max(length, width) < 1.7 * smallest or (
+        max(length, width) < 2.6 * smallest and site.chance(0.3)
+    ):
+        return [sides]
+    share = site.between(0.35, 0.65)
+    if length > width * site.between(0.8, 1.25):
+        cut = u0 + share * length
+        parts = [(u0, v0, cut, v1), (cut, v0, u1, v1)]
+    else:
+        cut = v0 + share * width
+        parts = [(u0, v0, u1, cut), (u0, cut, u1, v1)]
+    return [piece for part in parts for piece in _split(site, part, smallest)]
+
+
+def _draw_parcel(
+    site: Site, frame: Frame, sides: tuple[float, float, float, float]
+) -> None:
+    u0, v0, u1, v1 = sides
+    gap = site.between(0.6, 2.2)
+    outline = frame.rectangle(u0 + gap, v0 + gap, u1 - gap, v1 - gap)
+    crop = CROPS[int(site.random.integers(len(CROPS)))]
+    along = 0.0 if (u1 - u0) > (v1 - v0) else math.pi / 2
+    if site.chance(0.92):
+        lay_field(site, outline, frame.angle + along, crop)
+    if site.chance(0.22):
+        edge = frame.moved((u0 + u1) / 2, v0)
+        draw_hedge(site, edge, (u1 - u0) / 2, 1.3)
+        for _ in range(int((u1 - u0) / 14)):
+            x, y = frame.point(site.between(u0, u1), v0 + site.random.normal(0, 1))
+            site.crowns.append((x, y, site.between(1.6, 4.0)))
+
+
+def build_forest_edge(site: Site) -> None:
+    """Dense forest with clearings, a track, meadows, a lake and a few houses."""
+    lay_base(site, "meadow")
+    reach = reach_of(site)
+    angle = site.between(0, 2 * math.pi)
+    middle = Frame(*site.centre, angle)
+    edge = middle.points(
+        np.stack(
+            [
+                np.linspace(-reach, reach, 90),
+                site.between(-0.25, 0.25) * reach + _wavy(site, 90, 0.12 * reach),
+            ],
+            axis=1,
+        )
+    )
+    far = middle.points(np.array([[2 * reach, 2.5 * reach], [-2 * reach, 2.5 * reach]]))
+    avoid: list[Polygon] = []
+    if site.chance(0.55):
+        avoid.append(add_lake(site, 70))
+    plant_forest_around(site, np.concatenate([edge, far]), avoid)
+    if site.chance(0.7):
+        frame = middle.moved(site.between(-0.3, 0.3) * reach, -0.45 * reach)
+        plant_forest(site, blob(site.random, frame, (0.2 * reach, 0.13 * reach), 0.3))
+    road = middle.points(
+        np.stack([np.linspace(-reach, reach, 60), -0.3 * reach + _wavy(site, 60, 12)], axis=1)
+    )
+    track = winding(
+        site.random,
+        np.array(middle.point(-0.2 * reach, -0.3 * reach)),
+        np.array(middle.point(0.2 * reach, reach)),
+        14,
+    )
+    roads = [Road(part, 6.0, "asphalt", 0, True) for part in cut_lines([road], avoid)]
+    draw_roads(site, [*roads, Road(track, 3.4, "dirt", 0, False)], 0.005)
+    if site.chance(0.7):
+        line_with_lots(site, roads, VILLAGE)
+    scatter_trees(site, int(site.width * site.height / 900), (1.5, 4.5), _whole(site))
+
+
+def plant_forest_around(site: Site, outline: Points, clear: list[Polygon]) -> None:
+    """Plant a forest inside an outline except on the ground to keep clear."""
+    area = Polygon(outline).buffer(0)
+    for polygon in clear:
+        area = area.difference(polygon)
+    for part in getattr(area, "geoms", [area]):
+        if part.geom_type == "Polygon" and part.area > 100:
+            plant_forest(site, np.asarray(part.exterior.coords))
+
+
+def build_coast(site: Site) -> None:
+    """Sea with a beach or a quay, a coast road, villas and trees behind."""
+    lay_base(site, "meadow")
+    reach = reach_of(site)
+    angle = site.between(0, 2 * math.pi)
+    frame = Frame(*near_centre(site, 0.15), angle)
+    along = np.linspace(-reach * 1.3, reach * 1.3, 100)
+    beach = site.between(8, 26) if site.chance(0.75) else 2.0
+    swing = _wavy(site, 100, min(18, 0.12 * reach) if beach > 3 else 2.0)
+    coast = frame.points(np.stack([along, swing], axis=1))
+    far = frame.points(np.array([[2 * reach, 2.5 * reach], [-2 * reach, 2.5 * reach]]))
+    draw_sea(site, coast, far, beach)
+    back = -beach - 30
+    road = frame.points(np.stack([along, back + 0.6 * swing], axis=1))
+    roads = [Road(road, 7.5, "asphalt", 2.0, True)]
+    for u in np.arange(-reach + site.between(0, 60), reach, site.between(90, 140)):
+        line = frame.points(np.array([[u, back], [u + site.random.normal(0, 10), back - reach]]))
+        roads.append(Road(line, 6.0, "asphalt", 1.5, False))
+    draw_roads(site, roads, 0.01)
+    line_with_lots(site, roads, BIG_VILLAS)
+    if site.chance(0.5):
+        place = frame.moved(site.between(-0.4, 0.4) * reach, -beach - 12)
+        block = Block(place, site.between(30, 70), 17)
+        if site.claim(place.rectangle(-block.length / 2, -8, block.length / 2, 8)):
+            draw_parking(site, block, 0.6)
+    scatter_trees(site, int(site.width * site.height / 800), (1.4, 4.5), _whole(site))
+
+
+def build_park(site: Site) -> None:
+    """Sports fields, a pond, lawns with paths, groups of trees and a parking lot."""
+    lay_base(site, "lawn")
+    size = min(site.width, site.height)
+    frame = Frame(*site.centre, site.between(0, 3.14))
+    reach = reach_of(site)
+    edge = frame.points(np.array([[-reach, -0.3 * size], [reach, -0.3 * size]]))
+    draw_roads(site, [Road(edge, 7.5, "asphalt", 2.2, True)], 0.012)
+    main = frame.moved(site.between(-0.2, 0.2) * size, site.between(-0.02, 0.2) * size)
+    if size > 190 and site.claim(main.rectangle(-92, -50, 92, 50)):
+        draw_track(site, main)
+    elif site.claim(main.rectangle(-56, -38, 56, 38)):
+        draw_pitch(site, main, site.between(42, 52), site.between(28, 34))
+    for _ in range(10):
+        place = Frame(*near_centre(site, 0.45), frame.angle)
+        kind = "tennis court" if site.chance(0.6) else "basketball court"
+        if site.claim(place.rectangle(-18, -12, 18, 12)):
+            draw_court(site, place, kind)
+        elif site.chance(0.3) and site.claim(place.rectangle(-56, -38, 56, 38)):
+            draw_pitch(site, place)
+    _add_parking(site, frame, size)
+    for _ in range(3):
+        x, y = near_edge(site)
+        outline = blob(site.random, Frame(x, y), (0.13 * size, 0.09 * size), 0.25)
+        if site.is_free(outline):
+            draw_lake(site, outline, "meadow")
+            break
+    _add_paths(site)
+    if site.chance(0.6):
+        add_free_wood(site, size)
+    scatter_trees(site, int(site.width * site.height / 350), (1.8, 5.5), _whole(site))
+
+
+def _add_parking(site: Site, frame: Frame, size: float) -> None:
+    place = frame.moved(site.between(-0.3, 0.3) * size, -0.3 * size - 20)
+    block = Block(place, site.between(30, 70), site.between(17, 22))
+    half_length, half_width = block.length / 2, block.width / 2
+    if site.claim(place.rectangle(-half_length, -half_width, half_length, half_width)):
+        draw_parking(site, block, 0.55)
+    line_with_lots(
+        site,
+        [Road(frame.points(np.array([[-size, -0.3 * size], [size, -0.3 * size]])), 7.5, "asphalt", 2.2)],
+        VILLAGE,
+    )
+
+
+def _add_paths(site: Site) -> None:
+    for _ in range(4):
+        start, end = np.array(near_edge(site)), np.array(near_edge(site))
+        band = LineString(winding(site.random, start, end, 12)).buffer(1.3)
+        found = site.canvas.shape_of(band)
+        if found is None:
+            continue
+        patch, mask = found
+        current = site.canvas.label[patch.window]
+        grass = current == site.canvas.label[patch.window].flat[0]
+        if site.is_free(np.asarray(band.exterior.coords)):
+            lay(site, (patch, mask), "gravel")
+        elif grass.any() and site.chance(0.3):
+            lay(site, (patch, mask & grass), "gravel")
+
+
+def add_free_wood(site: Site, size: float) -> None:
+    """Plant a small wood where nothing else is."""
+    for _ in range(4):
+        frame = Frame(*near_edge(site), site.between(0, 3.14))
+        outline = blob(site.random, frame, (0.16 * size, 0.1 * size), 0.3)
+        if site.is_free(outline):
+            plant_forest(site, outline)
+            return
+
+
+def _wavy(site: Site, count: int, amplitude: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    along = np.linspace(0, 1, count)
+    total = np.zeros(count)
+    for wave in range(1, 9):
+        phase = site.between(0, 6.3)
+        total += site.random.normal() / wave**1.1 * np.sin(2 * np.pi * wave * along + phase)
+    return np.asarray(amplitude * total / 1.4)
+
+
+def _across(site: Site, reach: float, swing: float) -> Points:
+    angle = site.between(0, 2 * math.pi)
+    direction = np.array([math.cos(angle), math.sin(angle)]) * reach * 1.2
+    centre = np.array(near_centre(site))
+    return winding(site.random, centre - direction, centre + direction, swing, 80)
+
+
+def _whole(site: Site) -> tuple[float, float, float, float]:
+    return 0.0, 0.0, site.width, site.height
