@@ -18,6 +18,8 @@ from .sam2 import MaskChoice, Sam2Embedding, Sam2Model, stability, upsample
 
 Checkpoint = Callable[[float], None]
 
+_PIXELS_AT_ONCE = 1 << 25
+
 
 @dataclass(frozen=True)
 class AutomaticMaskSettings:
@@ -165,21 +167,26 @@ def _scored(
 ) -> AutomaticMasks:
     keep = iou > settings.iou_threshold if settings.iou_threshold > 0 else torch.ones_like(iou) > 0
     logits, iou, points = logits[keep], iou[keep], points[keep]
-    fine = upsample(logits[:, None], source_size)[:, 0] if settings.at_source else logits
-    masks = fine > 0
-    height, width = source_size
-    scale = (height / fine.shape[-2], width / fine.shape[-1])
-    found = AutomaticMasks(
-        logits=logits,
-        iou=iou,
-        stability=stability(fine, settings.stability_offset, nan=0.0),
-        boxes=_boxes(masks, scale),
-        areas=masks.flatten(1).sum(1) * scale[0] * scale[1],
-        points=points,
-        source_size=source_size,
-    )
+    height, width = source_size if settings.at_source else tuple(logits.shape[-2:])
+    at_once = max(1, _PIXELS_AT_ONCE // (height * width))
+    measures = [
+        _measured(upsample(part[:, None], (height, width))[:, 0], settings, source_size)
+        for part in torch.split(logits, at_once)
+    ]
+    stabilities, boxes, areas = (torch.cat(parts) for parts in zip(*measures, strict=True))
+    found = AutomaticMasks(logits, iou, stabilities, boxes, areas, points, source_size)
     kept = found.stability >= settings.stability_threshold
     return found.select(kept & (found.areas >= max(settings.minimum_area, 1)))
+
+
+def _measured(
+    logits: Tensor, settings: AutomaticMaskSettings, source_size: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return stability, boxes and areas of masks (N, h, w), the latter two in source pixels."""
+    masks = logits > 0
+    scale = (source_size[0] / logits.shape[-2], source_size[1] / logits.shape[-1])
+    areas = masks.flatten(1).sum(1) * scale[0] * scale[1]
+    return stability(logits, settings.stability_offset, nan=0.0), _boxes(masks, scale), areas
 
 
 def _boxes(masks: Tensor, scale: tuple[float, float]) -> Tensor:

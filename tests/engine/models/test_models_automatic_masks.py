@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_models import SAM2_ARCHITECTURE, landscape, write_sam2
 
+from geoseg_qgis.engine.models import automatic_masks as automatic_masks_module
 from geoseg_qgis.engine.models.automatic_masks import (
     AutomaticMaskSettings,
     automatic_masks,
@@ -103,6 +104,20 @@ def test_the_parity_covers_filters_and_duplicates(
     assert len(set(counts)) == 4
     assert counts[0] == 3 * 64
     assert counts[3] > 3
+
+
+def test_large_sources_are_scored_in_parts(
+    scene: tuple[Sam2Model, Sam2Embedding, torch.nn.Module, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, embedding, _, _ = scene
+    settings = AutomaticMaskSettings(8, 0.1, 0.1, batch_size=64)
+    whole = automatic_masks(model, embedding, settings)
+    monkeypatch.setattr(automatic_masks_module, "_PIXELS_AT_ONCE", 5 * HEIGHT * WIDTH)
+    parts = automatic_masks(model, embedding, settings)
+    assert torch.equal(whole.boxes, parts.boxes)
+    assert torch.equal(whole.stability, parts.stability)
+    assert torch.equal(whole.logits, parts.logits)
 
 
 def test_small_masks_may_be_dropped(
