@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from geoseg_qgis.engine.methods.unigeoseg.prompts import (
     instruction_request,
     points_request,
 )
-from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint, save_checkpoint
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.sequence import split_dialogue
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
@@ -109,6 +111,21 @@ def test_tile_of_the_networks_size_gives_the_recorded_mask(
     foreground = logits > 0
     assert result.score == pytest.approx(float(logits.sigmoid()[foreground].mean()), abs=1e-4)
     assert result.task is Task.INTERACTIVE
+
+
+def test_loading_a_folder(
+    tmp_path: Path,
+    tiny_model: UniGeoSeg,
+    toy_tokenizer: ByteTokenizer,
+    segmenter: Segmenter,
+    wide_tile: np.ndarray,
+) -> None:
+    save_checkpoint(tiny_model, toy_tokenizer, tmp_path)
+    loaded = Segmenter.load(tmp_path, torch.device("cpu"))
+    again = loaded.segment(wide_tile, instruction="the white plane")
+    expected = segmenter.segment(wide_tile, instruction="the white plane")
+    assert_near(torch.from_numpy(again.probability), torch.from_numpy(expected.probability), 1e-5)
+    assert again.score == pytest.approx(expected.score, abs=1e-5)
 
 
 def recorded_image(recorded: dict[str, Tensor]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """UniGeoSeg on arrays: a tile and a request in, a mask probability on the tile's pixels out.
 
 Example:
-    >>> segmenter = Segmenter(load_checkpoint(folder))
+    >>> segmenter = Segmenter.load(folder, torch.device("cpu"))
     >>> tile = segmenter.embed(image)
     >>> segmenter.segment(tile, instruction="the white plane next to the runway").score
     >>> segmenter.segment(tile, points=[(120.0, 80.5)]).mask()
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint, load_checkpoint
 from geoseg_qgis.engine.models.unigeoseg.inference import Reader, ReadImage
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
@@ -72,6 +73,15 @@ class Segmenter:
         self._side = checkpoint.model.config.vision.image_size
         dialogue = encode_template(UNIFIED, self.tokenizer)
         self._reader = Reader(checkpoint.model, dialogue)
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device, batch_size: int = DEFAULT_BATCH) -> Segmenter:
+        """Load a checkpoint folder in the precision that suits the device.
+
+        Raises:
+            JobError: A file is missing or damaged, or the weights do not fit the network.
+        """
+        return cls(load_checkpoint(folder, device, suitable_dtype(device)), batch_size)
 
     def embed(self, image: NDArray[np.uint8]) -> TileEmbedding:
         """Read a tile once for any number of requests.
@@ -163,6 +173,17 @@ class Segmenter:
             logits = self._reader.answer(tile.image, batch)
             for request, row in zip(batch, logits, strict=True):
                 yield _result(tile.letterbox.restore(row[None])[0], request.task)
+
+
+def suitable_dtype(device: torch.device) -> torch.dtype:
+    """Precision of the tower and the language model: the published bfloat16 where it is fast.
+
+    Processors take float32. float16 is left to devices without bfloat16, for its range is narrower
+    than the one the weights were trained in.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.float16 if device.type == "mps" else torch.float32
 
 
 @torch.inference_mode()

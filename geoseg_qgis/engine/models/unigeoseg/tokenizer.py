@@ -20,7 +20,7 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .template import END_OF_TEXT, SEGMENTATION_WORD
 
-BYTE_TOKENIZER_FILE = "byte_tokenizer.json"
+BYTE_WORDS_FILE = "byte_tokenizer.json"
 
 
 class ByteTokenizer:
@@ -53,7 +53,7 @@ class ByteTokenizer:
     def save(self, folder: Path) -> None:
         """Write the words into a checkpoint folder."""
         text = json.dumps(self.words, indent=1)
-        (folder / BYTE_TOKENIZER_FILE).write_text(text, encoding="utf-8")
+        (folder / BYTE_WORDS_FILE).write_text(text, encoding="utf-8")
 
 
 class BytePairTokenizer:
@@ -82,8 +82,8 @@ def load_tokenizer(folder: Path) -> ByteTokenizer | BytePairTokenizer:
         JobError: No tokenizer file, an unreadable one, or one without the segmentation word.
     """
     try:
-        if (folder / BYTE_TOKENIZER_FILE).is_file():
-            return ByteTokenizer(_read_json(folder / BYTE_TOKENIZER_FILE))
+        if (folder / BYTE_WORDS_FILE).is_file():
+            return ByteTokenizer(_read_json(folder / BYTE_WORDS_FILE))
         if (folder / "tokenizer.json").is_file():
             return BytePairTokenizer(Tokenizer.from_file(str(folder / "tokenizer.json")))
         if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
