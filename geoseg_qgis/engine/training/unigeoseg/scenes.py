@@ -7,6 +7,7 @@ everywhere.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -53,6 +54,7 @@ ANSWERS = {
 _TASKS = (Task.REFERRING, Task.INTERACTIVE, Task.REASONING)
 _SMALLEST = 12
 _ABSENT_SHARE = 0.05
+_CLOUD_CELLS = 9
 
 
 class Thing(NamedTuple):
@@ -186,12 +188,21 @@ def _ellipse(
 
 
 def _clouds(generator: Generator, side: int, strength: float) -> NDArray[np.float64]:
-    """Smooth noise (S, S) of the given standard deviation."""
-    coarse = generator.normal(0.0, strength, (9, 9))
-    positions = np.linspace(0.0, 8.0, side)
-    cells = np.arange(9)
-    rows = np.stack([np.interp(positions, cells, column) for column in coarse.T], axis=1)
-    return np.stack([np.interp(positions, cells, row) for row in rows])
+    """Smooth noise (S, S); the strength is the deviation at its coarse cells."""
+    weights = _cloud_weights(side)
+    smooth: NDArray[np.float64] = (
+        weights @ generator.normal(0.0, strength, (_CLOUD_CELLS, _CLOUD_CELLS)) @ weights.T
+    )
+    return smooth
+
+
+@functools.cache
+def _cloud_weights(side: int) -> NDArray[np.float64]:
+    """Linear interpolation from the coarse cells to the pixels of one axis."""
+    positions = np.linspace(0.0, _CLOUD_CELLS - 1.0, side)
+    distance = abs(positions[:, None] - np.arange(_CLOUD_CELLS))
+    weights: NDArray[np.float64] = np.maximum(1.0 - distance, 0.0)
+    return weights
 
 
 def _cast_shadow(image: NDArray[np.float64], region: Region, reach: int) -> None:
