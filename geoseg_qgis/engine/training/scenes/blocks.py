@@ -94,9 +94,7 @@ def fill_perimeter(site: Site, block: Block) -> None:
     if min(court.length, court.width) > 24 and site.chance(0.6):
         paint = site.pick(MEMBRANES)
         wings = make_wings(site.random, "rectangular", court.length * 0.4, 9)
-        draw_building(
-            site, Building(court.frame, wings, "flat", paint, 4, "annexe", "rectangular")
-        )
+        draw_building(site, Building(court.frame, wings, "flat", paint, 4, "annexe", "rectangular"))
     plant_block(site, court, court.length * court.width / 160, (1.5, 4.5))
 
 
@@ -185,7 +183,9 @@ def _store(site: Site, block: Block) -> None:
     for _ in range(int(site.random.integers(2, 8))):
         u = site.between(-0.45, 0.45) * block.length
         v = site.between(-0.25, 0.25) * block.width
-        draw_car(site, block.frame.moved(u, v, float(site.random.choice([0, math.pi / 2]))), "truck")
+        draw_car(
+            site, block.frame.moved(u, v, float(site.random.choice([0, math.pi / 2]))), "truck"
+        )
 
 
 def fill_parking(site: Site, block: Block) -> None:

@@ -219,18 +219,14 @@ def _parapet(roof: _Roof) -> FloatArray:
     return np.where((roof.edge >= 0.45) & (roof.edge < 0.8), np.float32(0.9), rim)
 
 
-def _draw_walls(
-    site: Site, building: Building, shift: tuple[float, float], label: int
-) -> None:
+def _draw_walls(site: Site, building: Building, shift: tuple[float, float], label: int) -> None:
     wall = jittered(site.random, site.colour(WALLS), 8)
     for corners in outline_of(building):
         for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             _draw_wall(site.canvas, np.stack([start, end, end + shift, start + shift]), wall, label)
 
 
-def _draw_wall(
-    canvas: Canvas, quad: Points, rgb: RGB, label: int
-) -> None:
+def _draw_wall(canvas: Canvas, quad: Points, rgb: RGB, label: int) -> None:
     found = canvas.polygon(quad)
     if found is None:
         return

@@ -69,9 +69,7 @@ def _colour(site: Site, p: FloatArray, q: FloatArray, paint: Paint, kind: str) -
     return colour
 
 
-def park_row(
-    site: Site, frame: Frame, stalls: int, occupied: float, width: float = 2.6
-) -> None:
+def park_row(site: Site, frame: Frame, stalls: int, occupied: float, width: float = 2.6) -> None:
     """Draw cars in stalls that lie side by side along a frame's u, heading along v."""
     for stall in range(stalls):
         if not site.chance(occupied):

@@ -61,9 +61,7 @@ def blob(
             roughness * random.normal() / wave**0.9 * np.cos(wave * theta + random.uniform(0, 6.3))
         )
     radius = np.clip(radius, 0.35, 1.8)
-    local = np.stack(
-        [radii[0] * radius * np.cos(theta), radii[1] * radius * np.sin(theta)], axis=1
-    )
+    local = np.stack([radii[0] * radius * np.cos(theta), radii[1] * radius * np.sin(theta)], axis=1)
     return frame.points(local)
 
 

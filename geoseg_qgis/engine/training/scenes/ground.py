@@ -41,11 +41,11 @@ class Crop(NamedTuple):
 
 
 CROPS: Final = (
-    Crop("wheat field", Paint("yellow", (190, 168, 112)), (170, 150, 96), 0.9, 0.05),
-    Crop("maize field", Paint("green", (84, 108, 58)), (104, 112, 70), 1.5, 0.14),
+    Crop("wheat field", Paint("yellow", (190, 168, 112)), (170, 150, 96), 0.9, 0.06),
+    Crop("maize field", Paint("green", (84, 108, 58)), (104, 112, 70), 1.5, 0.18),
     Crop("potato field", Paint("green", (104, 120, 72)), (122, 112, 82), 1.8, 0.16),
     Crop("rape field", Paint("yellow", (196, 188, 72)), (168, 168, 74), 1.0, 0.04),
-    Crop("ploughed field", Paint("brown", (128, 104, 82)), (108, 88, 70), 2.2, 0.10),
+    Crop("ploughed field", Paint("brown", (128, 104, 82)), (108, 88, 70), 2.2, 0.12),
     Crop("stubble field", Paint("beige", (184, 168, 130)), (162, 146, 110), 1.2, 0.08),
     Crop("vegetable field", Paint("green", (92, 116, 76)), (132, 112, 88), 2.6, 0.25),
     Crop("meadow field", Paint("green", (98, 122, 66)), (116, 130, 78), 4.0, 0.04),
@@ -58,7 +58,7 @@ def cover(site: Site, name: str) -> Cover:
     climate = site.climate
     lawn = tuple(0.93 * c for c in climate.grass[0])
     covers = {
-        "meadow": Cover("grass", *climate.grass, (0.05, 0.045, 0.06, 0.06)),
+        "meadow": Cover("grass", *climate.grass, (0.06, 0.06, 0.06, 0.035)),
         "lawn": Cover("grass", (lawn[0], lawn[1], lawn[2]), climate.grass[1], (0.04, 0.03, 0.04, 0.02)),
         "soil": Cover("bare soil", *climate.soil, (0.05, 0.04, 0.06, 0.05)),
         "sand": Cover("sand", *SAND, (0.025, 0.025, 0.035, 0.05)),
@@ -115,7 +115,9 @@ def lay_base(site: Site, name: str) -> None:
     )
     noise = site.canvas.noise
     if name in ("meadow", "lawn"):
-        worn = np.clip(noise.medium * np.float32(0.25) + noise.coarse * np.float32(0.3) - 0.55, 0, 0.5)
+        worn = np.clip(
+            noise.medium * np.float32(0.25) + noise.coarse * np.float32(0.3) - 0.55, 0, 0.5
+        )
         soil = site.climate.soil[0]
         site.canvas.blend(patch, worn.astype(np.float32), soil)
 
@@ -138,9 +140,10 @@ def lay_field(site: Site, outline: Points, angle: float, crop: Crop) -> None:
     value = np.float32(strength) * np.sin(across * np.float32(2 * math.pi / crop.spacing))
     value += np.float32(0.045) * noise.fine[rows, columns]
     value += np.float32(0.03) * noise.grain[rows, columns]
-    value += np.float32(0.05) * medium + np.float32(0.05 * random.uniform(0.5, 1.5)) * coarse
+    value += np.float32(0.03) * medium + np.float32(random.uniform(0.01, 0.05)) * coarse
+    value += _passes(site, across, 3.0, 0.035) + _passes(site, across, site.between(9, 14), 0.03)
     value += 1
-    share = np.clip(np.float32(0.4) + np.float32(0.25) * (coarse - medium), 0, 1)
+    share = np.clip(np.float32(0.4) + np.float32(0.16) * (coarse - medium), 0, 1)
     colour = mixed(crop.paint.rgb, crop.second, share) * value
     colour *= np.float32(random.normal(1, 0.06))
     draft = Draft("field", crop.paint.word, crop.kind)
@@ -152,6 +155,12 @@ def lay_field(site: Site, outline: Points, angle: float, crop: Crop) -> None:
 def visibility(period: float, scale: float) -> float:
     """Return how much of a pattern shows, 0..1: nothing of waves under two and a half pixels."""
     return float(np.clip((period * scale - 2.5) / 3.5, 0, 1))
+
+
+def _passes(site: Site, across: FloatArray, width: float, strength: float) -> FloatArray:
+    # Strips that a machine worked in one go differ a little from their neighbours.
+    tones = site.random.normal(0, strength, 256).astype(np.float32)
+    return np.asarray(tones[np.floor(across / np.float32(width)).astype(np.int32) % 256])
 
 
 def _tramlines(site: Site, patch: Patch, mask: Mask, across: FloatArray) -> None:

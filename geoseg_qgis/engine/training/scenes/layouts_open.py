@@ -33,7 +33,7 @@ def build_farmland(site: Site) -> None:
     lay_base(site, "meadow")
     frame = Frame(*site.centre, site.between(0, 1.57))
     reach = reach_of(site)
-    parcels = _split(site, (-reach, -reach, reach, reach), site.between(70, 130))
+    parcels = _split(site, (-reach, -reach, reach, reach), site.between(38, 95))
     for u0, v0, u1, v1 in parcels:
         _draw_parcel(site, frame, (u0, v0, u1, v1))
     avoid: list[Polygon] = []
@@ -56,7 +56,7 @@ def build_farmland(site: Site) -> None:
         if site.claim(farm.rectangle(-36, -30, 36, 30)):
             draw_farmstead(site, farm)
             break
-    scatter_trees(site, int(site.width * site.height / 6000), (2.0, 4.5), _whole(site))
+    scatter_trees(site, int(site.width * site.height / 3500), (2.0, 4.5), _whole(site))
 
 
 def _split(
@@ -78,9 +78,7 @@ def _split(
     return [piece for part in parts for piece in _split(site, part, smallest)]
 
 
-def _draw_parcel(
-    site: Site, frame: Frame, sides: tuple[float, float, float, float]
-) -> None:
+def _draw_parcel(site: Site, frame: Frame, sides: tuple[float, float, float, float]) -> None:
     u0, v0, u1, v1 = sides
     gap = site.between(0.6, 2.2)
     outline = frame.rectangle(u0 + gap, v0 + gap, u1 - gap, v1 - gap)
@@ -132,7 +130,7 @@ def build_forest_edge(site: Site) -> None:
     draw_roads(site, [*roads, Road(track, 3.4, "dirt", 0, False)], 0.005)
     if site.chance(0.7):
         line_with_lots(site, roads, VILLAGE)
-    scatter_trees(site, int(site.width * site.height / 900), (1.5, 4.5), _whole(site))
+    scatter_trees(site, int(site.width * site.height / 500), (1.2, 5.0), _whole(site))
 
 
 def plant_forest_around(site: Site, outline: Points, clear: list[Polygon]) -> None:
@@ -170,7 +168,7 @@ def build_coast(site: Site) -> None:
         block = Block(place, site.between(30, 70), 17)
         if site.claim(place.rectangle(-block.length / 2, -8, block.length / 2, 8)):
             draw_parking(site, block, 0.6)
-    scatter_trees(site, int(site.width * site.height / 800), (1.4, 4.5), _whole(site))
+    scatter_trees(site, int(site.width * site.height / 450), (1.0, 4.8), _whole(site))
 
 
 def build_park(site: Site) -> None:
@@ -214,7 +212,14 @@ def _add_parking(site: Site, frame: Frame, size: float) -> None:
         draw_parking(site, block, 0.55)
     line_with_lots(
         site,
-        [Road(frame.points(np.array([[-size, -0.3 * size], [size, -0.3 * size]])), 7.5, "asphalt", 2.2)],
+        [
+            Road(
+                frame.points(np.array([[-size, -0.3 * size], [size, -0.3 * size]])),
+                7.5,
+                "asphalt",
+                2.2,
+            )
+        ],
         VILLAGE,
     )
 

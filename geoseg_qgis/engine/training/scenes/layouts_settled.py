@@ -30,21 +30,21 @@ from .water import draw_lake, draw_river
 
 SUBURB = LotStyle()
 VILLAGE = LotStyle(
-    width=(20, 36), depth=38, length=(10, 18), setback=(3, 12), kind="house", pools=0.05,
-    enclosure=(0.35, 0.12), trees=4.0, empty=0.15,
+    width=(17, 28), depth=34, length=(11, 19), breadth=(9, 13), setback=(2, 8), kind="house", pools=0.05,
+    enclosure=(0.35, 0.12), trees=7.0, empty=0.1,
 )  # fmt: skip
 TERRACES = LotStyle(
     width=(6.0, 8.5), depth=26, breadth=(8.5, 10), setback=(3, 5), roofs=("gable",), attached=True,
-    pools=0.0, trees=0.7, empty=0.0, enclosure=(0.5, 0.1), eaves=(5.5, 7.0),
+    pools=0.0, trees=1.2, empty=0.0, enclosure=(0.5, 0.1), eaves=(5.5, 7.0),
 )  # fmt: skip
 VILLAS = LotStyle(
-    width=(20, 30), depth=30, length=(13, 19), breadth=(11, 15), setback=(3, 6), roofs=("flat",),
+    width=(18, 27), depth=28, length=(14, 20), breadth=(11, 15), setback=(3, 6), roofs=("flat",),
     shapes=("rectangular", "L-shaped", "U-shaped", "T-shaped"), kind="villa", pools=0.3,
     enclosure=(0.05, 0.9), trees=2.0, garden="sand", eaves=(6, 9),
 )  # fmt: skip
 BIG_VILLAS = LotStyle(
-    width=(24, 34), depth=36, length=(14, 20), breadth=(11, 14), setback=(6, 11), kind="villa",
-    roofs=("hip", "hip", "gable"), pools=0.55, trees=4.5, enclosure=(0.6, 0.15),
+    width=(21, 30), depth=33, length=(15, 21), breadth=(11, 15), setback=(4, 9), kind="villa",
+    roofs=("hip", "hip", "gable"), pools=0.55, trees=9.0, enclosure=(0.6, 0.15),
 )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def build_suburb(site: Site) -> None:
     if size > 90 and site.chance(0.55):
         avoid.append(add_wood(site, 0.2 * size))
     frame = Frame(*near_centre(site), site.between(0, 1.57))
-    depth = site.between(27, 32)
+    depth = SUBURB.depth + site.between(0, 3)
     spacing = (site.between(110, 190), 2 * depth + 13)
     lines = grid_lines(site, frame, spacing, reach_of(site), site.between(0, 14))
     walk = 1.8 if site.chance(0.7) else 0.0
@@ -141,7 +141,7 @@ def build_suburb(site: Site) -> None:
         style = BIG_VILLAS
     line_with_lots(site, roads, style)
     _street_trees(site, roads)
-    scatter_trees(site, int(site.width * site.height / 1400), (1.5, 4.8), _whole(site))
+    scatter_trees(site, int(site.width * site.height / 700), (1.0, 5.0), _whole(site))
 
 
 def build_village(site: Site) -> None:
@@ -167,7 +167,7 @@ def build_village(site: Site) -> None:
         roads += [Road(part, width, surface, 0, False) for part in cut_lines([line], avoid)]
     draw_roads(site, roads, 0.006)
     line_with_lots(site, [road for road in roads if road.surface == "asphalt"], VILLAGE)
-    scatter_trees(site, int(site.width * site.height / 700), (1.5, 5.2), _whole(site))
+    scatter_trees(site, int(site.width * site.height / 350), (1.2, 5.4), _whole(site))
 
 
 def build_city(site: Site) -> None:
@@ -175,7 +175,7 @@ def build_city(site: Site) -> None:
     lay_base(site, "lawn")
     fills = (fill_perimeter, fill_slabs, fill_towers, fill_park, fill_parking, fill_construction)
     shares = np.array([0.4, 0.2, 0.16, 0.1, 0.09, 0.05])
-    if site.chance(0.5):
+    if site.chance(0.6):
         shares = np.array([0.72, 0.06, 0.05, 0.08, 0.07, 0.02])
     if site.chance(0.4):
         lean = site.between(0, 2 * math.pi)
@@ -221,7 +221,9 @@ def build_desert(site: Site) -> None:
     lines = cut_lines(grid_lines(site, frame, spacing, reach_of(site), bend), avoid, 40)
     roads = [Road(line, site.between(7, 9), "asphalt", 1.5, True) for line in lines]
     if site.chance(0.4):
-        roads.append(Road(_through(site, frame.point(0, 0), frame.angle + 0.4, reach_of(site), 4), 15))
+        roads.append(
+            Road(_through(site, frame.point(0, 0), frame.angle + 0.4, reach_of(site), 4), 15)
+        )
     draw_roads(site, roads, 0.006)
     built = [road for road in roads if site.chance(0.8)]
     line_with_lots(site, built, VILLAS)
@@ -275,9 +277,11 @@ def _grid_blocks(
     lines += [frame.points(np.array([[-reach, v], [reach, v]])) for v in cuts[1]]
     widths = [width * float(site.random.choice([1.0, 1.0, 1.0, 1.6])) for _ in lines]
     roads = [
-        Road(line, wide, "asphalt", sidewalk, True) for line, wide in zip(lines, widths, strict=True)
+        Road(line, wide, "asphalt", sidewalk, True)
+        for line, wide in zip(lines, widths, strict=True)
     ]
     draw_roads(site, roads, 0.02 + bend)
+    _street_trees(site, roads, 0.6 if sidewalk else 0.2)
     count = len(cuts[0])
     blocks: list[Block] = []
     for i in range(count - 1):
@@ -310,14 +314,16 @@ def _through(
     site: Site, centre: tuple[float, float], angle: float, reach: float, swing: float
 ) -> Points:
     direction = np.array([math.cos(angle), math.sin(angle)]) * reach * 1.3
-    return winding(site.random, np.array(centre) - direction, np.array(centre) + direction, swing, 80)
+    return winding(
+        site.random, np.array(centre) - direction, np.array(centre) + direction, swing, 80
+    )
 
 
 def _street_trees(site: Site, roads: list[Road], share: float = 0.35) -> None:
     for road in roads:
         if not site.chance(share):
             continue
-        side = road.width / 2 + max(road.sidewalk, 0.8) + 0.6
+        side = road.width / 2 + (1.0 if road.sidewalk > 0 else 1.6)
         spacing = site.between(9, 16)
         for distance in np.arange(5, road.length, spacing):
             for sign in (-1.0, 1.0):
@@ -339,13 +345,15 @@ def build_riverside(site: Site) -> None:
     line = _through(site, centre, angle, reach_of(site), 20)
     draw_river(site, line, width)
     bank = LineString(line).buffer(width / 2 + 9)
-    lines = grid_lines(site, Frame(*centre, angle), (site.between(120, 180), 72), reach_of(site), 8)
+    lines = grid_lines(site, Frame(*centre, angle), (site.between(120, 180), 66), reach_of(site), 8)
     bridge = Frame(*centre, angle + math.pi / 2)
     reach = reach_of(site)
     roads = [Road(part, 6.4, "asphalt", 1.6, False) for part in cut_lines(lines, [bank], 40)]
-    roads.append(Road(bridge.points(np.array([[-reach, 0], [reach, 0]])), 9.0, "asphalt", 2.0, True))
+    roads.append(
+        Road(bridge.points(np.array([[-reach, 0], [reach, 0]])), 9.0, "asphalt", 2.0, True)
+    )
     draw_roads(site, roads, 0.01)
     line_with_lots(site, roads, SUBURB)
     _ring_of_trees(site, np.asarray(LineString(line).buffer(width / 2 + 2).exterior.coords))
     add_green(site, Frame(*near_edge(site), angle))
-    scatter_trees(site, int(site.width * site.height / 700), (1.5, 5.0), _whole(site))
+    scatter_trees(site, int(site.width * site.height / 450), (1.2, 5.0), _whole(site))

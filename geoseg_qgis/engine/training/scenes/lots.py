@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .buildings import Building, draw_building, make_wings
 from .canvas import Draft, label_of
@@ -41,18 +41,18 @@ class LotStyle:
         empty: Share of plots without a house.
     """
 
-    width: tuple[float, float] = (18, 28)
-    depth: float = 30
-    length: tuple[float, float] = (10, 15)
-    breadth: tuple[float, float] = (8, 11)
-    setback: tuple[float, float] = (4, 9)
+    width: tuple[float, float] = (14, 22)
+    depth: float = 26
+    length: tuple[float, float] = (10, 16)
+    breadth: tuple[float, float] = (8.5, 12)
+    setback: tuple[float, float] = (2.5, 7)
     roofs: tuple[str, ...] = ("gable", "gable", "hip")
     shapes: tuple[str, ...] = ("rectangular", "rectangular", "L-shaped", "T-shaped")
     kind: str = "house"
     paints: tuple[Paint, ...] = ()
     enclosure: tuple[float, float] = (0.45, 0.1)
     pools: float = 0.12
-    trees: float = 2.5
+    trees: float = 5.0
     garden: str = "lawn"
     eaves: tuple[float, float] = (3.0, 6.0)
     attached: bool = False
@@ -79,18 +79,27 @@ def _line_side(site: Site, road: Road, edge: float, turn: float, style: LotStyle
         if not style.attached:
             width = site.between(*style.width)
         frame = road.frame_at(distance + width / 2).moved(0, 0, turn).moved(0, edge)
-        inner = frame.rectangle(-width / 2 + 1, 1.5, width / 2 - 1, style.depth - 1)
-        if site.claim(inner):
+        depth = _claimed_depth(site, frame, width, style)
+        if depth > 0:
             if run == 0 or not style.attached:
                 paint = site.pick(style.paints or site.climate.roofs)
-            draw_lot(site, frame, width, style, paint)
+            draw_lot(site, frame, width, replace(style, depth=depth), paint)
             count, run = count + 1, (run + 1) % int(site.random.integers(4, 9))
             distance += width
         else:
-            distance, run = distance + 3.0, 0
+            distance, run = distance + 2.0, 0
         if style.attached and run == 0:
             distance += 5.0
     return count
+
+
+def _claimed_depth(site: Site, frame: Frame, width: float, style: LotStyle) -> float:
+    least = style.setback[1] + style.breadth[1] + 0.5
+    for depth in (style.depth, 0.8 * style.depth, least):
+        inner = frame.rectangle(-width / 2 + 0.6, 1.5, width / 2 - 0.6, depth - 1)
+        if depth >= least and site.claim(inner):
+            return depth
+    return 0.0
 
 
 def draw_lot(site: Site, frame: Frame, width: float, style: LotStyle, paint: Paint) -> None:
@@ -164,9 +173,7 @@ def _draw_access(
         lay(site, walk, "paving", 1.0, "path")
 
 
-def _draw_back_garden(
-    site: Site, frame: Frame, width: float, back: float, style: LotStyle
-) -> None:
+def _draw_back_garden(site: Site, frame: Frame, width: float, back: float, style: LotStyle) -> None:
     free = style.depth - back
     if free < 5:
         return
@@ -230,8 +237,8 @@ def _plant_garden(
         v = site.between(back + 1, style.depth) if site.chance(0.75) else site.between(0.5, 4)
         x, y = frame.point(u, v)
         if site.canvas.label_at(x, y) in _PLANTABLE:
-            small = site.chance(0.55)
-            site.crowns.append((x, y, site.between(0.7, 1.6) if small else site.between(1.8, 4.2)))
+            small = site.chance(0.5)
+            site.crowns.append((x, y, site.between(0.6, 1.5) if small else site.between(1.8, 4.6)))
 
 
 _PLANTABLE = tuple(label_of(name) for name in ("grass", "sand", "bare soil", "hedge"))

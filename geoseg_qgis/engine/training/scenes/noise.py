@@ -44,9 +44,7 @@ def fractal(
     return total / max(float(total.std()), 1e-6)
 
 
-def _octave(
-    random: np.random.Generator, shape: tuple[int, int], wavelength: float
-) -> FloatArray:
+def _octave(random: np.random.Generator, shape: tuple[int, int], wavelength: float) -> FloatArray:
     rows, columns = (int(np.ceil(side / wavelength)) + 4 for side in shape)
     grid = random.standard_normal((rows, columns), np.float32)
     start = float(random.uniform(1, 2)), float(random.uniform(1, 2))
@@ -83,9 +81,7 @@ class NoiseBank:
     coarse: FloatArray
 
 
-def noise_bank(
-    random: np.random.Generator, shape: tuple[int, int], scale: float
-) -> NoiseBank:
+def noise_bank(random: np.random.Generator, shape: tuple[int, int], scale: float) -> NoiseBank:
     """Return the fields for a canvas.
 
     Args:

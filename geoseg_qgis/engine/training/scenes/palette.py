@@ -26,9 +26,9 @@ class Paint(NamedTuple):
 
 
 TILES: Final = (
-    Paint("red", (158, 78, 58), "tile"),
-    Paint("red", (176, 92, 68), "tile"),
-    Paint("orange", (196, 118, 76), "tile"),
+    Paint("red", (150, 88, 70), "tile"),
+    Paint("red", (164, 100, 80), "tile"),
+    Paint("orange", (188, 128, 90), "tile"),
     Paint("brown", (112, 84, 66), "tile"),
     Paint("grey", (104, 104, 108), "tile"),
     Paint("black", (62, 62, 66), "tile"),
@@ -36,9 +36,9 @@ TILES: Final = (
 METALS: Final = (
     Paint("white", (222, 223, 221), "metal"),
     Paint("grey", (160, 165, 168), "metal"),
-    Paint("blue", (78, 112, 158), "metal"),
+    Paint("blue", (92, 118, 152), "metal"),
     Paint("green", (112, 142, 116), "metal"),
-    Paint("red", (172, 74, 64), "metal"),
+    Paint("red", (160, 82, 72), "metal"),
     Paint("brown", (142, 100, 72), "metal"),
 )
 MEMBRANES: Final = (

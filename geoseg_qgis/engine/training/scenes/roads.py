@@ -119,9 +119,7 @@ def _draw_surface(site: Site, surface: Any, roads: list[Road]) -> None:
 
 
 def _wear(site: Site, patch: Patch, mask: Mask, roads: list[Road]) -> None:
-    lanes = [
-        _offset(road.line, side * road.width * 0.25) for road in roads for side in (-1.0, 1.0)
-    ]
+    lanes = [_offset(road.line, side * road.width * 0.25) for road in roads for side in (-1.0, 1.0)]
     cover = site.canvas.lines(lanes, 1.3, patch)
     image = Image.fromarray((cover * 255).astype(np.uint8))
     soft = image.filter(ImageFilter.BoxBlur(max(1.0, 0.5 * site.canvas.scale)))

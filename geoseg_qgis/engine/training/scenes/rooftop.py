@@ -109,18 +109,14 @@ def _draw_solar_panel(site: Site, frame: Frame, long: float, short: float, label
     _paint_cells(site, place, (half_length, half_width), label)
 
 
-def _draw_solar_rows(
-    site: Site, frame: Frame, halves: tuple[float, float], label: int
-) -> None:
+def _draw_solar_rows(site: Site, frame: Frame, halves: tuple[float, float], label: int) -> None:
     v = -halves[1] + 2
     while v < halves[1] - 2:
         _paint_cells(site, frame.moved(0, v), (halves[0] - 2, 0.8), label)
         v += 2.8
 
 
-def _draw_skylights(
-    site: Site, frame: Frame, halves: tuple[float, float], label: int
-) -> None:
+def _draw_skylights(site: Site, frame: Frame, halves: tuple[float, float], label: int) -> None:
     spacing = site.between(6, 10)
     rgb = (206.0, 214.0, 220.0) if site.chance(0.6) else (104.0, 114.0, 124.0)
     u = -halves[0] + spacing / 2

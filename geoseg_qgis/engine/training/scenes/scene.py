@@ -172,9 +172,7 @@ def generate_scene(
     return Scene(image, classes, CLASS_NAMES, instances, objects, pixel_size, kind, seed)
 
 
-def _check(
-    seed: int, shape: tuple[int, int], pixel_size: float | None, kind: str | None
-) -> None:
+def _check(seed: int, shape: tuple[int, int], pixel_size: float | None, kind: str | None) -> None:
     if seed < 0:
         raise ValueError(f"The seed {seed} is negative. Choose a whole number from 0.")
     if min(shape) < 32:
@@ -188,7 +186,7 @@ def _check(
 def _light(canvas: Canvas, sun: Sun, random: np.random.Generator) -> None:
     shadow = cast_shadow(canvas.height, sun, canvas.scale)
     depth = random.uniform(0.82, 1.08)
-    for channel, strength in enumerate((0.63, 0.59, 0.5)):
+    for channel, strength in enumerate((0.58, 0.53, 0.44)):
         canvas.colour[channel] *= 1 - np.float32(strength * depth) * shadow
 
 

@@ -85,18 +85,18 @@ def compressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 
 
 def random_sensor(random: np.random.Generator) -> Sensor:
-    """Return a camera; one in three is a good one on a clear day."""
-    if random.random() < 0.35:
-        cast = 1 + random.normal(0, 0.015, 3)
-        return Sensor(0.4, 0.02, (cast[0], cast[1], cast[2]), 0.95, 1.05, 1.05, 1.5)
+    """Return a camera; four in ten are good ones on a clear day."""
+    if random.random() > 0.6:
+        cast = 1 + random.normal(0, 0.012, 3)
+        return Sensor(0.4, 0.02, (cast[0], cast[1], cast[2]), 0.92, 1.04, 0.95, 1.6)
     cast = 1 + random.normal(0, 0.05, 3)
     return Sensor(
         blur=float(random.uniform(0.2, 1.1)),
-        haze=float(random.beta(1.2, 6)),
+        haze=float(random.beta(1.0, 11)),
         cast=(float(cast[0]), float(cast[1]), float(cast[2])),
         gamma=float(np.exp(random.normal(0, 0.16))),
-        contrast=float(random.uniform(0.85, 1.35)),
-        saturation=float(random.uniform(0.55, 1.35)),
+        contrast=float(random.uniform(0.85, 1.25)),
+        saturation=float(random.uniform(0.5, 1.2)),
         noise=float(random.gamma(2.0, 1.6)),
         quality=int(random.integers(40, 95)) if random.random() < 0.5 else 0,
         grey=bool(random.random() < 0.07),

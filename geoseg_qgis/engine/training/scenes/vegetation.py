@@ -76,7 +76,7 @@ def make_crown(
     depth = metres * (1.9 if species == "conifer" else 1.05)
     rise_y, rise_x = np.gradient(profile * np.float32(depth * scale))
     light = sun.brightness(rise_x * np.float32(0.55), rise_y * np.float32(0.55))
-    shade = light * (0.68 + 0.42 * profile) + np.float32(0.06) * noise
+    shade = light * (0.82 + 0.42 * profile) + np.float32(0.06) * noise
     height = np.float32(2.0 + 0.7 * metres) + np.float32(depth) * profile
     mask = distance + np.float32(0.05) * noise < 1
     return Crown(shade.astype(np.float32), height.astype(np.float32), mask)
@@ -97,9 +97,7 @@ def _outline(random: np.random.Generator, species: str, theta: FloatArray) -> Fl
     return np.clip(radius, 0.55, 1.3)
 
 
-def _clumps(
-    random: np.random.Generator, x: FloatArray, y: FloatArray, species: str
-) -> FloatArray:
+def _clumps(random: np.random.Generator, x: FloatArray, y: FloatArray, species: str) -> FloatArray:
     count = 5 if species == "palm" else 16
     angle = random.uniform(0, 6.3, count)
     reach = np.sqrt(random.uniform(0, 0.9, count))

@@ -62,7 +62,9 @@ def draw_pool(site: Site, frame: Frame, half_length: float, half_width: float) -
     value = 1 + np.float32(0.05) * noise.fine[patch.window] + np.float32(0.06) * p
     rgb = jittered(site.random, site.colour(POOLS), 5)
     colour = mixed(rgb, (rgb[0] * 0.7, rgb[1] * 0.86, rgb[2] * 0.95), np.clip(p / 2 + 0.5, 0, 1))
-    shape = "round" if style == "oval" else "rectangular" if style == "rectangle" else "kidney-shaped"
+    shape = (
+        "round" if style == "oval" else "rectangular" if style == "rectangle" else "kidney-shaped"
+    )
     draft = Draft("swimming pool", "blue", "swimming pool", shape)
     site.canvas.paint(patch, inside, colour * value, site.canvas.register(draft))
 
@@ -79,9 +81,7 @@ def _shore(site: Site, polygon: Polygon, width: float, name: str) -> None:
     site.reserve(np.asarray(ring.exterior.coords))
 
 
-def _fill(
-    site: Site, polygon: Polygon, class_name: str, depth: float, foam: bool = False
-) -> None:
+def _fill(site: Site, polygon: Polygon, class_name: str, depth: float, foam: bool = False) -> None:
     found = site.canvas.shape_of(polygon)
     if found is None or not found[1].any():
         return
