@@ -130,7 +130,7 @@ def automatic_masks(
     """
     settings = settings or AutomaticMaskSettings()
     points = point_grid(settings.points_per_side, embedding.source_size)
-    batch_size = settings.batch_size or prompts_per_batch(model.device)
+    batch_size = settings.batch_size or prompts_per_batch(model.device, model.prompt_bytes)
     shared = model.share(embedding)
     found: list[AutomaticMasks] = []
     for start in range(0, len(points), batch_size):

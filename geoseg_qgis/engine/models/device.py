@@ -19,6 +19,8 @@ MALLOC_SETTINGS = {
     "MALLOC_TOP_PAD_": "268435456",
 }
 
+# glibc's own limit for what it keeps when it is freed.
+_LARGEST_REUSED = 32 * 1024 * 1024
 _SIDE = 64
 
 
@@ -183,8 +185,17 @@ def set_threads(count: int | None = None) -> int:
     return torch.get_num_threads()
 
 
-def prompts_per_batch(device: torch.device) -> int:
-    """Return how many prompts the mask decoder should take at once on a device."""
+def prompts_per_batch(device: torch.device, prompt_bytes: int) -> int:
+    """Return how many prompts the mask decoder should take at once on a device.
+
+    On a processor a batch is kept so small that glibc reuses the pages of its largest tensor.
+
+    Args:
+        device: Where the decoder runs.
+        prompt_bytes: Size of its largest tensor for one prompt.
+    """
     if device.type != "cpu":
         return 64
-    return 8 if all(name in os.environ for name in MALLOC_SETTINGS) else 2
+    tuned = all(name in os.environ for name in MALLOC_SETTINGS)
+    fitting = _LARGEST_REUSED // prompt_bytes
+    return max(8 if tuned else 1, min(fitting, 16))

@@ -117,6 +117,11 @@ class Sam2Model:
         """Side of the decoder's masks in pixels."""
         return self.image_size // 4
 
+    @property
+    def prompt_bytes(self) -> int:
+        """Size of the mask decoder's largest tensor for one prompt."""
+        return 4 * (self.architecture.d_model // 8) * self.logits_size**2
+
     def computing(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context the module computes in: no gradients, and autocast below float32."""
         stack = contextlib.ExitStack()

@@ -88,8 +88,9 @@ def test_threads_can_be_set_and_default_to_what_the_process_may_use() -> None:
 def test_batches_are_small_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in MALLOC_SETTINGS:
         monkeypatch.delenv(name, raising=False)
-    assert prompts_per_batch(torch.device("cpu")) == 2
-    assert prompts_per_batch(torch.device("cuda")) == 64
+    cpu, tiny, full = torch.device("cpu"), 16 * 128**2 * 4, 32 * 256**2 * 4
+    assert [prompts_per_batch(cpu, size) for size in (tiny, full, 10**9)] == [16, 4, 1]
+    assert prompts_per_batch(torch.device("cuda"), full) == 64
     for name, value in MALLOC_SETTINGS.items():
         monkeypatch.setenv(name, value)
-    assert prompts_per_batch(torch.device("cpu")) == 8
+    assert [prompts_per_batch(cpu, size) for size in (tiny, full)] == [16, 8]
