@@ -70,6 +70,8 @@ def install_engine(
     log_file = _new_log()
     given = {**os.environ, **(variables or {})}
     environment = {**clean_environment(given), **index_environment(given)}
+    # The largest package has close to 1 GB; uv's own 30 seconds are short on a slow line.
+    environment.setdefault("UV_HTTP_TIMEOUT", "120")
     runner = CommandRunner(environment, destination.parent, log_file, is_cancelled)
     name = hashlib.sha256(str(destination).encode("utf-8")).hexdigest()[:16]
     lock_file = data_folder() / "locks" / f"{name}.lock"

@@ -18,6 +18,13 @@ _KINDS: Tuple[_Kind, ...] = (
         "Free about 9 GB, then run the set-up again; downloads are kept.",
     ),
     (
+        r"no interpreter found|no download found|no available release|python-build-standalone"
+        r"|managed python",
+        ErrorCode.ENGINE_MISSING,
+        "No Python from 3.10 to 3.14 was found, and none could be downloaded.",
+        "Install Python 3.12, then run the set-up again.",
+    ),
+    (
         r"hash mismatch|hashes? do not match|THESE PACKAGES DO NOT MATCH THE HASHES",
         ErrorCode.ENGINE_MISSING,
         "A downloaded package is not the one in the lock file, so it was not installed.",
@@ -57,7 +64,7 @@ _KINDS: Tuple[_Kind, ...] = (
         "Check the network connection or proxy, then run the set-up again.",
     ),
     (
-        r"glibc|manylinux_2_28",
+        r"glibc|matching platform tag \(e\.g\., `manylinux",
         ErrorCode.ENGINE_MISSING,
         "This system's C library is too old for the engine's packages (glibc 2.28 is needed).",
         "Use a newer system, or point the GeoSeg options to a Python that has PyTorch.",
@@ -68,13 +75,6 @@ _KINDS: Tuple[_Kind, ...] = (
         ErrorCode.ENGINE_MISSING,
         "A package of the engine does not exist for this system and Python.",
         "Point the GeoSeg options to a Python that has the engine's packages.",
-    ),
-    (
-        r"no interpreter found|no download found|no available release|python-build-standalone"
-        r"|managed python",
-        ErrorCode.ENGINE_MISSING,
-        "No Python from 3.10 to 3.14 was found, and none could be downloaded.",
-        "Install Python 3.12, then run the set-up again.",
     ),
     (
         r"ensurepip is not\s+available|no module named '?(venv|ensurepip|pip)\b",

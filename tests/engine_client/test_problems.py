@@ -34,14 +34,31 @@ SAYINGS = [
         ErrorCode.ENGINE_MISSING,
     ),
     (
-        "  cause: torch==2.15.0 has no wheels with a matching platform tag "
-        "(e.g., `macosx_13_0_x86_64`), so it cannot be used",
+        "  cause: Because torch==2.15.0 has no wheels with a matching platform tag (e.g., "
+        "`macosx_13_0_x86_64`) and you require torch==2.15.0, your requirements are "
+        "unsatisfiable.\n\nhint: Wheels are available for `torch` (v2.15.0) on the following "
+        "platforms: `manylinux_2_28_aarch64`, `manylinux_2_28_x86_64`, `macosx_14_0_arm64`",
         "does not exist for this system",
         ErrorCode.ENGINE_MISSING,
     ),
     (
-        "has no wheels with a matching platform tag (e.g., `manylinux_2_28_x86_64`)",
+        "torch==2.15.0 has no wheels with a matching platform tag (e.g., `manylinux_2_17_x86_64`)",
         "C library",
+        ErrorCode.ENGINE_MISSING,
+    ),
+    (
+        "error: Failed to fetch: https://pypi.org/simple/tqdm/\n"
+        "  cause: client error (Connect)\n"
+        "  cause: tunnel error: failed to create underlying connection\n"
+        "  cause: Connection refused (os error 111)",
+        "The proxy could not be used",
+        ErrorCode.ENGINE_MISSING,
+    ),
+    (
+        "error: Request failed after 3 retries in 8.3s\n"
+        "  cause: Failed to download `https://github.com/astral-sh/python-build-standalone/x`\n"
+        "  cause: failed to lookup address information: Name or service not known",
+        "none could be downloaded",
         ErrorCode.ENGINE_MISSING,
     ),
     (
