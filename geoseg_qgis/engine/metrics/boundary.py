@@ -1,0 +1,152 @@
+"""Boundary F1: how much of the outlines of two class maps lies within a tolerance of each other.
+
+After Csurka et al., "What is a good evaluation measure for semantic segmentation?" (BMVC 2013),
+with counts summed over everything before they are divided.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .quality import QualityScores, mean_scores
+
+LEFT_OUT = 255
+ClassMap = NDArray[np.uint8]
+_Place = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class MatchScores:
+    """Counted things of result and reference, and how many have a partner.
+
+    Attributes:
+        result: Things of the result: outline pixels, or objects.
+        reference: Things of the reference.
+        result_matched: Those of the result that have a partner in the reference.
+        reference_matched: Those of the reference that have one in the result.
+    """
+
+    result: int
+    reference: int
+    result_matched: int
+    reference_matched: int
+
+    @property
+    def precision(self) -> float:
+        """Share of the result's things that have a partner; NaN without any."""
+        return self.result_matched / self.result if self.result else float("nan")
+
+    @property
+    def recall(self) -> float:
+        """Share of the reference's things that have a partner; NaN without any."""
+        return self.reference_matched / self.reference if self.reference else float("nan")
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of the two; 0 when only one side has things, NaN when none has."""
+        if not self.result or not self.reference:
+            return 0.0 if self.result or self.reference else float("nan")
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total else 0.0
+
+
+def mean_match(scores: list[MatchScores]) -> QualityScores:
+    """Return mean precision, recall and F1 over the classes that have them; no accuracy, no IoU."""
+    nothing = float("nan")
+    return mean_scores(
+        [QualityScores(nothing, item.precision, item.recall, item.f1, nothing) for item in scores]
+    )
+
+
+class BoundaryCounts:
+    """Outline pixels of each class, summed over blocks.
+
+    An outline pixel has a neighbour (of four) of another class; edges of the raster and of what
+    is left out are no outlines.
+
+    Args:
+        class_count: Classes 1 to this, inclusive; 0 is "no class" and has no outlines of its own.
+        tolerance: Largest distance of partners, in the unit of the pixel sizes.
+    """
+
+    def __init__(self, class_count: int, tolerance: float) -> None:
+        self._tolerance = tolerance
+        self._counts: NDArray[np.int64] = np.zeros((class_count + 1, 4), dtype=np.int64)
+
+    def halo(self, pixel_size: tuple[float, float]) -> int:
+        """Return how many pixels around a block must be known."""
+        return math.ceil(self._tolerance / min(pixel_size)) + 1
+
+    def update(
+        self, result: ClassMap, reference: ClassMap, core: _Place, pixel_size: tuple[float, float]
+    ) -> None:
+        """Count the outlines of one block.
+
+        Args:
+            result: Classes of the block and its surroundings, (h, w), 255 where left out.
+            reference: The same of the reference.
+            core: Rows and columns of the block itself; only its pixels are counted.
+            pixel_size: Lengths of a pixel along a row and along a column.
+        """
+        outlines = outline_pixels(result), outline_pixels(reference)
+        present = np.union1d(result[outlines[0]], reference[outlines[1]])
+        inner = np.zeros(result.shape, dtype=np.bool_)
+        inner[core] = True
+        for class_id in present[present > 0]:
+            first = outlines[0] & (result == class_id)
+            second = outlines[1] & (reference == class_id)
+            place = _around(first | second)
+            self._counts[class_id] += self._compare(
+                first[place], second[place], inner[place], pixel_size
+            )
+
+    def scores(self) -> list[MatchScores]:
+        """Return the scores of each class; those of class 0 are empty."""
+        return [MatchScores(*(int(value) for value in row)) for row in self._counts]
+
+    def _compare(
+        self,
+        first: NDArray[np.bool_],
+        second: NDArray[np.bool_],
+        inner: NDArray[np.bool_],
+        pixel_size: tuple[float, float],
+    ) -> tuple[int, int, int, int]:
+        return (
+            int(np.count_nonzero(first & inner)),
+            int(np.count_nonzero(second & inner)),
+            int(np.count_nonzero(first & inner & self._near(second, pixel_size))),
+            int(np.count_nonzero(second & inner & self._near(first, pixel_size))),
+        )
+
+    def _near(
+        self, outline: NDArray[np.bool_], pixel_size: tuple[float, float]
+    ) -> NDArray[np.bool_]:
+        if not outline.any():
+            return np.zeros(outline.shape, dtype=np.bool_)
+        distance = ndimage.distance_transform_edt(~outline, sampling=pixel_size[::-1])
+        near: NDArray[np.bool_] = distance <= self._tolerance * (1 + 1e-9)
+        return near
+
+
+def outline_pixels(classes: ClassMap) -> NDArray[np.bool_]:
+    """Mark the pixels of (h, w) that have a neighbour of another class, neither left out."""
+    marked = np.zeros(classes.shape, dtype=np.bool_)
+    known = classes != LEFT_OUT
+    for one, other in (
+        ((slice(1, None), slice(None)), (slice(-1), slice(None))),
+        ((slice(None), slice(1, None)), (slice(None), slice(-1))),
+    ):
+        edge = (classes[one] != classes[other]) & known[one] & known[other]
+        marked[one] |= edge
+        marked[other] |= edge
+    return marked
+
+
+def _around(mask: NDArray[np.bool_]) -> _Place:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
