@@ -16,6 +16,14 @@ class JobKind(str, Enum):
 
     OPEN_VOCABULARY = "openvocabulary"
     RECLASSIFY = "reclassify"
+    EVALUATE = "evaluate"
+
+
+class LengthUnit(str, Enum):
+    """What a length is given in."""
+
+    PIXELS = "pixels"
+    METRES = "metres"
 
 
 @dataclass(frozen=True)
@@ -82,9 +90,51 @@ class ReclassifyTask:
     polygon_file: Optional[str] = None
 
 
+@dataclass(frozen=True)
+class EvaluateTask:
+    """A class raster or class polygons against a reference: metrics, table and report.
+
+    The result is the job's source unless `result_polygons` takes its place. Everything is compared
+    on the pixels of the result raster; with a polygon result on those of the reference raster;
+    with two polygon layers on square pixels of the job's resolution.
+
+    Attributes:
+        reference: Reference raster, or None.
+        reference_polygons: Reference polygons, or None; one of the two must be given.
+        reference_field: Field that holds the class of each polygon; empty when all are of one.
+        reference_names: Value to class name, as the map layer shows it; goes before names in files.
+        result_polygons: Polygons in place of the job's source, or None.
+        result_field: As `reference_field`.
+        result_names: As `reference_names`.
+        mapping: ``result, result = reference, reference; ...``: values or names of one class on
+            each side; empty matches by name where both sides have names, else by number.
+        ignore: Reference values or names to leave out, parted by commas; empty leaves out 255
+            and, in a raster of several classes, 0; ``none`` leaves out nothing.
+        boundary_tolerance: How far outlines may lie apart.
+        boundary_unit: Unit of the tolerance.
+        table: CSV to write, or None.
+        report: HTML to write, or None.
+    """
+
+    reference: Optional[RasterSource] = None
+    reference_polygons: Optional[VectorSource] = None
+    reference_field: str = ""
+    reference_names: Dict[str, str] = field(default_factory=dict)
+    result_polygons: Optional[VectorSource] = None
+    result_field: str = ""
+    result_names: Dict[str, str] = field(default_factory=dict)
+    mapping: str = ""
+    ignore: str = ""
+    boundary_tolerance: float = 2.0
+    boundary_unit: LengthUnit = LengthUnit.PIXELS
+    table: Optional[str] = None
+    report: Optional[str] = None
+
+
 TASKS: Dict[JobKind, Type[Any]] = {
     JobKind.OPEN_VOCABULARY: OpenVocabularyTask,
     JobKind.RECLASSIFY: ReclassifyTask,
+    JobKind.EVALUATE: EvaluateTask,
 }
 
 

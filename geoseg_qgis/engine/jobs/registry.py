@@ -11,6 +11,7 @@ from .context import JobContext
 _MODULES: dict[JobKind, str] = {
     JobKind.OPEN_VOCABULARY: "openvocabulary",
     JobKind.RECLASSIFY: "reclassify",
+    JobKind.EVALUATE: "evaluate",
 }
 
 
