@@ -25,6 +25,7 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from .configuration import UniGeoSegConfig
 from .connector import detect_connector
 from .model import UniGeoSeg
+from .swin import relative_position_index
 from .tokenizer import BytePairTokenizer, ByteTokenizer, load_tokenizer
 
 CONFIG_FILE = "config.json"
@@ -117,6 +118,10 @@ def build_from_weights(
     }
     with torch.device("meta"):
         model = UniGeoSeg(config, with_language_head)
+    for name in model.state_dict():
+        # Files written without constant buffers are complete all the same.
+        if name.endswith("relative_position_index") and name not in state:
+            state[name] = relative_position_index(config.vision.window_size)
     _check_fit(model.state_dict(), state)
     model.load_state_dict(state, strict=True, assign=True)
     model.model.rebuild_rotary_tables(torch.device("cpu"))

@@ -42,7 +42,7 @@ class WindowAttention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(
             torch.zeros((2 * window - 1) ** 2, num_heads)
         )
-        self.register_buffer("relative_position_index", _relative_position_index(window))
+        self.register_buffer("relative_position_index", relative_position_index(window))
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
@@ -223,14 +223,15 @@ def shifted_region_mask(
     return different.float() * _REGION_PENALTY
 
 
-def _regions(length: int, window: int, shift: int, device: torch.device) -> Tensor:
-    positions = torch.arange(length, device=device)
-    return (positions >= length - window).long() + (positions >= length - shift).long()
-
-
-def _relative_position_index(window: int) -> Tensor:
+def relative_position_index(window: int) -> Tensor:
+    """Row of the bias table for every pair of positions: (window**2, window**2) int64."""
     axis = torch.arange(window)
     rows, columns = (grid.flatten() for grid in torch.meshgrid(axis, axis, indexing="ij"))
     row_offset = rows[:, None] - rows[None, :] + window - 1
     column_offset = columns[:, None] - columns[None, :] + window - 1
     return row_offset * (2 * window - 1) + column_offset
+
+
+def _regions(length: int, window: int, shift: int, device: torch.device) -> Tensor:
+    positions = torch.arange(length, device=device)
+    return (positions >= length - window).long() + (positions >= length - shift).long()
