@@ -168,17 +168,24 @@ class EngineClient:
         on_log: LogCallback,
         is_cancelled: CancelCallback,
     ) -> Dict[str, Any]:
+        self._last_exit = None
         process = self._ensure_started(is_cancelled)
         identifier = next(self._identifiers)
         process.last_sign = time.monotonic()
         try:
             process.send(messages.request(identifier, method, params))
-            return self._await_answer(process, identifier, on_progress, on_log, is_cancelled)
-        except JobError as error:
-            if error.code in _ENDED:
+            answer = self._await_answer(process, identifier, on_progress, on_log, is_cancelled)
+        except BaseException as error:
+            if isinstance(error, JobError) and error.code in _ENDED:
                 self._last_exit = process.exit_status
                 self._end_process(grace=0.0)
+            elif self._abandoned != identifier:
+                # A callback raised: nobody waits for the job any more.
+                with contextlib.suppress(JobError):
+                    process.send(messages.notification("cancel", {"id": identifier}))
+                self._abandon(process, identifier)
             raise
+        return _unpack(answer)
 
     def _await_answer(
         self,
@@ -200,7 +207,7 @@ class EngineClient:
             if message is None:
                 continue
             if message.get("id") == identifier and "method" not in message:
-                return _unpack(message)
+                return message
             _notify(message, identifier, on_progress, on_log)
 
     def _next_message(self, process: EngineProcess) -> Optional[Dict[str, Any]]:

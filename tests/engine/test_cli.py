@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,24 @@ def test_result_becomes_a_table() -> None:
         "tiles: 4",
         "class_raster: c.tif",
     ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C is a signal on POSIX")
+def test_ctrl_c_cancels_and_writes_nothing(long_job: Job, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "geoseg_qgis.engine", "run", "-"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(json.dumps(long_job.to_json()))
+        process.stdin.close()
+        process.stdin = None
+        assert "%" in process.stderr.readline()
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert time.monotonic() - began < 5.0
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "Error: The run was cancelled."
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.tif"]

@@ -17,7 +17,7 @@ from geoseg_qgis.engine_client import EngineClient, EngineLocation, close_shared
 from geoseg_qgis.engine_client.locate import PYTHON_VARIABLE
 from geoseg_qgis.protocol import PLUGIN_VERSION, PROTOCOL_VERSION
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.job import Job, JobKind
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +60,7 @@ def test_status_names_versions_and_devices(client: EngineClient) -> None:
     status = client.status()
     assert status["version"] == PLUGIN_VERSION
     assert status["protocol"] == PROTOCOL_VERSION
-    assert status["jobs"] == ["openvocabulary", "reclassify"]
+    assert status["jobs"] == [kind.value for kind in JobKind]
     assert status["devices"][-1]["device"] == "cpu"
     assert all(device["problem"] == "" for device in status["devices"])
     assert 200e6 < status["memory"] < 8e9
@@ -300,3 +300,65 @@ def test_log_holds_what_the_engine_said(
     assert wait_until(lambda: client.pid is None)
     client.close()
     assert "Fatal Python error: Aborted" in (tmp_path / "engine.log").read_text(encoding="utf-8")
+
+
+def test_cancel_between_tiles_keeps_the_engine(
+    client: EngineClient, long_job: Job, tmp_path: Path
+) -> None:
+    """A job at work answers a cancel within about a second and leaves no file behind."""
+    reports: list[float] = []
+    moments: list[float] = []
+
+    def is_cancelled() -> bool:
+        if reports and not moments:
+            moments.append(time.monotonic())
+        return bool(reports)
+
+    with pytest.raises(CancelledError):
+        client.run(
+            long_job, lambda fraction, _: reports.append(fraction), is_cancelled=is_cancelled
+        )
+    assert time.monotonic() - moments[0] < 1.6
+    pid = client.pid
+    assert client.status()["pid"] == pid
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["engine.log", "scores.tif"]
+
+
+def test_engine_killed_between_tiles_leaves_no_result(
+    client: EngineClient, long_job: Job, tmp_path: Path
+) -> None:
+    def kill_once(fraction: float, phase: str) -> None:
+        del fraction, phase
+        send_signal(client, signal.SIGKILL)
+
+    with pytest.raises(JobError) as caught:
+        client.run(long_job, kill_once)
+    assert caught.value.code is ErrorCode.ENGINE_STOPPED
+    assert not (tmp_path / "classes.tif").exists()
+
+
+def test_progress_of_a_run_rises(client: EngineClient, long_job: Job) -> None:
+    reports: list[tuple[float, str]] = []
+    with pytest.raises(CancelledError):
+        client.run(
+            long_job,
+            lambda fraction, phase: reports.append((fraction, phase)),
+            is_cancelled=lambda: len(reports) >= 5,
+        )
+    fractions = [fraction for fraction, _ in reports]
+    assert fractions == sorted(fractions)
+    assert all(0.0 <= fraction <= 1.0 for fraction in fractions)
+    assert all(phase for _, phase in reports)
+
+
+def test_callback_that_raises_ends_the_job(client: EngineClient, long_job: Job) -> None:
+    def fail(fraction: float, phase: str) -> None:
+        raise ZeroDivisionError(f"{fraction} {phase}")
+
+    with pytest.raises(ZeroDivisionError):
+        client.run(long_job, fail)
+    pid = client.pid
+    began = time.monotonic()
+    client.status()
+    assert client.pid == pid
+    assert time.monotonic() - began < 8.0
