@@ -54,6 +54,7 @@ def write_weights(path: Path, state: Dict[str, torch.Tensor], layout: str) -> Di
     """Write a state and return what the card says about the file."""
     temporary = path.with_name(path.name + ".part")
     save_file(compact(state), temporary)
+    temporary.chmod(0o644)
     temporary.replace(path)
     return {
         "file": path.name,

@@ -19,7 +19,7 @@ def compatible(labels: torch.Tensor, surfaces: torch.Tensor) -> torch.Tensor:
     return (labels[..., None] & surfaces) != 0
 
 
-def rarity(labels: torch.Tensor, exponent: float = 0.35, limit: float = 5.0) -> torch.Tensor:
+def rarity(labels: torch.Tensor, exponent: float = 0.45, limit: float = 5.0) -> torch.Tensor:
     """Return weights that grow as a label becomes rare in its batch, with mean 1.
 
     Args:
