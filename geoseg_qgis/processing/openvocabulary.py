@@ -171,7 +171,7 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
         with outputs.work_folder() as folder:
             files = outputs.Destinations.of(values, folder)
             result = self.run_job(self._job(values, files, feedback), feedback)
-            return outputs.deliver(values, feedback, files, result, self.frozen.name)
+            return outputs.deliver(values, feedback, files, result, self.frozen)
 
     def _job(
         self, values: Values, files: outputs.Destinations, feedback: QgsProcessingFeedback

@@ -18,6 +18,7 @@ from qgis.core import (
     QgsProcessingUtils,
 )
 
+from ..layers.source import FrozenRaster
 from ..layers.styling import LayerStyler, finish_polygon_file
 from ..protocol.errors import ErrorCode, JobError
 from ..protocol.legend import LegendClass
@@ -116,7 +117,7 @@ def deliver(
     feedback: QgsProcessingFeedback,
     files: Destinations,
     result: Result,
-    source_name: str,
+    source: FrozenRaster,
 ) -> Dict[str, Any]:
     """Fill the sink, style everything, tell what was found and return the outputs.
 
@@ -137,7 +138,7 @@ def deliver(
         delivered["SCORES"] = files.scores
     if files.polygon_file:
         delivered["POLYGONS"], delivered["POLYGON_COUNT"] = copy_polygons(
-            values, Path(files.polygon_file), feedback
+            values, Path(files.polygon_file), source.crs, feedback
         )
     for summary in result.classes:
         feedback.pushInfo(
@@ -145,7 +146,7 @@ def deliver(
                 summary.name, summary.share, summary.area
             )
         )
-    _dress(values, delivered, result, source_name)
+    _dress(values, delivered, result, source.name)
     return delivered
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Optional, Tuple
 
 from qgis.core import (
+    QgsCoordinateReferenceSystem,
     QgsFeature,
     QgsFeatureSink,
     QgsFields,
@@ -126,8 +127,19 @@ def polygon_fields(short_names: bool = False) -> QgsFields:
     return fields
 
 
-def copy_polygons(values: Values, path: Path, feedback: QgsProcessingFeedback) -> Tuple[str, int]:
+def copy_polygons(
+    values: Values,
+    path: Path,
+    crs: QgsCoordinateReferenceSystem,
+    feedback: QgsProcessingFeedback,
+) -> Tuple[str, int]:
     """Copy the engine's polygons into the sink ``POLYGONS``.
+
+    Args:
+        values: Those of the run.
+        path: GeoPackage of the engine.
+        crs: CRS of the raster, which that of the file cannot always stand for.
+        feedback: Asked for a cancel.
 
     Returns:
         The id or path of the sink, and the number of polygons.
@@ -138,7 +150,7 @@ def copy_polygons(values: Values, path: Path, feedback: QgsProcessingFeedback) -
     layer = QgsVectorLayer(str(path), "polygons", "ogr")
     wanted = values.destination("POLYGONS")
     fields = polygon_fields(short_names=wanted.lower().endswith(".shp"))
-    sink, destination = values.polygon_sink("POLYGONS", fields, layer.crs())
+    sink, destination = values.polygon_sink("POLYGONS", fields, crs)
     names = [field.name() for field in polygon_fields()]
     for feature in layer.getFeatures():
         if feedback.isCanceled():

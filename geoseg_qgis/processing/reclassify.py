@@ -89,7 +89,7 @@ class ReclassifyAlgorithm(GeoSegAlgorithm):
                 polygon_file=files.polygon_file,
             )
             result = self.run_job(Job(JobKind.RECLASSIFY, self._frozen.source, task), feedback)
-            return outputs.deliver(values, feedback, files, result, self._frozen.name)
+            return outputs.deliver(values, feedback, files, result, self._frozen)
 
 
 def _class_names(layer: QgsRasterLayer) -> Tuple[str, ...]:

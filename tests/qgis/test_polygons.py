@@ -9,6 +9,7 @@ import pytest
 from qgis.core import (
     QgsApplication,
     QgsCategorizedSymbolRenderer,
+    QgsCoordinateReferenceSystem,
     QgsFeature,
     QgsGeometry,
     QgsProcessing,
@@ -28,6 +29,7 @@ from geoseg_qgis.protocol.legend import parse_classes
 
 LEGEND = parse_classes("building =#ff0000; road =#00ff00")
 PROVENANCE = {"method": "gumix", "model": "tiny"}
+CRS = QgsCoordinateReferenceSystem.fromEpsgId(32632)
 ROWS = [
     ["building", 1, 0.75, 100.0, 40.0, "gumix", "tiny"],
     ["road", 2, 0.5, 50.0, 60.0, "gumix", "tiny"],
@@ -71,7 +73,7 @@ def copy(engine_file: Path, destination: object, context: QgsProcessingContext) 
     """Copy the engine's polygons to ``destination``."""
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoseg:openvocabulary")
     values = Values(algorithm, {"POLYGONS": destination}, context)
-    return copy_polygons(values, engine_file, QgsProcessingFeedback())
+    return copy_polygons(values, engine_file, CRS, QgsProcessingFeedback())
 
 
 def read(layer: QgsVectorLayer) -> list[list[object]]:
@@ -129,7 +131,7 @@ def test_cancel_stops_the_copy(engine_file, context, tmp_path: Path) -> None:
     feedback.cancel()
     values = Values(algorithm, {"POLYGONS": str(tmp_path / "a.gpkg")}, context)
     with pytest.raises(CancelledError):
-        copy_polygons(values, engine_file, feedback)
+        copy_polygons(values, engine_file, CRS, feedback)
 
 
 @pytest.mark.parametrize("name", ["a.gpkg", "a.shp"])

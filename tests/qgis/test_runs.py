@@ -294,8 +294,11 @@ def test_odd_geotiffs_overlay(provider, qgis_new_project, values, odd_geotiffs, 
     assert after.crs() == before.crs()
     assert after.extent() == before.extent()
     polygons = QgsVectorLayer(results["POLYGONS"], "polygons", "ogr")
-    assert polygons.crs() == before.crs()
-    assert before.extent().buffered(1e-6 * before.extent().width()).contains(polygons.extent())
+    assert polygons.crs() == before.crs() or not before.crs().isValid()
+    # QGIS shows rotated rasters through a warped copy, up to a pixel smaller than the original.
+    tolerance = 1.0 if source.GetGeoTransform()[2] else 1e-3
+    room = before.extent().buffered(tolerance * before.rasterUnitsPerPixelX())
+    assert room.contains(polygons.extent())
 
 
 def test_temporary_outputs_reach_the_project(provider, qgis_new_project, values) -> None:
@@ -345,6 +348,11 @@ def test_model_designer(provider, qgis_new_project, values) -> None:
     source = QgsProcessingModelChildParameterSource
     segment = QgsProcessingModelChildAlgorithm(IDENTIFIER)
     segment.setChildId("segment")
+    # The designer stores every value of its dialog, defaults too.
+    for parameter in provider.algorithm("openvocabulary").parameterDefinitions():
+        if not parameter.isDestination():
+            default = source.fromStaticValue(parameter.defaultValue())
+            segment.addParameterSources(parameter.name(), [default])
     for name, given in (
         ("INPUT", source.fromModelParameter("image")),
         ("CLASSES", source.fromStaticValue(CLASSES)),
@@ -355,12 +363,13 @@ def test_model_designer(provider, qgis_new_project, values) -> None:
     centroids = QgsProcessingModelChildAlgorithm("native:centroids")
     centroids.setChildId("centroids")
     centroids.addParameterSources("INPUT", [source.fromChildOutput("segment", "POLYGONS")])
+    centroids.addParameterSources("ALL_PARTS", [source.fromStaticValue(False)])
     output = QgsProcessingModelOutput("points")
     output.setChildId("centroids")
     output.setChildOutputName("OUTPUT")
     centroids.setModelOutputs({"points": output})
     model.addChildAlgorithm(centroids)
-    assert model.validate()[0]
+    assert model.validate() == (True, [])
     context = QgsProcessingContext()
     context.setProject(QgsProject.instance())
     feedback = QgsProcessingFeedback()
