@@ -68,7 +68,7 @@ system: ## Install what Debian has and this machine lacks
 lint: setup ## Style, types and the plugin repository's security checks
 	$(ENGINE_PYTHON) -m ruff check $(CHECKED)
 	$(ENGINE_PYTHON) -m ruff format --check $(CHECKED)
-	$(ENGINE_PYTHON) -m mypy $(CHECKED)
+	$(ENGINE_PYTHON) -m mypy geoseg_qgis scripts
 	$(ENGINE_PYTHON) scripts/security.py
 
 package: setup ## Write the plugin's zip to dist/
