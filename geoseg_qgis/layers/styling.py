@@ -152,6 +152,7 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
             node = moved
         if self._hidden:
             node.setItemVisibilityChecked(False)
+        if not isinstance(layer, QgsVectorLayer):
             node.setExpanded(False)
 
 

@@ -173,7 +173,8 @@ def _dress(values: Values, delivered: Dict[str, Any], result: Result, source_nam
                 legend,
                 result.provenance,
                 group="" if has_groups else group,
-                hidden=name == "SCORES",
+                # Half-clear polygons tell more over the imagery than over the class raster.
+                hidden=name == "SCORES" or (name == "OUTPUT" and "POLYGONS" in delivered),
             )
         )
 

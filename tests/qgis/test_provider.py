@@ -25,7 +25,7 @@ def test_parameters_of_open_vocabulary(provider) -> None:
     names = {parameter.name() for parameter in algorithm.parameterDefinitions()}
     assert names == {
         "INPUT", "CLASSES", "METHOD", "MODEL", "EXTENT", "RESOLUTION", "BANDS", "STRETCH",
-        "THRESHOLD", "REGIONS", "DEVICE", "MINIMUM_AREA", "MINIMUM_HOLE", "SIMPLIFY",
+        "THRESHOLD", "RIVALS", "REGIONS", "DEVICE", "MINIMUM_AREA", "MINIMUM_HOLE", "SIMPLIFY",
         "RIGHT_ANGLES", "POINTS_PER_SIDE", "OUTPUT", "POLYGONS", "SCORES",
     }  # fmt: skip
     assert {output.name() for output in algorithm.outputDefinitions()} == {
