@@ -98,7 +98,7 @@ def fill_perimeter(site: Site, block: Block) -> None:
     plant_block(site, court, court.length * court.width / 160, (1.5, 4.5))
 
 
-def _draw_row(
+def _draw_row(  # noqa: PLR0917
     site: Site,
     frame: Frame,
     length: float,

@@ -91,10 +91,10 @@ def draw_building(site: Site, building: Building) -> None:
         site,
         roof_frame.moved(main.u, main.v),
         (main.half_length, main.half_width),
-        building.roof,
-        building.eaves,
-        building.slope,
-        label,
+        roof=building.roof,
+        eaves=building.eaves,
+        slope=building.slope,
+        label=label,
     )
 
 
@@ -195,7 +195,8 @@ def _wave(position: FloatArray, period: float, strength: float, scale: float) ->
     strength *= visibility(period, scale)
     if strength == 0:
         return np.zeros_like(position)
-    return np.float32(strength) * np.sin(position * np.float32(2 * math.pi / period))
+    wave = np.sin(position * np.float32(2 * math.pi / period))
+    return np.asarray(strength * wave, np.float32)
 
 
 def _panels(site: Site, position: FloatArray, width: float, strength: float) -> FloatArray:
@@ -205,7 +206,7 @@ def _panels(site: Site, position: FloatArray, width: float, strength: float) -> 
 
 def _seams(position: FloatArray, spacing: float, scale: float) -> FloatArray:
     near = np.mod(position, np.float32(spacing)) < max(0.1, 1 / scale)
-    return near * np.float32(-0.07 * visibility(spacing, scale))
+    return np.asarray(near * np.float32(-0.07 * visibility(spacing, scale)), np.float32)
 
 
 def _ridge(roof: _Roof, scale: float) -> FloatArray:

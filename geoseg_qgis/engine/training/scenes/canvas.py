@@ -211,10 +211,8 @@ class Canvas:
         Colour is the mean of four canvas pixels and the label the most frequent one of them.
         """
         four = [(i, j) for i in range(SUPERSAMPLING) for j in range(SUPERSAMPLING)]
-        colour = sum(
-            (self.colour[:, i::SUPERSAMPLING, j::SUPERSAMPLING] for i, j in four),
-            np.float32(0),
-        ) / np.float32(len(four))
+        parts = [self.colour[:, i::SUPERSAMPLING, j::SUPERSAMPLING] for i, j in four]
+        colour = np.asarray((parts[0] + parts[1] + parts[2] + parts[3]) * np.float32(0.25))
         a, b, c, d = (self.label[i::SUPERSAMPLING, j::SUPERSAMPLING] for i, j in four)
         other = np.where((b == c) | (b == d), b, np.where(c == d, c, a))
         label = np.where((a == b) | (a == c) | (a == d), a, other)

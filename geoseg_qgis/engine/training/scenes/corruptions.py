@@ -1,4 +1,4 @@
-"""Corrupted masks: a true mask with the faults that mapping leaves in it, for quality assessment."""
+"""Corrupted masks: true masks with the faults of mapping, for quality assessment."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ def shift(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
 
 def erode(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
     """Take a margin off every part."""
-    return ndimage.binary_erosion(mask, _CROSS, _steps(mask, random, strength), border_value=1)
+    steps = _steps(mask, random, strength)
+    return np.asarray(ndimage.binary_erosion(mask, _CROSS, steps, border_value=1))
 
 
 def dilate(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
     """Add a margin to every part."""
-    return ndimage.binary_dilation(mask, _CROSS, _steps(mask, random, strength))
+    return np.asarray(ndimage.binary_dilation(mask, _CROSS, _steps(mask, random, strength)))
 
 
 def drop(mask: Mask, random: np.random.Generator, strength: float) -> Mask:

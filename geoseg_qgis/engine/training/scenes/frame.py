@@ -39,7 +39,7 @@ class Frame:
         """Return the positions (n, 2) of local coordinates (n, 2)."""
         cosine, sine = math.cos(self.angle), math.sin(self.angle)
         turned = local @ np.array([[cosine, sine], [-sine, cosine]])
-        return np.asarray(turned + (self.x, self.y), np.float64)
+        return np.asarray(turned + np.array([self.x, self.y]), np.float64)
 
     def rectangle(self, u0: float, v0: float, u1: float, v1: float) -> Points:
         """Return the four corners (4, 2) of a rectangle along the axes."""

@@ -10,7 +10,7 @@ import numpy as np
 from .canvas import Draft, Mask, Patch, label_of
 from .frame import Frame, Points
 from .noise import FloatArray
-from .palette import RGB, Paint, flat, mixed
+from .palette import RGB, Paint, mixed
 from .site import SAND, Site
 
 
@@ -56,10 +56,11 @@ CROPS: Final = (
 def cover(site: Site, name: str) -> Cover:
     """Return a ground of the site's climate: meadow, lawn, soil, sand, gravel, paving, concrete."""
     climate = site.climate
-    lawn = tuple(0.93 * c for c in climate.grass[0])
+    red, green, blue = climate.grass[0]
+    lawn = (0.93 * red, 0.93 * green, 0.93 * blue)
     covers = {
         "meadow": Cover("grass", *climate.grass, (0.06, 0.06, 0.06, 0.035)),
-        "lawn": Cover("grass", (lawn[0], lawn[1], lawn[2]), climate.grass[1], (0.04, 0.03, 0.04, 0.02)),
+        "lawn": Cover("grass", lawn, climate.grass[1], (0.04, 0.03, 0.04, 0.02)),
         "soil": Cover("bare soil", *climate.soil, (0.05, 0.04, 0.06, 0.05)),
         "sand": Cover("sand", *SAND, (0.025, 0.025, 0.035, 0.05)),
         "gravel": Cover("path", (178, 170, 156), (160, 148, 128), (0.06, 0.04, 0.04, 0.02)),

@@ -8,8 +8,9 @@ import numpy as np
 from shapely.geometry import LineString, Polygon
 
 from .blocks import Block, draw_parking
+from .canvas import label_of
 from .frame import Frame, Points, blob, winding
-from .ground import CROPS, lay, lay_base, lay_field
+from .ground import lay, lay_base
 from .layouts_settled import (
     BIG_VILLAS,
     VILLAGE,
@@ -21,10 +22,11 @@ from .layouts_settled import (
     reach_of,
 )
 from .lots import draw_farmstead, line_with_lots
+from .parcels import draw_parcel, split
 from .roads import Road, draw_roads
 from .site import Site
 from .sports import draw_court, draw_pitch, draw_track
-from .vegetation import draw_hedge, plant_forest, scatter_trees
+from .vegetation import plant_forest, scatter_trees
 from .water import draw_lake, draw_river, draw_sea
 
 
@@ -33,9 +35,9 @@ def build_farmland(site: Site) -> None:
     lay_base(site, "meadow")
     frame = Frame(*site.centre, site.between(0, 1.57))
     reach = reach_of(site)
-    parcels = _split(site, (-reach, -reach, reach, reach), site.between(38, 95))
+    parcels = split(site, (-reach, -reach, reach, reach), site.between(38, 95))
     for u0, v0, u1, v1 in parcels:
-        _draw_parcel(site, frame, (u0, v0, u1, v1))
+        draw_parcel(site, frame, (u0, v0, u1, v1))
     avoid: list[Polygon] = []
     if site.chance(0.35):
         avoid.append(add_lake(site, 40))
@@ -57,41 +59,6 @@ def build_farmland(site: Site) -> None:
             draw_farmstead(site, farm)
             break
     scatter_trees(site, int(site.width * site.height / 3500), (2.0, 4.5), _whole(site))
-
-
-def _split(
-    site: Site, sides: tuple[float, float, float, float], smallest: float
-) -> list[tuple[float, float, float, float]]:
-    u0, v0, u1, v1 = sides
-    length, width = u1 - u0, v1 - v0
-    if max(length, width) < 1.7 * smallest or (
-        max(length, width) < 2.6 * smallest and site.chance(0.3)
-    ):
-        return [sides]
-    share = site.between(0.35, 0.65)
-    if length > width * site.between(0.8, 1.25):
-        cut = u0 + share * length
-        parts = [(u0, v0, cut, v1), (cut, v0, u1, v1)]
-    else:
-        cut = v0 + share * width
-        parts = [(u0, v0, u1, cut), (u0, cut, u1, v1)]
-    return [piece for part in parts for piece in _split(site, part, smallest)]
-
-
-def _draw_parcel(site: Site, frame: Frame, sides: tuple[float, float, float, float]) -> None:
-    u0, v0, u1, v1 = sides
-    gap = site.between(0.6, 2.2)
-    outline = frame.rectangle(u0 + gap, v0 + gap, u1 - gap, v1 - gap)
-    crop = CROPS[int(site.random.integers(len(CROPS)))]
-    along = 0.0 if (u1 - u0) > (v1 - v0) else math.pi / 2
-    if site.chance(0.92):
-        lay_field(site, outline, frame.angle + along, crop)
-    if site.chance(0.22):
-        edge = frame.moved((u0 + u1) / 2, v0)
-        draw_hedge(site, edge, (u1 - u0) / 2, 1.3)
-        for _ in range(int((u1 - u0) / 14)):
-            x, y = frame.point(site.between(u0, u1), v0 + site.random.normal(0, 1))
-            site.crowns.append((x, y, site.between(1.6, 4.0)))
 
 
 def build_forest_edge(site: Site) -> None:
@@ -232,12 +199,8 @@ def _add_paths(site: Site) -> None:
         if found is None:
             continue
         patch, mask = found
-        current = site.canvas.label[patch.window]
-        grass = current == site.canvas.label[patch.window].flat[0]
-        if site.is_free(np.asarray(band.exterior.coords)):
-            lay(site, (patch, mask), "gravel")
-        elif grass.any() and site.chance(0.3):
-            lay(site, (patch, mask & grass), "gravel")
+        grass = site.canvas.label[patch.window] == label_of("grass")
+        lay(site, (patch, mask & grass), "gravel")
 
 
 def add_free_wood(site: Site, size: float) -> None:

@@ -17,11 +17,14 @@ from .blocks import (
     fill_perimeter,
     fill_slabs,
     fill_towers,
+    lay_block,
+    plant_block,
 )
 from .frame import Frame, Points, blob, winding
 from .ground import lay_base
 from .lots import LotStyle, line_with_lots
-from .palette import DESERT_ROOFS, METALS
+from .palette import METALS
+from .parcels import draw_parcel, split
 from .roads import Road, draw_roads, grid_lines
 from .site import Site
 from .sports import draw_court, draw_pitch
@@ -30,8 +33,8 @@ from .water import draw_lake, draw_river
 
 SUBURB = LotStyle()
 VILLAGE = LotStyle(
-    width=(17, 28), depth=34, length=(11, 19), breadth=(9, 13), setback=(2, 8), kind="house", pools=0.05,
-    enclosure=(0.35, 0.12), trees=7.0, empty=0.1,
+    width=(17, 28), depth=34, length=(11, 19), breadth=(9, 13), setback=(2, 8),
+    pools=0.05, enclosure=(0.35, 0.12), trees=7.0, empty=0.1,
 )  # fmt: skip
 TERRACES = LotStyle(
     width=(6.0, 8.5), depth=26, breadth=(8.5, 10), setback=(3, 5), roofs=("gable",), attached=True,
@@ -145,8 +148,10 @@ def build_suburb(site: Site) -> None:
 
 
 def build_village(site: Site) -> None:
-    """A winding main road with side roads, farm-like houses, orchards and meadows."""
+    """A winding main road with side roads, farm-like houses, orchards, meadows and fields."""
     lay_base(site, "meadow")
+    if site.chance(0.7):
+        _lay_parcels(site)
     avoid: list[Polygon] = []
     size = min(site.width, site.height)
     if size > 90 and site.chance(0.45):
@@ -168,6 +173,14 @@ def build_village(site: Site) -> None:
     draw_roads(site, roads, 0.006)
     line_with_lots(site, [road for road in roads if road.surface == "asphalt"], VILLAGE)
     scatter_trees(site, int(site.width * site.height / 350), (1.2, 5.4), _whole(site))
+
+
+def _lay_parcels(site: Site) -> None:
+    reach = reach_of(site)
+    frame = Frame(*site.centre, site.between(0, 1.57))
+    for sides in split(site, (-reach, -reach, reach, reach), 60):
+        if site.chance(0.7):
+            draw_parcel(site, frame, sides)
 
 
 def build_city(site: Site) -> None:
@@ -193,10 +206,10 @@ def build_city(site: Site) -> None:
 def build_industrial(site: Site) -> None:
     """Large halls with yards, trucks, parking lots and a few building sites."""
     lay_base(site, "meadow")
-    fills = (fill_hall, fill_parking, fill_construction, fill_slabs)
+    fills = (fill_hall, fill_parking, fill_construction, fill_slabs, fill_pond)
     blocks = _grid_blocks(site, (site.between(110, 170), site.between(80, 120)), 8.5, 0.0, 0.02)
     for block in blocks:
-        fill = fills[int(site.random.choice(4, p=[0.78, 0.1, 0.08, 0.04]))]
+        fill = fills[int(site.random.choice(5, p=[0.74, 0.1, 0.07, 0.04, 0.05]))]
         inner = block.inset(site.between(4, 8))
         site.reserve(_outline(inner))
         if fill is fill_hall and inner.length > 90 and site.chance(0.6):
@@ -204,9 +217,14 @@ def build_industrial(site: Site) -> None:
                 fill_hall(site, part.inset(2))
         else:
             fill(site, inner)
-    if site.chance(0.4) and min(site.width, site.height) > 120:
-        add_lake(site, 35)
     scatter_trees(site, int(site.width * site.height / 900), (1.5, 4.2), _whole(site))
+
+
+def fill_pond(site: Site, block: Block) -> None:
+    """Draw a pond on a lawn with trees."""
+    lay_block(site, block, "lawn")
+    draw_lake(site, blob(site.random, block.frame, (block.length * 0.3, block.width * 0.3), 0.2))
+    plant_block(site, block, block.length * block.width / 150, (1.5, 4.0))
 
 
 def build_desert(site: Site) -> None:
@@ -231,7 +249,8 @@ def build_desert(site: Site) -> None:
         place = Frame(*near_centre(site, 0.4), frame.angle)
         block = Block(place, site.between(40, 70), site.between(30, 50))
         if site.claim(_outline(block)):
-            fill_construction(site, block) if site.chance(0.5) else fill_slabs(site, block)
+            fill = fill_construction if site.chance(0.5) else fill_slabs
+            fill(site, block)
     for _ in range(4):
         start, end = near_edge(site), near_edge(site)
         track = winding(site.random, np.array(start), np.array(end), 12)

@@ -122,13 +122,14 @@ def draw_lot(site: Site, frame: Frame, width: float, style: LotStyle, paint: Pai
     _draw_access(site, frame, house_u, length, setback, half)
     _draw_back_garden(site, frame, width, setback + breadth, style)
     _enclose(site, frame, width, style)
-    _draw_house(site, house, length, breadth, style, paint)
+    _draw_house(site, house, (length, breadth), style, paint)
     _plant_garden(site, frame, width, style, style.trees, setback + breadth)
 
 
 def _draw_house(
-    site: Site, frame: Frame, length: float, breadth: float, style: LotStyle, paint: Paint
+    site: Site, frame: Frame, sides: tuple[float, float], style: LotStyle, paint: Paint
 ) -> None:
+    length, breadth = sides
     shape = "rectangular" if style.attached else str(site.random.choice(style.shapes))
     roof = str(site.random.choice(style.roofs))
     if paint.material in ("membrane", "concrete", "gravel"):
@@ -153,7 +154,7 @@ def _draw_house(
     )
 
 
-def _draw_access(
+def _draw_access(  # noqa: PLR0917
     site: Site, frame: Frame, house_u: float, length: float, setback: float, half: float
 ) -> None:
     side = 1.0 if site.chance(0.5) else -1.0
@@ -229,7 +230,7 @@ def _enclose(site: Site, frame: Frame, width: float, style: LotStyle) -> None:
             draw_wall(site, edge, reach, rgb)
 
 
-def _plant_garden(
+def _plant_garden(  # noqa: PLR0917
     site: Site, frame: Frame, width: float, style: LotStyle, mean: float, back: float = 4.0
 ) -> None:
     for _ in range(int(site.random.poisson(mean))):
@@ -252,7 +253,7 @@ def draw_farmstead(site: Site, frame: Frame) -> None:
     lay(site, site.canvas.polygon(frame.rectangle(-20, -13, 20, 13)), "gravel", 0.95, "yard")
     style = LotStyle()
     paint = site.pick(site.climate.roofs)
-    _draw_house(site, frame.moved(-24, -8, math.pi / 2), 14, 9, style, paint)
+    _draw_house(site, frame.moved(-24, -8, math.pi / 2), (14, 9), style, paint)
     for v, length in ((-19.0, site.between(24, 38)), (19.0, site.between(18, 30))):
         barn = Paint("brown", (134, 92, 74), "tile")
         if site.chance(0.5):

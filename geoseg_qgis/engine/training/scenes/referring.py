@@ -7,6 +7,7 @@ mean; positions and comparisons are stated only where they hold by a clear margi
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +28,8 @@ PLURALS: Final = {
     "football pitch": "football pitches", "building under construction":
     "buildings under construction",
 }  # fmt: skip
+NOUNS: Final = {"car": "vehicle"}
+PIECES: Final = ("road", "sidewalk", "driveway", "path", "wall", "hedge", "yard")
 NUMBERS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")
 _CLEAR: Final = 1.3
 
@@ -75,7 +78,7 @@ def refer(scene: Scene, seed: int, count: int = 12) -> tuple[Expression, ...]:
         list(count_expressions(scene)),
     ]
     for pool in pools:
-        random.shuffle(pool)  # type: ignore[arg-type]
+        pool[:] = [pool[int(index)] for index in random.permutation(len(pool))]
     chosen: list[Expression] = []
     seen: set[str] = set()
     while len(chosen) < count and any(pools):
@@ -98,8 +101,10 @@ def noun_groups(scene: Scene) -> tuple[Group, ...]:
         members = tuple(o for o in scene.objects if o.class_name == name)
         if not members:
             continue
-        groups.append(Group(name, plural_of(name), members))
-        for kind in sorted({o.kind for o in members if o.kind not in ("", name)}):
+        noun = NOUNS.get(name, name)
+        groups.append(Group(noun, plural_of(noun), members))
+        # A lone trunk is called tree whatever it is, so that word never means a kind.
+        for kind in sorted({o.kind for o in members} - {"", noun, "tree"}):
             same = tuple(o for o in members if o.kind == kind)
             groups.append(Group(kind, plural_of(kind), same))
     return tuple(groups)
@@ -119,8 +124,11 @@ def select(scene: Scene, text: str, members: Sequence[SceneObject], kind: str) -
 def class_expressions(scene: Scene) -> Iterator[Maker]:
     """Yield sentences about all of a class, a kind, or several classes with one name."""
     present = {scene.class_names[index] for index in np.unique(scene.classes)}
+    numbers = Counter(o.class_name for o in scene.objects)
     for name in sorted(present - {"unlabelled"}):
-        text = f"all {plural_of(name)}" if name in COUNTABLE[:5] else f"the {name}"
+        noun = NOUNS.get(name, name)
+        several = name in PIECES or numbers[name] > 1
+        text = f"all {plural_of(noun)}" if several else f"the {noun}"
         yield lambda text=text, name=name: Expression(  # type: ignore[misc]
             text, scene.class_mask(name), (), "class"
         )

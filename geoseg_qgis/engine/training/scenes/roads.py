@@ -16,7 +16,6 @@ from .canvas import Mask, Patch, label_of
 from .cars import draw_car
 from .frame import Frame, Points
 from .ground import Cover, ground_colour, lay
-from .noise import FloatArray
 from .site import Site
 
 
@@ -172,8 +171,7 @@ def _mark_part(
     dash, gap = (6.0, 6.0) if road.width > 8 else (3.0, 4.0)
     solid.extend(_dashes(part, dash, gap))
     if road.width > 7.4:
-        for side in (-1.0, 1.0):
-            solid.append(_offset(line, side * (road.width / 2 - 0.35)))
+        solid += [_offset(line, side * (road.width / 2 - 0.35)) for side in (-1.0, 1.0)]
     if road.width > 11:
         for side in (-1.0, 1.0):
             lane = Road(_offset(line, side * road.width / 4), road.width)
@@ -181,8 +179,8 @@ def _mark_part(
     if road.sidewalk > 0 and part.length > 25 and site.chance(0.35):
         for distance in (2.0, part.length - 2.0):
             frame = part.frame_at(distance)
-            for v in np.arange(-road.width / 2 + 0.5, road.width / 2 - 0.3, 0.95):
-                stripes.append(frame.points(np.array([[-1.4, v], [1.4, v]])))
+            across = np.arange(-road.width / 2 + 0.5, road.width / 2 - 0.3, 0.95)
+            stripes += [frame.points(np.array([[-1.4, v], [1.4, v]])) for v in across]
 
 
 def _dashes(road: Road, dash: float, gap: float) -> Iterator[Points]:

@@ -14,7 +14,7 @@ from .site import Site
 
 
 def draw_box(
-    site: Site, frame: Frame, halves: tuple[float, float], top: float, rgb: RGB, label: int
+    site: Site, frame: Frame, halves: tuple[float, float], top: float, *, rgb: RGB, label: int
 ) -> None:
     """Draw a box with its top at a height in metres; it casts a shadow."""
     found = site.canvas.local(frame, *halves)
@@ -29,13 +29,14 @@ def draw_box(
 def draw_wall(site: Site, frame: Frame, half_length: float, rgb: RGB) -> None:
     """Draw a garden wall along a frame's u."""
     half_width = max(0.15, 0.6 / site.canvas.scale)
-    draw_box(site, frame, (half_length, half_width), 2.0, rgb, label_of("wall"))
+    draw_box(site, frame, (half_length, half_width), 2.0, rgb=rgb, label=label_of("wall"))
 
 
 def furnish(
     site: Site,
     frame: Frame,
     halves: tuple[float, float],
+    *,
     roof: str,
     eaves: float,
     slope: float,
@@ -47,7 +48,7 @@ def furnish(
     if roof == "flat":
         _furnish_flat(site, frame, halves, eaves, label)
     else:
-        _furnish_pitched(site, frame, halves, eaves, slope, label)
+        _furnish_pitched(site, frame, halves, eaves=eaves, slope=slope, label=label)
 
 
 def _furnish_flat(
@@ -67,15 +68,24 @@ def _furnish_flat(
         v = site.between(-halves[1] + 2, halves[1] - 2)
         rgb = jittered(site.random, (188, 188, 186), 14)
         box = frame.moved(u, v)
-        draw_box(site, box, (size, size * site.between(0.6, 1.0)), eaves + 1.2, rgb, label)
+        draw_box(
+            site, box, (size, size * site.between(0.6, 1.0)), eaves + 1.2, rgb=rgb, label=label
+        )
     if min(halves) > 6 and eaves > 8:
         rgb = jittered(site.random, (172, 168, 162), 10)
         box = frame.moved(site.between(-0.4, 0.4) * halves[0], site.between(-0.4, 0.4) * halves[1])
-        draw_box(site, box, (site.between(1.8, 3), site.between(1.5, 2.5)), eaves + 2.8, rgb, label)
+        draw_box(
+            site,
+            box,
+            (site.between(1.8, 3), site.between(1.5, 2.5)),
+            eaves + 2.8,
+            rgb=rgb,
+            label=label,
+        )
 
 
 def _furnish_pitched(
-    site: Site, frame: Frame, halves: tuple[float, float], eaves: float, slope: float, label: int
+    site: Site, frame: Frame, halves: tuple[float, float], *, eaves: float, slope: float, label: int
 ) -> None:
     turned = halves[1] > halves[0]
     long, short = max(halves), min(halves)
@@ -84,7 +94,7 @@ def _furnish_pitched(
         u, v = site.between(-0.6, 0.6) * long, site.between(-0.3, 0.3) * short
         top = eaves + (short - abs(v)) * slope + 0.9
         rgb = jittered(site.random, (132, 96, 82), 14)
-        draw_box(site, base.moved(u, v), (0.45, 0.35), top, rgb, label)
+        draw_box(site, base.moved(u, v), (0.45, 0.35), top, rgb=rgb, label=label)
     if site.chance(0.16):
         _draw_solar_panel(site, base, long, short, label)
     elif site.chance(0.3):

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.transform import Affine, from_origin
+from rasterio.transform import Affine
 from scipy import ndimage
 
 from .canvas import Canvas, Draft
@@ -44,7 +44,7 @@ KINDS: Final[dict[str, tuple[Callable[[Site], None], tuple[str, ...], tuple[floa
     "farmland": (build_farmland, ("summer", "lush", "dry"), (0.3, 1.0)),
     "forest edge": (build_forest_edge, ("summer", "lush", "autumn"), (0.2, 1.0)),
     "coast": (build_coast, ("summer", "lush", "dry", "tropical"), (0.2, 1.0)),
-    "riverside": (build_riverside, ("summer", "lush", "autumn"), (0.2, 0.9)),
+    "riverside": (build_riverside, ("summer", "autumn", "lush"), (0.2, 0.9)),
     "desert": (build_desert, ("desert",), (0.2, 0.9)),
     "park": (build_park, ("summer", "lush", "autumn", "dry"), (0.2, 0.6)),
     "shanty town": (build_shanty, ("tropical", "tropical", "dry"), (0.1, 0.5)),
@@ -117,7 +117,7 @@ class Scene:
         """Pixel to map coordinates."""
         random = np.random.default_rng([self.seed, 4])
         east, north = random.integers(300_000, 700_000), random.integers(4_500_000, 5_900_000)
-        return from_origin(float(east), float(north), self.pixel_size, self.pixel_size)
+        return Affine(self.pixel_size, 0.0, float(east), 0.0, -self.pixel_size, float(north))
 
     def mask(self, *instances: int) -> NDArray[np.bool_]:
         """Return where any of some instances shows, (H, W)."""

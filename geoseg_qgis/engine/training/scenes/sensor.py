@@ -73,7 +73,7 @@ class Sensor:
             pixels = compressed(pixels, self.quality)
         if self.grey:
             pixels = np.repeat(pixels[:, :, :1], 3, axis=2)
-        return pixels
+        return np.asarray(pixels, np.uint8)
 
 
 def compressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
@@ -89,7 +89,7 @@ def random_sensor(random: np.random.Generator) -> Sensor:
     if random.random() > 0.6:
         cast = 1 + random.normal(0, 0.012, 3)
         return Sensor(0.4, 0.02, (cast[0], cast[1], cast[2]), 0.92, 1.04, 0.95, 1.6)
-    cast = 1 + random.normal(0, 0.05, 3)
+    cast = 1 + random.normal(0, 0.035, 3)
     return Sensor(
         blur=float(random.uniform(0.2, 1.1)),
         haze=float(random.beta(1.0, 11)),
@@ -112,7 +112,7 @@ def near_infrared(pixels: NDArray[np.uint8], classes: NDArray[np.uint8]) -> NDAr
     """
     gains = np.array([NEAR_INFRARED_GAIN.get(name, 1.05) for name in CLASS_NAMES], np.float32)
     gain = ndimage.gaussian_filter(gains[classes], 0.6)
-    return np.clip(pixels @ _LUMINANCE * gain, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(pixels @ _LUMINANCE * gain, 0, 255), np.uint8)
 
 
 def sixteen_bit(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint16]:
@@ -120,4 +120,4 @@ def sixteen_bit(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint16]:
     random = np.random.default_rng([seed, 16])
     values = 120 + pixels.astype(np.float32) * np.float32(random.uniform(5, 7.2))
     values += random.uniform(-3, 3, pixels.shape).astype(np.float32)
-    return np.clip(values + 0.5, 1, 2047).astype(np.uint16)
+    return np.asarray(np.clip(values + 0.5, 1, 2047), np.uint16)

@@ -70,7 +70,7 @@ CLIMATES: Final[dict[str, Climate]] = {
     "autumn": Climate(
         ((112, 112, 66), (134, 126, 80)),
         ((126, 104, 84), (104, 86, 70)),
-        ((124, 98, 52), (142, 92, 46), (92, 92, 52), (78, 84, 50), (150, 116, 60)),
+        ((118, 100, 56), (134, 96, 54), (84, 90, 50), (74, 86, 48), (68, 82, 48), (138, 116, 64)),
         ("broadleaf", "broadleaf", "conifer"),
         ((78, 88, 82), (44, 54, 60)),
         TILES,
@@ -137,7 +137,7 @@ class Site:
 
     def between(self, low: float, high: float) -> float:
         """Return a number between two."""
-        return float(self.random.uniform(low, high))
+        return low + (high - low) * float(self.random.random())
 
     def pick(self, options: tuple[Paint, ...]) -> Paint:
         """Return one of the paints."""

@@ -45,7 +45,7 @@ class Sun:
         x, y, z = self.vector
         direct = z - slope_x * np.float32(x) - slope_y * np.float32(y)
         direct = direct / (np.sqrt(1 + slope_x**2 + slope_y**2) * np.float32(z))
-        return np.float32(0.42) + np.float32(0.58) * np.clip(direct, 0, 1.7)
+        return np.asarray(0.42 + 0.58 * np.clip(direct, 0, 1.7), np.float32)
 
 
 def cast_shadow(height: FloatArray, sun: Sun, scale: float) -> FloatArray:
@@ -71,7 +71,7 @@ def cast_shadow(height: FloatArray, sun: Sun, scale: float) -> FloatArray:
         moved -= np.float32(drop * math.hypot(across, down))
         edge = np.maximum(edge, moved)
         step *= 2
-    return np.clip((edge - height - np.float32(0.12)) / np.float32(0.45), 0, 1)
+    return np.asarray(np.clip((edge - height - 0.12) / 0.45, 0, 1), np.float32)
 
 
 def _shifted(field: FloatArray, down: int, across: int) -> FloatArray:

@@ -87,14 +87,14 @@ def _outline(random: np.random.Generator, species: str, theta: FloatArray) -> Fl
     if species == "palm":
         fronds = int(random.integers(7, 11))
         wave = np.abs(np.cos(theta * np.float32(fronds / 2) + np.float32(random.uniform(0, 6))))
-        return np.float32(0.35) + np.float32(0.7) * wave
+        return np.asarray(0.35 + 0.7 * wave, np.float32)
     for wave in range(2, 10):
         amplitude = random.normal() * 0.16 / wave**0.8
         radius += np.float32(amplitude) * np.cos(wave * theta + np.float32(random.uniform(0, 6.3)))
     if species == "conifer":
         spikes = int(random.integers(8, 13))
         radius += np.float32(0.12) * np.cos(spikes * theta)
-    return np.clip(radius, 0.55, 1.3)
+    return np.asarray(np.clip(radius, 0.55, 1.3), np.float32)
 
 
 def _clumps(random: np.random.Generator, x: FloatArray, y: FloatArray, species: str) -> FloatArray:
@@ -187,6 +187,9 @@ def _draw_stand(site: Site, bank: CrownBank, label: int, outline: Points) -> Non
         stamp(site.canvas, bank.crown(species, radius), (x, y), tinted, label)
 
 
+_ROOTABLE = tuple(label_of(n) for n in ("grass", "bare soil", "sand", "yard", "hedge"))
+
+
 def draw_hedge(site: Site, frame: Frame, half_length: float, half_width: float = 0.7) -> None:
     """Draw a hedge along a frame's u."""
     found = site.canvas.local(frame, half_length + 0.5, half_width + 0.5)
@@ -198,7 +201,8 @@ def draw_hedge(site: Site, frame: Frame, half_length: float, half_width: float =
     mask = (np.abs(u) < half_length) & (np.abs(v) + ragged < half_width)
     if not mask.any():
         return
-    rgb = jittered(site.random, site.colour(site.climate.trees), 4)
+    red, green, blue = jittered(site.random, site.colour(site.climate.trees), 4)
+    rgb = (0.5 * red + 34, 0.5 * green + 44, 0.5 * blue + 22)
     value = 1 + np.float32(0.14) * noise.fine[patch.window]
     value = value + np.float32(0.1) * noise.grain[patch.window]
     height = np.float32(1.5) + np.float32(0.2) * noise.fine[patch.window]
@@ -215,6 +219,6 @@ def scatter_trees(
         x, y = site.between(left, right), site.between(top, bottom)
         group = int(site.random.integers(1, 5)) if site.chance(0.35) else 1
         for _ in range(group):
-            if site.is_open(x, y):
+            if site.is_open(x, y) and site.canvas.label_at(x, y) in _ROOTABLE:
                 site.crowns.append((x, y, site.between(*radii)))
             x, y = x + site.random.normal(0, 5), y + site.random.normal(0, 5)

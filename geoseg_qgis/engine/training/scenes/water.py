@@ -31,7 +31,7 @@ def draw_river(site: Site, line: Points, width: float, shore: str = "soil") -> N
 
 
 def draw_sea(site: Site, coast: Points, corner: Points, beach: float) -> None:
-    """Draw the sea between a coast line (n, 2) and corners (m, 2) outside, with a beach and foam."""
+    """Draw the sea between a coast (n, 2) and corners (m, 2) outside, with a beach and foam."""
     polygon = Polygon(np.concatenate([coast, corner])).buffer(0)
     if beach > 0:
         _shore(site, polygon, beach, "sand")
@@ -110,7 +110,7 @@ def _ripple(site: Site, patch: Patch) -> FloatArray:
     wave = patch.x * np.float32(np.cos(angle)) + patch.y * np.float32(np.sin(angle))
     wave = wave + site.canvas.noise.medium[patch.window] * np.float32(1.5)
     strength = np.float32(visibility(spacing, site.canvas.scale))
-    return np.float32(1) + strength * np.sin(wave * np.float32(2 * np.pi / spacing))
+    return np.asarray(1 + strength * np.sin(wave * np.float32(2 * np.pi / spacing)), np.float32)
 
 
 def _softness(mask: Mask, radius: float) -> FloatArray:
@@ -121,4 +121,6 @@ def _softness(mask: Mask, radius: float) -> FloatArray:
         (max(1, mask.shape[1] // shrink), max(1, mask.shape[0] // shrink)), Image.Resampling.BOX
     )
     blurred = small.filter(ImageFilter.GaussianBlur(radius / shrink / 1.2))
-    return np.asarray(blurred.resize(image.size, Image.Resampling.BILINEAR), np.float32) / 255
+    return np.asarray(
+        blurred.resize(image.size, Image.Resampling.BILINEAR), np.float32
+    ) * np.float32(1 / 255)
