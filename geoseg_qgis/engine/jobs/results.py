@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ..raster.scratch import ScratchFolder
 from ..raster.write import SCORE_NODATA, SCORE_STEPS, ClassRasterWriter, ScoresWriter
 from ..vector.polygonize import write_polygons
 from .context import JobContext
+from .destinations import check_destinations
 
 CONFIDENCE = (LegendClass(1, ("confidence",), "#000000"),)
 
@@ -54,27 +54,9 @@ class ResultFiles:
             JobError: ``INVALID_JOB`` without any file or with one name twice,
                 ``OUTPUT_UNWRITABLE`` for a folder that is missing or may not be written.
         """
-        paths = list(self.named().values())
-        if not paths:
-            raise JobError(
-                ErrorCode.INVALID_JOB,
-                "The job asks for no result.",
-                "Give a file for the class raster, the polygons or the scores.",
-            )
-        if len({Path(path).resolve() for path in paths}) < len(paths):
-            raise JobError(
-                ErrorCode.INVALID_JOB,
-                "Two results have the same file name.",
-                "Give every result a file of its own.",
-            )
-        for path in paths:
-            folder = Path(path).resolve().parent
-            if not folder.is_dir() or not os.access(folder, os.W_OK):
-                raise JobError(
-                    ErrorCode.OUTPUT_UNWRITABLE,
-                    f"The folder {folder} does not exist or may not be written.",
-                    "Choose another folder for the results.",
-                )
+        check_destinations(
+            self.named(), "Give a file for the class raster, the polygons or the scores."
+        )
 
 
 @dataclass(frozen=True)
@@ -153,10 +135,11 @@ def write_results(
         span = context.span(0.5, 1.0)
         counts = write_polygons(
             class_raster,
+            labelled.grid,
             labelled.legend,
             options,
-            files.polygon_file,
-            provenance,
+            destination=Path(files.polygon_file),
+            provenance=provenance,
             confidence=confidence,
             progress=lambda done: span.progress(done, "Drawing polygons"),
         )

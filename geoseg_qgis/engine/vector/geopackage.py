@@ -1,0 +1,94 @@
+"""GeoPackages of polygons that open styled in QGIS and appear only when complete."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio.raw
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataSourceError
+
+from ...protocol.legend import LegendClass
+from ..raster.disk import unwritable
+from ..raster.style import polygon_style
+
+_STYLES_TABLE = """CREATE TABLE IF NOT EXISTS layer_styles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256),
+    f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256),
+    styleName TEXT(30), styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT,
+    owner TEXT(30), ui TEXT(30), update_time DATETIME DEFAULT CURRENT_TIMESTAMP)"""
+
+
+def write_geopackage(
+    path: Path,
+    layer: str,
+    polygons: NDArray[np.object_],
+    *,
+    fields: dict[str, NDArray[Any]],
+    crs_wkt: str,
+    legend: tuple[LegendClass, ...],
+    metadata: dict[str, str],
+) -> None:
+    """Write polygons with a style by class.
+
+    Args:
+        path: Final name.
+        layer: Name of the layer.
+        polygons: (n,) polygons or multipolygons in map coordinates; none gives an empty layer.
+        fields: Name to (n,) values.
+        crs_wkt: CRS; empty for none.
+        legend: Classes and colours of the field ``class``.
+        metadata: Kept with the layer.
+
+    Raises:
+        JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
+    """
+    draft = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part.gpkg")
+    try:
+        with warnings.catch_warnings():
+            # A raster without a CRS has polygons without one.
+            warnings.filterwarnings("ignore", message="'crs' was not provided")
+            pyogrio.raw.write(
+                str(draft),
+                geometry=shapely.to_wkb(polygons),
+                field_data=list(fields.values()),
+                fields=list(fields),
+                geometry_type="MultiPolygon",
+                promote_to_multi=True,
+                crs=crs_wkt or None,
+                driver="GPKG",
+                layer=layer,
+                layer_metadata={key: str(value) for key, value in metadata.items()},
+            )
+        _store_style(draft, layer, polygon_style(legend, "class"))
+        draft.replace(path)
+    except (DataSourceError, OSError, sqlite3.Error) as error:
+        raise unwritable(path, error) from error
+    finally:
+        for leftover in draft.parent.glob(f"{draft.name}*"):
+            leftover.unlink(missing_ok=True)
+
+
+def _store_style(path: Path, layer: str, style: str) -> None:
+    connection = sqlite3.connect(path)
+    try:
+        with connection:
+            connection.execute(_STYLES_TABLE)
+            connection.execute(
+                "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier) "
+                "VALUES ('layer_styles', 'attributes', 'layer_styles')"
+            )
+            connection.execute(
+                "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "
+                "f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, "
+                "owner) VALUES ('', '', ?, 'geom', 'GeoSeg', ?, '', 1, 'Classes of GeoSeg', '')",
+                (layer, style),
+            )
+    finally:
+        connection.close()

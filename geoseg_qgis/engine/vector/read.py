@@ -1,0 +1,142 @@
+"""Polygons of the user's, brought onto a raster's pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyogrio
+import pyogrio.raw
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+from rasterio import Affine
+from rasterio.features import rasterize
+from rasterio.windows import Window
+
+from ...protocol.errors import ErrorCode, JobError
+from ...protocol.source import VectorSource
+from ..raster.grid import Grid
+
+
+@dataclass(frozen=True)
+class PlacedPolygons:
+    """Polygons in the pixel coordinates of a grid.
+
+    Attributes:
+        polygons: (n,) valid polygons or multipolygons, x to the right and y down, in pixels.
+        values: (n,) value of the field asked for, or None.
+        skipped: Features left out because they have no area.
+    """
+
+    polygons: NDArray[np.object_]
+    values: NDArray[Any] | None
+    skipped: int
+
+    def burn(self, numbers: NDArray[np.int32], window: Window) -> NDArray[np.int32]:
+        """Return (h, w) the number of the polygon over each pixel centre, 0 for none.
+
+        Args:
+            numbers: (n,) number of each polygon; where polygons overlap, the last one wins.
+            window: Part of the grid.
+        """
+        shape = (int(window.height), int(window.width))
+        left, top = int(window.col_off), int(window.row_off)
+        box = shapely.box(left, top, left + shape[1], top + shape[0])
+        found = np.sort(shapely.STRtree(self.polygons).query(box))
+        if len(found) == 0:
+            return np.zeros(shape, dtype=np.int32)
+        burnt: NDArray[np.int32] = rasterize(
+            ((self.polygons[index], int(numbers[index])) for index in found.tolist()),
+            out_shape=shape,
+            transform=Affine.translation(left, top),
+            dtype="int32",
+        )
+        return burnt
+
+
+def read_polygons(source: VectorSource, grid: Grid, field: str = "") -> PlacedPolygons:
+    """Read a polygon layer onto a grid, whatever its CRS; broken outlines are repaired.
+
+    Args:
+        source: File and layer.
+        grid: Where the polygons are wanted.
+        field: Field whose values are wanted as well; empty for none.
+
+    Raises:
+        JobError: ``SOURCE_UNREADABLE`` when the layer cannot be read, has no such field or a CRS
+            that cannot be brought onto the grid's.
+    """
+    try:
+        meta, _, geometry, columns = pyogrio.raw.read(
+            source.path, layer=source.layer or None, columns=[field] if field else []
+        )
+    except (DataSourceError, DataLayerError) as error:
+        raise JobError(
+            ErrorCode.SOURCE_UNREADABLE,
+            f"The polygon layer {source.path} cannot be read.",
+            "Check the file, or export the layer to a GeoPackage.",
+            str(error),
+        ) from error
+    if field and not columns:
+        raise JobError(
+            ErrorCode.SOURCE_UNREADABLE,
+            f"The polygon layer has no field called {field!r}.",
+            "Choose one of its fields.",
+        )
+    shapes = shapely.make_valid(shapely.from_wkb(geometry, on_invalid="fix"))
+    placed = _to_pixels(shapes, source.crs_wkt or meta["crs"] or "", grid)
+    usable = (shapely.get_dimensions(placed) == 2) & ~shapely.is_empty(placed)
+    values = columns[0][usable] if field else None
+    return PlacedPolygons(placed[usable], values, int(np.count_nonzero(~usable)))
+
+
+def rasterize_regions(
+    source: VectorSource, grid: Grid, windows: Iterable[Window]
+) -> Iterator[tuple[Window, NDArray[np.int32]]]:
+    """Yield each window with the number of the polygon over each pixel, from 1; 0 for none.
+
+    Raises:
+        JobError: As `read_polygons`.
+    """
+    placed = read_polygons(source, grid)
+    numbers = np.arange(1, len(placed.polygons) + 1, dtype=np.int32)
+    for window in windows:
+        yield window, placed.burn(numbers, window)
+
+
+def _to_pixels(shapes: NDArray[np.object_], crs: str, grid: Grid) -> NDArray[np.object_]:
+    transformer = _transformer(crs, grid.crs_wkt)
+    t = ~grid.transform
+
+    def to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = points[:, 0], points[:, 1]
+        if transformer is not None:
+            x, y = transformer.transform(x, y)
+        return np.stack([t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f], axis=1)
+
+    placed = shapely.transform(shapes, to_pixels)
+    finite = np.isfinite(shapely.bounds(placed)).all(axis=1)
+    placed[~finite] = shapely.Polygon()
+    return np.asarray(placed, dtype=object)
+
+
+def _transformer(crs: str, target: str) -> Transformer | None:
+    if not crs or not target:
+        return None
+    try:
+        here, there = CRS.from_user_input(crs), CRS.from_user_input(target)
+        if here == there:
+            return None
+        return Transformer.from_crs(here, there, always_xy=True)
+    except CRSError as error:
+        raise JobError(
+            ErrorCode.SOURCE_UNREADABLE,
+            "The CRS of the polygons cannot be brought onto that of the raster.",
+            "Save the polygons in the raster's CRS.",
+            str(error),
+        ) from error
