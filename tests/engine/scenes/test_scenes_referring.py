@@ -143,3 +143,17 @@ def test_grey_pictures_have_no_colour_words():
     ]
     assert grey
     assert not any(o.colour for scene in grey for o in scene.objects)
+
+
+def test_ninths_hold_one_and_nearly_no_other(spoken: list[tuple[Scene, Expression]]):
+    """No other object of the noun has its centre in the top left third, nor close to it."""
+    ending = " at the top left of the image"
+    checked = 0
+    for scene, expression in spoken:
+        if expression.text.endswith(ending):
+            noun = expression.text.removeprefix("the ").removesuffix(ending)
+            limit = 192 / 3 + 0.035 * 192
+            inside = [o.instance for o in members(scene, noun) if max(o.centroid) < limit]
+            assert tuple(inside) == expression.instances
+            checked += 1
+    assert checked > 3

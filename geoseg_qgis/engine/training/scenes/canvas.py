@@ -216,8 +216,7 @@ class Canvas:
         a, b, c, d = (self.label[i::SUPERSAMPLING, j::SUPERSAMPLING] for i, j in four)
         other = np.where((b == c) | (b == d), b, np.where(c == d, c, a))
         label = np.where((a == b) | (a == c) | (a == d), a, other)
-        classes = (label & ((1 << _CLASS_BITS) - 1)).astype(np.uint8)
-        return colour, classes, (label >> _CLASS_BITS).astype(np.int32)
+        return colour, class_of(label), (label >> _CLASS_BITS).astype(np.int32)
 
     def _clipped(self, column0: int, row0: int, column1: int, row1: int) -> Patch:
         x = (np.arange(column0, column1, dtype=np.float32) + 0.5) / np.float32(self.scale)
@@ -228,3 +227,8 @@ class Canvas:
 def label_of(class_name: str, instance: int = 0) -> int:
     """Return class and instance number in one value."""
     return instance << _CLASS_BITS | CLASS_ID[class_name]
+
+
+def class_of(label: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Return the classes of labels."""
+    return (label & ((1 << _CLASS_BITS) - 1)).astype(np.uint8)

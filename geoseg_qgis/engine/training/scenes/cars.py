@@ -6,17 +6,19 @@ import math
 
 import numpy as np
 
-from .canvas import Draft
+from .canvas import Draft, class_of
 from .frame import Frame
+from .legend import CLASS_ID
 from .noise import FloatArray
 from .palette import CARS, Paint, flat, jittered
 from .site import Site
 
+_CAR = CLASS_ID["car"]
 _SHARES = np.array([share for _, share in CARS])
 
 
 def draw_car(site: Site, frame: Frame, kind: str = "car") -> None:
-    """Draw a vehicle that heads along a frame's u.
+    """Draw a vehicle that heads along a frame's u, unless another one stands there.
 
     Args:
         site: Where to draw.
@@ -30,7 +32,7 @@ def draw_car(site: Site, frame: Frame, kind: str = "car") -> None:
     patch, u, v = found
     p, q = u / np.float32(half_length), v / np.float32(half_width)
     body = p**4 + q**4 < np.float32(1.02)
-    if not body.any():
+    if not body.any() or (class_of(site.canvas.label[patch.window][body]) == _CAR).any():
         return
     paint = CARS[int(site.random.choice(len(CARS), p=_SHARES / _SHARES.sum()))][0]
     if kind in ("truck", "bus"):

@@ -8,7 +8,6 @@ import numpy as np
 from shapely.geometry import LineString, Polygon
 
 from .blocks import Block, draw_parking
-from .canvas import label_of
 from .frame import Frame, Points, blob, winding
 from .ground import lay, lay_base
 from .layouts_settled import (
@@ -194,13 +193,12 @@ def _add_parking(site: Site, frame: Frame, size: float) -> None:
 def _add_paths(site: Site) -> None:
     for _ in range(4):
         start, end = np.array(near_edge(site)), np.array(near_edge(site))
-        band = LineString(winding(site.random, start, end, 12)).buffer(1.3)
-        found = site.canvas.shape_of(band)
-        if found is None:
-            continue
-        patch, mask = found
-        grass = site.canvas.label[patch.window] == label_of("grass")
-        lay(site, (patch, mask & grass), "gravel")
+        line = winding(site.random, start, end, 12, 160)
+        is_open = np.array([site.is_open(float(x), float(y)) for x, y in line])
+        for run in np.split(np.arange(len(line)), np.flatnonzero(np.diff(is_open)) + 1):
+            if is_open[run[0]] and len(run) > 8:
+                found = site.canvas.shape_of(LineString(line[run]).buffer(1.3))
+                lay(site, found, "gravel")
 
 
 def add_free_wood(site: Site, size: float) -> None:

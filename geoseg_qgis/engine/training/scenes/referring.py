@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .legend import GROUPS
-from .scene import Scene, SceneObject
+from .scene import Scene, SceneObject, position_word
 
 COUNTABLE: Final = (
     "building", "car", "tree", "swimming pool", "field", "lake", "river", "sea",
@@ -188,12 +188,40 @@ def position_expressions(scene: Scene) -> Iterator[Maker]:
 def _ninths(scene: Scene, group: Group) -> Iterator[Maker]:
     for word in sorted({o.position for o in group.members}):
         chosen = [o for o in group.members if o.position == word]
-        if len(chosen) == 1:
-            where = "in the centre" if word == "centre" else f"at the {word}"
+        near = [o for o in group.members if _may_lie(o.centroid, word, scene.instances.shape)]
+        if len(chosen) == 1 and near == chosen:
+            where = _PLACES.get(word, f"at the {word}")
             text = f"the {group.noun} {where} of the image"
             yield lambda text=text, chosen=chosen: select(  # type: ignore[misc]
                 scene, text, chosen, "position"
             )
+
+
+_PLACES: Final = {
+    "centre": "in the centre",
+    "top": "at the top centre",
+    "bottom": "at the bottom centre",
+    "left": "at the centre left",
+    "right": "at the centre right",
+}
+
+
+def _may_lie(centroid: tuple[float, float], word: str, shape: tuple[int, ...]) -> bool:
+    # Near the border of a ninth people would accept either word.
+    reach = 0.04
+    nudges = [(x * reach * shape[1], y * reach * shape[0]) for x in (-1, 0, 1) for y in (-1, 0, 1)]
+    limit = shape[1] - 1, shape[0] - 1
+    return any(
+        position_word(
+            (
+                min(max(centroid[0] + dx, 0), limit[0]),
+                min(max(centroid[1] + dy, 0), limit[1]),
+            ),
+            shape,
+        )
+        == word
+        for dx, dy in nudges
+    )
 
 
 def _halves(

@@ -217,7 +217,7 @@ def scatter_trees(
     left, top, right, bottom = area
     for _ in range(count):
         x, y = site.between(left, right), site.between(top, bottom)
-        group = int(site.random.integers(1, 5)) if site.chance(0.35) else 1
+        group = int(site.random.integers(2, 9)) if site.chance(0.3) else 1
         for _ in range(group):
             if site.is_open(x, y) and site.canvas.label_at(x, y) in _ROOTABLE:
                 site.crowns.append((x, y, site.between(*radii)))

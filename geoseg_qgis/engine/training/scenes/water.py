@@ -10,7 +10,7 @@ from .canvas import Draft, Mask, Patch
 from .frame import Frame, Points
 from .ground import lay, visibility
 from .noise import FloatArray
-from .palette import POOLS, jittered, mixed
+from .palette import POOLS, RGB, jittered, mixed
 from .site import Site
 
 
@@ -88,7 +88,7 @@ def _fill(site: Site, polygon: Polygon, class_name: str, depth: float, foam: boo
     patch, mask = found
     noise = site.canvas.noise
     deep = np.clip(_softness(mask, depth * site.canvas.scale / 2) * 2 - 1, 0, 1)
-    shallow_rgb, deep_rgb = site.climate.water
+    shallow_rgb, deep_rgb = _tinted(site)
     medium, coarse = noise.medium[patch.window], noise.coarse[patch.window]
     value = 1 + np.float32(0.035) * noise.fine[patch.window] * _ripple(site, patch)
     value += np.float32(0.02) * medium + np.float32(0.05) * coarse
@@ -102,6 +102,16 @@ def _fill(site: Site, polygon: Polygon, class_name: str, depth: float, foam: boo
         surf += 0.6 * np.exp(-(((deep - 0.2 - 0.05 * coarse - 0.02 * medium) / 0.02) ** 2)) * mask
         surf *= np.clip(0.5 + 0.5 * coarse + 0.3 * noise.fine[patch.window], 0, 1)
         site.canvas.blend(patch, surf.astype(np.float32) * np.float32(0.75), (226, 230, 228))
+
+
+def _tinted(site: Site) -> tuple[RGB, RGB]:
+    dark = 1.0 if site.chance(0.5) else site.between(0.4, 1.2)
+    warm = site.random.normal(0, 8)
+    shallow, deep = (
+        (dark * (rgb[0] + warm), dark * rgb[1], dark * (rgb[2] - warm))
+        for rgb in site.climate.water
+    )
+    return shallow, deep
 
 
 def _ripple(site: Site, patch: Patch) -> FloatArray:
