@@ -76,12 +76,7 @@ def read_polygons(source: VectorSource, grid: Grid, field: str = "") -> PlacedPo
             source.path, layer=source.layer or None, columns=[field] if field else []
         )
     except (DataSourceError, DataLayerError) as error:
-        raise JobError(
-            ErrorCode.SOURCE_UNREADABLE,
-            f"The polygon layer {source.path} cannot be read.",
-            "Check the file, or export the layer to a GeoPackage.",
-            str(error),
-        ) from error
+        raise _unreadable(source, error) from error
     if field and not columns:
         raise JobError(
             ErrorCode.SOURCE_UNREADABLE,
@@ -107,6 +102,37 @@ def rasterize_regions(
     numbers = np.arange(1, len(placed.polygons) + 1, dtype=np.int32)
     for window in windows:
         yield window, placed.burn(numbers, window)
+
+
+def read_bounds(source: VectorSource) -> tuple[tuple[float, float, float, float], str]:
+    """Return xmin, ymin, xmax, ymax of a layer in its own CRS, and that CRS as WKT.
+
+    Raises:
+        JobError: ``SOURCE_UNREADABLE`` when the layer cannot be read or holds nothing.
+    """
+    try:
+        found = pyogrio.read_info(source.path, layer=source.layer or None, force_total_bounds=True)
+    except (DataSourceError, DataLayerError) as error:
+        raise _unreadable(source, error) from error
+    bounds = found["total_bounds"]
+    if bounds is None or not np.isfinite(bounds).all():
+        raise JobError(
+            ErrorCode.SOURCE_UNREADABLE,
+            f"The polygon layer {source.path} is empty.",
+            "Choose a layer that holds polygons.",
+        )
+    xmin, ymin, xmax, ymax = (float(side) for side in bounds)
+    crs = source.crs_wkt or found["crs"] or ""
+    return (xmin, ymin, xmax, ymax), CRS.from_user_input(crs).to_wkt() if crs else ""
+
+
+def _unreadable(source: VectorSource, error: Exception) -> JobError:
+    return JobError(
+        ErrorCode.SOURCE_UNREADABLE,
+        f"The polygon layer {source.path} cannot be read.",
+        "Check the file, or export the layer to a GeoPackage.",
+        str(error),
+    )
 
 
 def _to_pixels(shapes: NDArray[np.object_], crs: str, grid: Grid) -> NDArray[np.object_]:

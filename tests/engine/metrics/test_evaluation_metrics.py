@@ -11,10 +11,10 @@ from rasterio.windows import Window
 from scipy import ndimage
 from sklearn import metrics
 
+from geoseg_qgis.engine.metrics import objects as object_metrics
 from geoseg_qgis.engine.metrics.boundary import BoundaryCounts, MatchScores, outline_pixels
 from geoseg_qgis.engine.metrics.confusion import count_pairs, foreground_iou, score_confusion
 from geoseg_qgis.engine.metrics.objects import match_objects
-from geoseg_qgis.engine.vector import components
 
 ClassMap = NDArray[np.uint8]
 
@@ -146,15 +146,11 @@ def test_pixels_that_are_not_square() -> None:
 def objects(result: ClassMap, reference: ClassMap, classes: int) -> list[MatchScores]:
     """Match the objects of two maps in memory."""
 
-    def reader(values: ClassMap) -> components.ReadClasses:
-        def read(window: Window) -> ClassMap:
-            rows, columns = window.toslices()
-            part: ClassMap = values[rows, columns]
-            return part
+    def read(window: Window) -> tuple[ClassMap, ClassMap]:
+        rows, columns = window.toslices()
+        return result[rows, columns], reference[rows, columns]
 
-        return read
-
-    return match_objects(result.shape, reader(result), reader(reference), classes, lambda _: None)
+    return match_objects(result.shape, read, classes, lambda _: None)
 
 
 def test_objects_counted_by_hand() -> None:
@@ -206,7 +202,7 @@ def test_objects_do_not_depend_on_bands(band: int, monkeypatch: pytest.MonkeyPat
     result, reference = random_maps(9, 4)
     expected = objects(result, reference, 3)
     assert sum(item.result_matched for item in expected) > 0
-    monkeypatch.setattr(components, "_BAND_PIXELS", band)
+    monkeypatch.setattr(object_metrics, "_BAND_PIXELS", band)
     assert objects(result, reference, 3) == expected
 
 

@@ -1,0 +1,39 @@
+"""Checks of the files that a job is to write, before hours of work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...protocol.errors import ErrorCode, JobError
+
+
+def check_destinations(named: Mapping[str, str], hint: str) -> None:
+    """Refuse files that cannot be written.
+
+    Args:
+        named: Output name to path.
+        hint: What to do when there is none.
+
+    Raises:
+        JobError: ``INVALID_JOB`` without any file or with one name twice, ``OUTPUT_UNWRITABLE``
+            for a folder that is missing or may not be written.
+    """
+    paths = list(named.values())
+    if not paths:
+        raise JobError(ErrorCode.INVALID_JOB, "The job asks for no result.", hint)
+    if len({Path(path).resolve() for path in paths}) < len(paths):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "Two results have the same file name.",
+            "Give every result a file of its own.",
+        )
+    for path in paths:
+        folder = Path(path).resolve().parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise JobError(
+                ErrorCode.OUTPUT_UNWRITABLE,
+                f"The folder {folder} does not exist or may not be written.",
+                "Choose another folder for the results.",
+            )
