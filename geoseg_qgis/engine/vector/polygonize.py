@@ -120,19 +120,28 @@ def trace_areas(dataset: rasterio.DatasetReader, progress: Progress) -> ClassAre
     found, class_ids = [], []
     pixels = dataset.width * dataset.height
     seen = 0.0
-    band = rasterio.band(dataset, 1)
-    outlines = shapes(band, connectivity=4, transform=rasterio.Affine.identity())
+    # Outlines of a band come in map coordinates, whatever transform is asked for.
+    pixel = abs(dataset.transform.determinant)
+    outlines = shapes(rasterio.band(dataset, 1), connectivity=4)
     for number, (outline, value) in enumerate(outlines):
         if value == 0:
             continue
         polygon = shape(outline)
         found.append(polygon)
         class_ids.append(int(value))
-        seen += polygon.area
+        seen += polygon.area / pixel
         if number % _REPORT_EVERY == 0:
             progress(min(seen / pixels, 1.0))
     polygons = np.empty(len(found), dtype=object)
     polygons[:] = found
+    t = ~dataset.transform
+
+    def to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = points[:, 0], points[:, 1]
+        placed = np.stack([t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f], axis=1)
+        return np.asarray(np.rint(placed))
+
+    polygons = np.asarray(shapely.transform(polygons, to_pixels), dtype=object)
     return ClassAreas(polygons, np.array(class_ids, dtype=np.int32))
 
 
