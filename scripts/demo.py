@@ -19,8 +19,8 @@ from geoseg_qgis.engine.raster.preview import write_preview  # noqa: E402
 from geoseg_qgis.engine.training.scenes import write_scene  # noqa: E402
 from geoseg_qgis.protocol.legend import parse_classes  # noqa: E402
 
+SCENE = 7
 CLASSES = "building, roof, house; road; tree, forest; water"
-SAMPLE = ROOT.parent / "shared" / "data" / "dubai_landcover" / "images" / "t1_p005.jpg"
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    image = arguments.image or sample_image(folder)
+    image = arguments.image or write_scene(folder / "scene.tif", seed=SCENE)
     outputs = {"OUTPUT": folder / "classes.tif", "POLYGONS": folder / "polygons.gpkg"}
     status = run_algorithm(image, arguments.classes, outputs, folder / "profile")
     if status == 0:
@@ -40,13 +40,6 @@ def main() -> int:
         write_preview(image, outputs["OUTPUT"], parse_classes(arguments.classes), preview)
         print_summary(image, outputs, preview)
     return status
-
-
-def sample_image(folder: Path) -> Path:
-    """Return a real orthophoto when one lies beside the checkout, else a generated scene."""
-    if SAMPLE.is_file():
-        return SAMPLE
-    return write_scene(folder / "scene.tif", seed=7)
 
 
 def run_algorithm(image: Path, classes: str, outputs: dict[str, Path], profile: Path) -> int:

@@ -41,12 +41,19 @@ def list_devices() -> list[dict[str, Any]]:
     """
     import torch  # noqa: PLC0415  costs seconds
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    devices = [_cuda_device(index) for index in range(count)]
-    if torch.backends.mps.is_available():
-        devices.append(_entry("mps", "Apple GPU", None, None, _try_device("mps")))
-    total, free = _system_memory()
-    devices.append(_entry("cpu", f"CPU, {os.cpu_count()} threads", total, free, ""))
+    from .models.device import available_devices, device_problem, processor_name  # noqa: PLC0415
+
+    devices = []
+    for device in available_devices():
+        name, total, free = processor_name(), *_system_memory()
+        problem = device_problem(torch.device(device))
+        if device.startswith("cuda"):
+            name = torch.cuda.get_device_name(device)
+            free, total = (None, None) if problem else torch.cuda.mem_get_info(device)
+        elif device == "mps":
+            name = "Apple graphics"
+        entry = {"device": device, "name": name, "total": total, "free": free, "problem": problem}
+        devices.append(entry)
     return devices
 
 
@@ -57,32 +64,6 @@ def resident_memory() -> int | None:
     except (OSError, ValueError, IndexError):
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _cuda_device(index: int) -> dict[str, Any]:
-    import torch  # noqa: PLC0415
-
-    device, name = f"cuda:{index}", torch.cuda.get_device_name(index)
-    problem = _try_device(device)
-    free, total = (None, None) if problem else torch.cuda.mem_get_info(index)
-    return _entry(device, name, total, free, problem)
-
-
-def _try_device(device: str) -> str:
-    """Return why a multiplication on ``device`` fails; empty when it is right."""
-    import torch  # noqa: PLC0415
-
-    try:
-        product = torch.full((8, 8), 2.0, device=device) @ torch.full((8, 8), 3.0, device=device)
-        return "" if product.sum().item() == 8 * 8 * 48.0 else "it computes wrong numbers"
-    except RuntimeError as error:
-        return str(error).splitlines()[0]
-
-
-def _entry(
-    device: str, name: str, total: int | None, free: int | None, problem: str
-) -> dict[str, Any]:
-    return {"device": device, "name": name, "total": total, "free": free, "problem": problem}
 
 
 def _system_memory() -> tuple[int | None, int | None]:

@@ -68,7 +68,7 @@ def choose_device(asked: str = "auto") -> ChosenDevice:
             f"There is no device called {asked!r}.",
             "Use auto, cuda, cuda:1, mps or cpu.",
         )
-    reason = _absence(device) or _failure(device)
+    reason = _absence(device) or device_problem(device)
     if reason:
         raise JobError(
             ErrorCode.DEVICE_UNAVAILABLE,
@@ -90,7 +90,7 @@ def _choose_automatically() -> ChosenDevice:
     note = ""
     for name in available_devices():
         device = torch.device(name)
-        reason = _failure(device)
+        reason = device_problem(device)
         if not reason:
             return _described(device, note)
         note = f"{name} was left out: {reason}."
@@ -114,8 +114,11 @@ def _absence(device: torch.device) -> str:
     return ""
 
 
-def _failure(device: torch.device) -> str:
-    """Compute a small matrix product and a convolution; return what went wrong, or nothing."""
+def device_problem(device: torch.device) -> str:
+    """Return what goes wrong when the device computes; empty when all is right.
+
+    A small matrix product and a convolution are computed and their results checked.
+    """
     try:
         ones = torch.ones(_SIDE, _SIDE, device=device)
         product = float((ones @ ones).sum())
@@ -134,10 +137,11 @@ def _described(device: torch.device, note: str = "") -> ChosenDevice:
         return ChosenDevice(device, facts.name, facts.total_memory, note)
     if device.type == "mps":
         return ChosenDevice(device, f"Apple {platform.machine()} graphics", None, note)
-    return ChosenDevice(device, _processor_name(), None, note)
+    return ChosenDevice(device, processor_name(), None, note)
 
 
-def _processor_name() -> str:
+def processor_name() -> str:
+    """Return the processor's model and the threads that torch uses on it."""
     threads = torch.get_num_threads()
     return f"{_processor_model()}, {threads} thread{'s' if threads > 1 else ''}"
 

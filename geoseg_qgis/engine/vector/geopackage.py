@@ -22,7 +22,10 @@ _STYLES_TABLE = """CREATE TABLE IF NOT EXISTS layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256),
     f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256),
     styleName TEXT(30), styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT,
-    owner TEXT(30), ui TEXT(30), update_time DATETIME DEFAULT CURRENT_TIMESTAMP)"""
+    owner TEXT(30), ui TEXT(30),
+    update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))"""
+# What GDAL of QGIS 3.22 reads without a warning.
+_VERSION = "1.3"
 
 
 def write_geopackage(
@@ -63,6 +66,7 @@ def write_geopackage(
                 promote_to_multi=True,
                 crs=crs_wkt or None,
                 driver="GPKG",
+                dataset_options={"VERSION": _VERSION},
                 layer=layer,
                 layer_metadata={key: str(value) for key, value in metadata.items()},
             )
