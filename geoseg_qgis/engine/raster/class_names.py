@@ -18,7 +18,7 @@ from ...protocol.legend import parse_classes
 from .files import unreadable
 from .write import CLASSES_TAG
 
-Names = dict[int, tuple[str, ...]]
+Names = dict[int | str, tuple[str, ...]]
 
 _BAND = re.compile(r'<PAMRasterBand band="1">(.*?)</PAMRasterBand>', re.DOTALL)
 _CATEGORY = re.compile(r"<Category\s*/>|<Category>(.*?)</Category>", re.DOTALL)

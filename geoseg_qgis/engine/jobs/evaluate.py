@@ -1,0 +1,277 @@
+"""Evaluation: a class raster or class polygons against a reference, to metrics and a report.
+
+Both are read once, window by window, onto the pixels of the result and kept as small numbers in a
+scratch file; classes are matched when all values are known. Then outlines and objects are counted
+from the scratch file. Memory does not grow with the raster, but for one number an object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from affine import Affine
+from rasterio.windows import Window
+
+from ...protocol.errors import ErrorCode, JobError
+from ...protocol.job import EvaluateTask, Job, LengthUnit
+from ...protocol.result import Result
+from ...protocol.source import GridRequest, VectorSource
+from ..metrics.boundary import LEFT_OUT, BoundaryCounts, MatchScores
+from ..metrics.objects import match_objects
+from ..raster.files import open_dataset
+from ..raster.grid import Grid, output_grid
+from ..raster.scratch import ScratchFolder
+from ..vector.read import read_bounds
+from .class_maps import ClassMap, PolygonClasses, RasterClasses
+from .class_matching import NO_CLASS, Matching, match_classes
+from .comparison import Codes, Comparison, ReadCodes
+from .context import JobContext
+from .destinations import check_destinations
+from .evaluation import Evaluation
+from .evaluation_report import write_report
+from .evaluation_table import write_table
+from .provenance import describe_arithmetic
+
+LARGEST_HALO = 1024
+_FEW_POLYGONS = 0.5
+
+
+def run(job: Job, context: JobContext) -> Result:
+    """Do an ``evaluate`` job.
+
+    Raises:
+        JobError: Whatever stands in the way, with the next step.
+    """
+    task = _task(job)
+    files = {"TABLE": task.table, "REPORT": task.report}
+    named = {name: path for name, path in files.items() if path is not None}
+    check_destinations(named, "Give a file for the table or the report.")
+    result, reference = _maps(job, task)
+    grid = _grid(job, task)
+    tolerance = Tolerance(task.boundary_tolerance, task.boundary_unit)
+    tolerance.check(grid)
+    folder = Path(next(iter(named.values()))).resolve().parent
+    with ScratchFolder(folder) as scratch:
+        comparison = Comparison(scratch, grid, (result, reference))
+        comparison.read(context.span(0.0, 0.4))
+        comparison.require_overlap()
+        matching = match_classes(result.side(), reference.side(), task.mapping, task.ignore)
+        evaluation = _evaluate(comparison, matching, tolerance, context.span(0.4, 0.97))
+    _tell(evaluation, comparison, context)
+    provenance = describe_arithmetic(job, {})
+    if task.table is not None:
+        write_table(task.table, evaluation)
+    if task.report is not None:
+        write_report(task.report, evaluation, tuple(context.warnings), provenance)
+    context.progress(1.0, "Writing the report")
+    return Result(named, evaluation.numbers(), (), tuple(context.warnings), provenance)
+
+
+def _task(job: Job) -> EvaluateTask:
+    task = job.task
+    if not isinstance(task, EvaluateTask):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "The job's task is not one of evaluation.",
+            "Write the members of an evaluate task.",
+        )
+    if (task.reference is None) == (task.reference_polygons is None):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "The job names no reference, or two of them.",
+            "Give a reference raster or reference polygons.",
+        )
+    return task
+
+
+def _maps(job: Job, task: EvaluateTask) -> tuple[ClassMap, ClassMap]:
+    result: ClassMap = RasterClasses(job.source, "result", task.result_names)
+    if task.result_polygons is not None:
+        result = PolygonClasses(task.result_polygons, "result", task.result_field, job.source.name)
+    if task.reference is not None:
+        return result, RasterClasses(task.reference, "reference", task.reference_names)
+    if task.reference_polygons is None:
+        raise ValueError("There is no reference.")
+    return result, PolygonClasses(task.reference_polygons, "reference", task.reference_field)
+
+
+def _grid(job: Job, task: EvaluateTask) -> Grid:
+    """Return the pixels that are compared."""
+    source = job.source if task.result_polygons is None else task.reference
+    if source is not None:
+        with closing(open_dataset(source)) as opened:
+            return output_grid(opened.grid(source.crs_wkt), job.grid)
+    if task.result_polygons is None:
+        raise ValueError("There is no result.")
+    return _polygon_grid(task.result_polygons, job.grid)
+
+
+def _polygon_grid(polygons: VectorSource, request: GridRequest) -> Grid:
+    if request.resolution is None or not request.resolution > 0.0:
+        raise JobError(
+            ErrorCode.RESOLUTION_UNUSABLE,
+            "Result and reference are both polygons, so no raster says how large pixels are.",
+            "Give RESOLUTION, the size of a pixel in map units of the result, or use a raster.",
+        )
+    bounds, crs_wkt = read_bounds(polygons)
+    if request.extent is not None:
+        extent = request.extent
+        bounds = extent.xmin, extent.ymin, extent.xmax, extent.ymax
+    xmin, ymin, xmax, ymax = bounds
+    size = request.resolution
+    columns = max(math.ceil((xmax - xmin) / size - 1e-6), 1)
+    rows = max(math.ceil((ymax - ymin) / size - 1e-6), 1)
+    return output_grid(
+        Grid(Affine(size, 0.0, xmin, 0.0, -size, ymax), columns, rows, crs_wkt), GridRequest()
+    )
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far outlines may lie apart."""
+
+    length: float
+    unit: LengthUnit
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"{self.length:g} {'m' if self.unit is LengthUnit.METRES else 'pixels'}"
+
+    def pixel_size(self, grid: Grid) -> tuple[float, float]:
+        """Return the size of a pixel of ``grid`` in the unit."""
+        if self.unit is LengthUnit.PIXELS:
+            return 1.0, 1.0
+        size = grid.ground_pixel_size()
+        if size is None:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                "The result has no CRS, so metres mean nothing there.",
+                "Give the boundary tolerance in pixels.",
+            )
+        return size
+
+    def check(self, grid: Grid) -> None:
+        """Refuse lengths that make no sense on ``grid``.
+
+        Raises:
+            JobError: ``INVALID_JOB``.
+        """
+        usable = math.isfinite(self.length) and self.length >= 0.0
+        if not usable or self.length / min(self.pixel_size(grid)) > LARGEST_HALO:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                f"A boundary tolerance of {self} is not usable on this raster.",
+                f"Give one of 0 to {LARGEST_HALO} pixels.",
+            )
+
+
+def _evaluate(
+    comparison: Comparison, matching: Matching, tolerance: Tolerance, context: JobContext
+) -> Evaluation:
+    matrix = comparison.matrix(matching)
+    if not matrix.any():
+        raise JobError(
+            ErrorCode.INVALID_CLASSES,
+            "Every pixel of the reference is left out.",
+            "Name fewer values in IGNORE, or write none to leave out nothing.",
+        )
+    read = comparison.reader(matching)
+    count = len(matching.classes)
+    boundary, area = _compare_outlines(
+        comparison, read, BoundaryCounts(count, tolerance.length), tolerance, context.span(0.0, 0.5)
+    )
+    span = context.span(0.5, 1.0)
+    objects = match_objects(
+        comparison.grid.shape,
+        lambda window: _drawn(*read(window)),
+        count,
+        lambda done: span.progress(done, "Matching objects"),
+    )
+    grid = comparison.grid
+    return Evaluation(
+        (comparison.maps[0].name, comparison.maps[1].name),
+        (comparison.maps[0].side(), comparison.maps[1].side()),
+        matching,
+        matrix,
+        boundary,
+        objects,
+        area,
+        grid.width * grid.height - int(matrix.sum()),
+        str(tolerance),
+    )
+
+
+def _drawn(result: Codes, reference: Codes) -> tuple[Codes, Codes]:
+    left_out = result == LEFT_OUT
+    result[left_out] = NO_CLASS
+    reference[left_out] = NO_CLASS
+    return result, reference
+
+
+def _compare_outlines(
+    comparison: Comparison,
+    read: ReadCodes,
+    counts: BoundaryCounts,
+    tolerance: Tolerance,
+    context: JobContext,
+) -> tuple[list[MatchScores], float]:
+    """Return the outline scores of each class, and the area that is compared in square metres."""
+    area = 0.0
+    for number, window in enumerate(comparison.windows):
+        part = comparison.grid.window_grid(window)
+        size = tolerance.pixel_size(part)
+        wide, core = _widen(window, counts.halo(size), comparison.grid)
+        result, reference = read(wide)
+        counts.update(result, reference, core, size)
+        ground = part.ground_pixel_size() or (math.nan, math.nan)
+        area += np.count_nonzero(reference[core] != LEFT_OUT) * ground[0] * ground[1]
+        context.progress((number + 1) / len(comparison.windows), "Comparing outlines")
+    return counts.scores(), float(area)
+
+
+def _widen(window: Window, halo: int, grid: Grid) -> tuple[Window, tuple[slice, slice]]:
+    """Return a window with its surroundings, and where the window lies in it."""
+    top, left = int(window.row_off), int(window.col_off)
+    bottom, right = top + int(window.height), left + int(window.width)
+    up, start = max(top - halo, 0), max(left - halo, 0)
+    wide = Window(
+        start, up, min(right + halo, grid.width) - start, min(bottom + halo, grid.height) - up
+    )
+    return wide, (slice(top - up, bottom - up), slice(left - start, right - start))
+
+
+def _tell(evaluation: Evaluation, comparison: Comparison, context: JobContext) -> None:
+    context.info(f"Classes were matched {evaluation.matching.manner}.")
+    for sentence in _doubts(evaluation, comparison):
+        context.warn(sentence)
+    for row in evaluation.rows():
+        if row.result_pixels and row.reference_pixels:
+            context.info(f"{row.name}: IoU {row.iou:.3f}, F1 {row.f1:.3f}")
+
+
+def _doubts(evaluation: Evaluation, comparison: Comparison) -> Iterator[str]:
+    shown = [evaluation.matching.classes[number - 1] for number in evaluation.shown if number]
+    only_result = [item.name for item in shown if not item.reference]
+    only_reference = [item.name for item in shown if not item.result]
+    if only_result:
+        yield (
+            f"The reference has no {', '.join(only_result)}: what the result shows of it counts "
+            "as false. Use MAPPING if it has another name there."
+        )
+    if only_reference:
+        yield (
+            f"The result has no {', '.join(only_reference)}: what the reference shows of it "
+            "counts as missed. Use MAPPING if it has another name there."
+        )
+    share = comparison.mapped_share()
+    if share < _FEW_POLYGONS:
+        yield (
+            f"The box around the reference polygons covers {share:.0%} of what is compared; "
+            "everything outside of polygons counts as no class. Give an EXTENT if the reference "
+            "was drawn for a part only."
+        )
