@@ -30,10 +30,6 @@ LEGENDS: Dict[str, Tuple[Tuple[Tuple[str, ...], int], ...]] = {
         (("car", "vehicle"), BIT["car"]),
         (("road", "building", "vegetation", "background", "bare land"), ~BIT["car"]),
     ),
-    "neon_tree_boxes": (
-        (("tree", "forest"), BIT["tree"]),
-        (("bare land", "grass"), ~BIT["tree"]),
-    ),
 }
 LEGENDS["spacenet_linz_buildings"] = LEGENDS["oam_buildings"]
 """Per set: classes as synonyms, and the surfaces of the labels that they stand for."""

@@ -15,6 +15,7 @@ import torch
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 120.0
+BLOCK_NAMES = ("blocks.", "mask_decoder.transformer.")
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Plan:
 
 
 def _optimizers(model: torch.nn.Module, plan: Plan) -> List[torch.optim.Optimizer]:
-    """Return Muon for the matrices inside transformer blocks and AdamW for everything else."""
+    """Return Muon for the matrices inside transformer blocks and AdamW for all else."""
     matrices, decayed, plain = [], [], []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if parameter.ndim == 2 and "blocks." in name:
+        if parameter.ndim == 2 and any(part in name for part in BLOCK_NAMES):
             matrices.append(parameter)
         elif parameter.ndim > 1:
             decayed.append(parameter)

@@ -40,6 +40,8 @@ STD = (0.229, 0.224, 0.225)
 CROP = 256
 TOKEN = 16
 LABEL_SHARE = 0.65
+POSITION_GAIN = 2.0
+OBJECT_SHARE = 0.35
 
 
 def build() -> Any:
@@ -48,10 +50,22 @@ def build() -> Any:
     trunk = network.image_encoder.trunk
     torch.nn.init.trunc_normal_(trunk.pos_embed, std=0.02)
     torch.nn.init.trunc_normal_(trunk.pos_embed_window, std=0.02)
+    _look_near_clicks(network.sam_mask_decoder.transformer)
     for name, parameter in network.named_parameters():
         if name in ("no_obj_ptr", "no_obj_embed_spatial") or name.startswith("obj_ptr_proj"):
             parameter.requires_grad_(requires_grad=False)
     return network
+
+
+def _look_near_clicks(transformer: Any) -> None:
+    """Start every cross-attention from likeness of position, which alone takes long to learn."""
+    attentions = [transformer.final_attn_token_to_image]
+    for layer in transformer.layers:
+        attentions += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    for attention in attentions:
+        with torch.no_grad():
+            attention.q_proj.weight.mul_(POSITION_GAIN)
+            attention.k_proj.weight.copy_(attention.q_proj.weight)
 
 
 class Sam2Objective:
@@ -148,9 +162,11 @@ def _losses(logits: Tensor, iou: Tensor, objectness: Tensor, prompts: Prompts) -
 
 
 def _cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    target = target.expand_as(logits)
-    each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (each * known).sum((2, 3)) / known.sum((2, 3)).clamp_min(1)
+    """Return the cross-entropy (N, K), half from the object and half from its surroundings."""
+    inside, outside = target * known, (1 - target) * known
+    lost = (functional.softplus(-logits) * inside).sum((2, 3)) / inside.sum((2, 3)).clamp_min(1)
+    spilt = (functional.softplus(logits) * outside).sum((2, 3)) / outside.sum((2, 3)).clamp_min(1)
+    return OBJECT_SHARE * lost + (1 - OBJECT_SHARE) * spilt
 
 
 def _dice(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
