@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from geoseg_qgis.engine.training.datasets import SOURCES, Scene
+from geoseg_qgis.engine.training.datasets import GENERATED, GENERATED_SHARE, SOURCES, Scene
 from geoseg_qgis.engine.training.surfaces import BIT
 
 
@@ -46,10 +46,11 @@ class CropSampler:
         self.random = np.random.default_rng(seed)
         area = np.array([s.labels.numel() for s in scenes], np.float64) ** 0.5
         weights = np.zeros(len(scenes))
-        for dataset, source in SOURCES.items():
+        shares = {name: source.weight for name, source in SOURCES.items()}
+        for dataset, share in {**shares, GENERATED: GENERATED_SHARE}.items():
             member = np.array([s.dataset == dataset for s in scenes])
             if member.any():
-                weights[member] = source.weight * area[member] / area[member].sum()
+                weights[member] = share * area[member] / area[member].sum()
         self._weights = weights / weights.sum()
         self._anchors = [_rare_pixels(scene, self.random) for scene in scenes]
         self._levels = [_pyramid(scene.pixels) for scene in scenes]

@@ -28,6 +28,11 @@ GREENNESS_OF_VEGETATION = 0.10
 """Excess green above which an otherwise unlabelled pixel may only be vegetation (weak label)."""
 
 
+GENERATED = "generated"
+GENERATED_SHARE = 0.8
+"""Weight of generated scenes beside the real ones, whose weights sum to 1."""
+
+
 class TrainingDataError(Exception):
     """The data folder lacks something that training needs."""
 

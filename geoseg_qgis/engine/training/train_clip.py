@@ -21,6 +21,7 @@ from geoseg_qgis.engine.training.dense_clip import (
     run_trunk,
     text_embeddings,
 )
+from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import (
     area_targets,
@@ -172,6 +173,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
@@ -179,7 +181,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     plan = Plan(options.out, options.minutes, rate=options.rate)
     trainer = Trainer(model, plan, {"config": config, "seed": options.seed, "batch": options.batch})
     seed = trainer.stage_seed(options.seed)
-    crops = CropSampler(load_scenes(options.data, "train"), 224, seed)
+    scenes = load_scenes(options.data, "train")
+    scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
+    crops = CropSampler(scenes, 224, seed)
     objective = ClipObjective(
         model, tokenizer, crops, QuerySampler(seed), batch=options.batch, seed=seed
     )

@@ -20,6 +20,7 @@ from geoseg_qgis.engine.methods.gumix.settings import GumixSettings
 from geoseg_qgis.engine.training.affinity import affinity_loss, cell_labels
 from geoseg_qgis.engine.training.crops import CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import partial_cross_entropy
 from geoseg_qgis.engine.training.surfaces import SURFACES
@@ -160,7 +161,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     facts = {"arguments": ARGUMENTS, "seed": options.seed, "batch": options.batch}
     trainer = Trainer(model, Plan(options.out, options.minutes, rate=options.rate), facts)
     seed = trainer.stage_seed(options.seed)
-    crops = CropSampler(load_scenes(options.data, "train"), 224, seed)
+    scenes = load_scenes(options.data, "train")
+    scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
+    crops = CropSampler(scenes, 224, seed)
     objective = DinoObjective(model, crops, options.batch, seed)
     trainer.run(objective)
 

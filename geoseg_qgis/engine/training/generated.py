@@ -1,0 +1,77 @@
+"""Generated scenes as training material, with exact labels; kept on disk once they are drawn."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Dict, List
+
+import numpy as np
+import torch
+
+from geoseg_qgis.engine.training.datasets import GENERATED, Scene
+from geoseg_qgis.engine.training.scenes import generate_scene
+from geoseg_qgis.engine.training.scenes.legend import CLASS_NAMES
+from geoseg_qgis.engine.training.surfaces import UNKNOWN, partial_label
+
+logger = logging.getLogger(__name__)
+
+SIDE = 640
+ZOOM = (0.5, 1.6)
+_SURFACES: Dict[str, tuple[str, ...]] = {
+    "building": ("building",),
+    "road": ("road",),
+    "sidewalk": ("road", "other"),
+    "driveway": ("road", "other"),
+    "parking lot": ("road", "other"),
+    "car": ("car",),
+    "tree": ("tree",),
+    "forest": ("tree",),
+    "hedge": ("tree",),
+    "field": ("field",),
+    "grass": ("grass",),
+    "bare soil": ("land",),
+    "sand": ("land",),
+    "lake": ("water",),
+    "river": ("water",),
+    "sea": ("water",),
+    "swimming pool": ("water",),
+    "sports field": ("grass", "other"),
+    "path": ("land", "road", "other"),
+    "wall": ("building", "other"),
+    "yard": ("land", "road", "other"),
+}
+
+
+def generated_scenes(folder: Path, count: int) -> List[Scene]:
+    """Return the first ``count`` generated scenes, drawing those that ``folder`` lacks.
+
+    Args:
+        folder: Where drawn scenes are kept, one compressed file each.
+        count: Number of scenes; seeds run from 0.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    table = np.full(len(CLASS_NAMES), UNKNOWN, np.int32)
+    for index, name in enumerate(CLASS_NAMES):
+        if name in _SURFACES:
+            table[index] = partial_label(*_SURFACES[name])
+    scenes = []
+    for seed in range(count):
+        path = folder / f"scene-{seed:04d}.npz"
+        if not path.exists():
+            _draw(path, seed)
+            logger.info("drew scene %d of %d", seed + 1, count)
+        with np.load(path) as stored:
+            pixels, classes = stored["image"], stored["classes"]
+        labels = torch.from_numpy(table[classes])
+        scenes.append(Scene(GENERATED, path.stem, torch.from_numpy(pixels), labels, ZOOM))
+    return scenes
+
+
+def _draw(path: Path, seed: int) -> None:
+    pixel_size = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.2), np.log(0.7))))
+    scene = generate_scene(seed, SIDE, pixel_size)
+    draft = path.with_suffix(".part.npz")
+    image = np.ascontiguousarray(scene.image.transpose(2, 0, 1))
+    np.savez_compressed(draft, image=image, classes=scene.classes.astype(np.uint8))
+    draft.replace(path)
