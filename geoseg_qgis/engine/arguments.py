@@ -8,8 +8,10 @@ from pathlib import Path
 
 from ..protocol.errors import ErrorCode, JobError
 from ..protocol.job import (
+    EvaluateTask,
     Job,
     JobKind,
+    LengthUnit,
     OpenVocabularyTask,
     PolygonOptions,
     ReclassifyTask,
@@ -45,6 +47,7 @@ def add_job_commands(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--thresholds", required=True, help="one number, or 'building: 0.4; road: 0.3'"
     )
     _add_outputs(reclassify)
+    _add_evaluate(commands)
 
 
 def job_from_arguments(options: argparse.Namespace) -> Job:
@@ -53,13 +56,15 @@ def job_from_arguments(options: argparse.Namespace) -> Job:
     Raises:
         JobError: ``INVALID_JOB`` when nothing would be written.
     """
+    kind = JobKind(options.command)
+    if kind is JobKind.EVALUATE:
+        return _evaluate_job(options)
     if not (options.output or options.polygons or getattr(options, "scores", None)):
         raise JobError(
             ErrorCode.INVALID_JOB,
             "The job would write nothing.",
             "Give --output, --polygons or --scores.",
         )
-    kind = JobKind(options.command)
     if kind is JobKind.RECLASSIFY:
         source = RasterSource(_absolute(options.input), Path(options.input).stem)
         task = ReclassifyTask(
@@ -73,20 +78,78 @@ def job_from_arguments(options: argparse.Namespace) -> Job:
         kind,
         _source(options),
         _open_vocabulary_task(options),
-        GridRequest(Extent(*options.extent) if options.extent else None, options.resolution),
+        _grid(options),
         options.method,
         options.model,
         options.device,
     )
 
 
-def _add_imagery(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--input", required=True, help="raster: anything that GDAL opens")
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        JobKind.EVALUATE.value,
+        help="a result against a reference: metrics, table, report",
+        description="Compare classes with a reference raster or reference polygons.",
+    )
+    parser.add_argument("--input", required=True, help="class raster or class polygons")
+    parser.add_argument("--input-field", default="", help="field that holds the class")
+    parser.add_argument("--reference", required=True, help="class raster or class polygons")
+    parser.add_argument("--reference-field", default="", help="field that holds the class")
+    parser.add_argument(
+        "--mapping", default="", help="result = reference, as in 'building, house = 1; road = 2'"
+    )
+    parser.add_argument("--ignore", default="", help="reference values to leave out, or none")
+    parser.add_argument("--boundary-tolerance", type=float, default=2.0)
+    parser.add_argument(
+        "--boundary-unit",
+        choices=[unit.value for unit in LengthUnit],
+        default=LengthUnit.PIXELS.value,
+    )
+    parser.add_argument("--table", help="CSV to write")
+    parser.add_argument("--report", help="HTML to write")
+    parser.add_argument("--print-job", action="store_true", help="print the job and do nothing")
+    _add_grid(parser)
+
+
+def _evaluate_job(options: argparse.Namespace) -> Job:
+    if not (options.table or options.report):
+        raise JobError(
+            ErrorCode.INVALID_JOB, "The job would write nothing.", "Give --table or --report."
+        )
+    result_polygons, _ = _regions(options.input)
+    polygons, raster = _regions(options.reference)
+    task = EvaluateTask(
+        reference=raster,
+        reference_polygons=polygons,
+        reference_field=options.reference_field,
+        result_polygons=result_polygons,
+        result_field=options.input_field,
+        mapping=options.mapping,
+        ignore=options.ignore,
+        boundary_tolerance=options.boundary_tolerance,
+        boundary_unit=LengthUnit(options.boundary_unit),
+        table=_absolute_or_none(options.table),
+        report=_absolute_or_none(options.report),
+    )
+    source = RasterSource(_absolute(options.input), Path(options.input).stem)
+    return Job(JobKind.EVALUATE, source, task, _grid(options))
+
+
+def _grid(options: argparse.Namespace) -> GridRequest:
+    return GridRequest(Extent(*options.extent) if options.extent else None, options.resolution)
+
+
+def _add_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--extent", type=float, nargs=4, metavar=("XMIN", "YMIN", "XMAX", "YMAX"),
         help="part to process, in the raster's CRS",
     )  # fmt: skip
     parser.add_argument("--resolution", type=float, help="map units per pixel")
+
+
+def _add_imagery(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", required=True, help="raster: anything that GDAL opens")
+    _add_grid(parser)
     parser.add_argument("--bands", type=int, nargs="+", default=[], help="red green blue, from 1")
     parser.add_argument("--nodata", type=float, nargs="+", default=[], help="further nodata values")
     parser.add_argument(

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import html
 import re
+from contextlib import closing
 from pathlib import Path
-
-import rasterio
-from rasterio.errors import RasterioError
 
 from ...protocol.errors import JobError
 from ...protocol.legend import parse_classes
-from .files import unreadable
+from ...protocol.source import RasterSource
+from .files import open_dataset
 from .write import CLASSES_TAG
 
 Names = dict[int | str, tuple[str, ...]]
@@ -42,11 +41,8 @@ def read_class_names(uri: str) -> Names:
     Raises:
         JobError: ``SOURCE_UNREADABLE``.
     """
-    try:
-        with rasterio.open(uri) as dataset:
-            text = dataset.tags().get(CLASSES_TAG, "")
-    except RasterioError as error:
-        raise unreadable(uri, error) from error
+    with closing(open_dataset(RasterSource(uri))) as opened:
+        text = opened.file.tags().get(CLASSES_TAG, "")
     try:
         return {item.class_id: item.synonyms for item in parse_classes(text)} if text else _pam(uri)
     except JobError:
