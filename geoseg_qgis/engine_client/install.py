@@ -40,6 +40,7 @@ from .verify import verify_environment
 
 ReportCallback = Callable[[float, str], None]
 _SIZE = re.compile(r"Downloading (\S+) \(([\d.]+)([KMG])iB\)")
+_USUAL_DOWNLOAD = 3100.0
 _UNITS = {"K": 1 / 1024, "M": 1.0, "G": 1024.0}
 
 
@@ -129,6 +130,7 @@ class _Installation:
     uv: str = ""
     sizes: Dict[str, float] = field(default_factory=dict)
     fetched: float = 0.0
+    reached: float = 0.1
 
     @property
     def python(self) -> Path:
@@ -191,7 +193,7 @@ class _Installation:
         python = choose_python(self.runner)
         options = ["--clear"] if self.destination.exists() else []
         self.runner.run([self.uv, "venv", "--python", python, *options, str(self.destination)])
-        self.sizes, self.fetched = {}, 0.0
+        self.sizes, self.fetched, self.reached = {}, 0.0, 0.1
 
     def _python_runs(self) -> bool:
         try:
@@ -224,9 +226,11 @@ class _Installation:
             self.fetched += self.sizes.get(line.rsplit(maxsplit=1)[-1], 0.0)
         else:
             return
-        total = max(sum(self.sizes.values()), 1.0)
-        text = f"Downloading packages, {self.fetched:.0f} of {total:.0f} MB or more"
-        self.report(0.1 + 0.7 * min(self.fetched / max(total, 2500.0), 1.0), text)
+        total = sum(self.sizes.values())
+        share = min(self.fetched / max(total, _USUAL_DOWNLOAD), 1.0)
+        self.reached = max(self.reached, 0.1 + 0.7 * share)
+        text = f"Downloading packages, {self.fetched:.0f} of at least {total:.0f} MB"
+        self.report(self.reached, text)
 
     def _finish(self, stamp: Dict[str, object]) -> None:
         path = self.destination / STAMP
