@@ -163,10 +163,10 @@ class Tour:
         dialog.runButton().click()
         yield lambda: bool(ended)
         yield after(1.0)
-        self.save(dialog, "log")
-        dialog.close()
         if not ended[0]:
-            raise RuntimeError("The algorithm failed; see log.png.")
+            self.save(dialog, "failure")
+            raise RuntimeError("The algorithm failed; see failure.png.")
+        dialog.close()
         yield after(3.0)
         self.save(window, "result")
 
@@ -192,9 +192,8 @@ class Tour:
 
         picture = widget.grab()
         smooth = Qt.TransformationMode.SmoothTransformation
-        picture.scaledToWidth(min(picture.width(), 1000), smooth).save(
-            str(self.folder / f"{name}.png")
-        )
+        small = picture.scaledToWidth(min(picture.width(), 1000), smooth)
+        small.save(str(self.folder / f"{name}.png"))
 
 
 def after(seconds: float) -> Callable[[], bool]:
