@@ -157,7 +157,7 @@ class GeoTiffWriter:
     def _finish(self) -> None:
         self._dataset.close()
         self._dataset = None
-        _check_complete(self._draft, self._bands)
+        _check_complete(self._draft)
         self._build_overviews()
         metadata = self._metadata()
         if metadata is not None:
@@ -183,17 +183,18 @@ class GeoTiffWriter:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(self._draft, "r+") as dataset:
                 dataset.build_overviews(factors, self._overviews)
-        _check_complete(self._draft, self._bands)
+        for level in range(len(factors)):
+            _check_complete(self._draft, level)
 
     def _discard(self) -> None:
         if self._dataset is not None:
             with suppress(RasterioError, OSError):
                 self._dataset.close()
             self._dataset = None
-        for path in [self._draft, self._draft.with_suffix(".qml")]:
-            path.unlink(missing_ok=True)
-        for suffix in _SIDECARS:
-            _beside(self._draft, suffix).unlink(missing_ok=True)
+        beside = [_beside(self._draft, suffix) for suffix in _SIDECARS]
+        for path in [self._draft, self._draft.with_suffix(".qml"), *beside]:
+            with suppress(OSError):
+                path.unlink()
 
 
 class ClassRasterWriter(GeoTiffWriter):
@@ -347,21 +348,23 @@ def read_scores_legend(path: str | Path) -> tuple[LegendClass, ...]:
     return legend
 
 
-def _check_complete(path: Path, bands: int) -> None:
-    # GDAL only logs what fails while a file is closed.
-    size = path.stat().st_size
+def _check_complete(path: Path, level: int | None = None) -> None:
+    """Read a raster or one of its overviews again, as GDAL only logs what fails late.
+
+    Raises:
+        OSError: When it cannot be read as a whole.
+    """
+    options = {} if level is None else {"OVERVIEW_LEVEL": str(level)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path) as dataset:
-            rows = -(-dataset.height // _BLOCK)
-            columns = -(-dataset.width // _BLOCK)
-            names = [f"{column}_{row}" for row in range(rows) for column in range(columns)]
-            for band in range(1, bands + 1):
-                for name in names:
-                    start = dataset.get_tag_item(f"BLOCK_OFFSET_{name}", "TIFF", bidx=band)
-                    length = dataset.get_tag_item(f"BLOCK_SIZE_{name}", "TIFF", bidx=band)
-                    if start is None or int(start) + int(length or 0) > size:
-                        raise OSError("no space left: the file was cut short")
+        try:
+            with rasterio.open(path, **options) as dataset:
+                for band in range(1, dataset.count + 1):
+                    for top in range(0, dataset.height, _BLOCK):
+                        rows = min(_BLOCK, dataset.height - top)
+                        dataset.read(band, window=Window(0, top, dataset.width, rows))
+        except RasterioError as error:
+            raise OSError("no space left: the file was cut short") from error
 
 
 def _beside(path: Path, suffix: str) -> Path:
