@@ -21,6 +21,7 @@ from qgis.core import (
     QgsFeatureRequest,
     QgsFeatureSink,
     QgsFeedback,
+    QgsField,
     QgsFields,
     QgsRasterBlockFeedback,
     QgsRasterFileWriter,
@@ -40,6 +41,7 @@ from .source import FrozenRaster, crs_text
 
 LARGEST_UNASKED = 4096 * 4096
 LARGEST = 40_000 * 40_000
+CLASS_FIELD = "class"
 _POLL_SECONDS = 0.1
 _STRIP_ROWS = 256
 
@@ -270,13 +272,18 @@ class FrozenPolygons:
     features: QgsVectorLayerFeatureSource
     geometry_type: QgsWkbTypes.Type
     crs: QgsCoordinateReferenceSystem
+    field: Optional[QgsField] = None
 
 
-def freeze_polygons(layer: QgsVectorLayer) -> FrozenPolygons:
+def freeze_polygons(layer: QgsVectorLayer, field: str = "") -> FrozenPolygons:
     """Return the polygons of ``layer`` for another thread; call on the main thread.
 
+    Args:
+        layer: A polygon layer.
+        field: Field whose values are wanted as well; empty for none.
+
     Raises:
-        JobError: ``INVALID_JOB`` when the layer holds no polygons.
+        JobError: ``INVALID_JOB`` when the layer holds no polygons or has no such field.
     """
     if layer.geometryType() != QgsWkbTypes.GeometryType.PolygonGeometry:
         raise JobError(
@@ -284,8 +291,18 @@ def freeze_polygons(layer: QgsVectorLayer) -> FrozenPolygons:
             f"The layer {layer.name()!r} holds no polygons.",
             "Choose a polygon layer or a raster of regions.",
         )
+    kept = None
+    if field:
+        index = layer.fields().lookupField(field)
+        if index < 0:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                f"The layer {layer.name()!r} has no field {field!r}.",
+                f"Choose one of its fields: {', '.join(layer.fields().names()) or 'none'}.",
+            )
+        kept = QgsField(layer.fields().at(index))
     return FrozenPolygons(
-        layer.name(), QgsVectorLayerFeatureSource(layer), layer.wkbType(), layer.crs()
+        layer.name(), QgsVectorLayerFeatureSource(layer), layer.wkbType(), layer.crs(), kept
     )
 
 
@@ -297,20 +314,33 @@ def write_polygons(
 ) -> VectorSource:
     """Write the geometries of ``frozen`` to the GeoPackage ``path``; any thread.
 
+    The values of its field, if any, go into the field `CLASS_FIELD`.
+
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``CANCELLED``.
     """
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "GPKG"
     options.layerName = "regions"
+    fields = QgsFields()
+    request = QgsFeatureRequest()
+    if frozen.field is None:
+        request.setNoAttributes()
+    else:
+        copied = QgsField(frozen.field)
+        # Its own name might be that of the id or the geometry of a GeoPackage.
+        copied.setName(CLASS_FIELD)
+        fields.append(copied)
     writer = QgsVectorFileWriter.create(
-        str(path), QgsFields(), frozen.geometry_type, frozen.crs, transform_context, options
+        str(path), fields, frozen.geometry_type, frozen.crs, transform_context, options
     )
-    for feature in frozen.features.getFeatures(QgsFeatureRequest().setNoAttributes()):
+    for feature in frozen.features.getFeatures(request):
         if feedback.isCanceled():
             del writer
             raise CancelledError
-        bare = QgsFeature()
+        bare = QgsFeature(fields)
+        if frozen.field is not None:
+            bare.setAttribute(CLASS_FIELD, feature.attribute(frozen.field.name()))
         bare.setGeometry(feature.geometry())
         writer.addFeature(bare, QgsFeatureSink.Flag.FastInsert)
     problem = writer.errorMessage()

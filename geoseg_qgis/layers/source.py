@@ -125,6 +125,18 @@ def crs_text(crs: QgsCoordinateReferenceSystem) -> str:
     return wkt
 
 
+def class_labels(layer: QgsRasterLayer) -> Dict[str, str]:
+    """Return value to label of a layer that shows its values as classes; else nothing."""
+    renderer = layer.renderer()
+    if renderer is None or renderer.type() != "paletted":
+        return {}
+    return {
+        str(int(item.value)): item.label
+        for item in renderer.classes()
+        if item.label and item.value == int(item.value) and item.label != str(int(item.value))
+    }
+
+
 def _file_uri(layer: QgsRasterLayer) -> str:
     """Return what GDAL opens in another process, or '' when only QGIS can read the layer."""
     if layer.providerType() != "gdal" or "/vsimem/" in layer.source():

@@ -146,7 +146,7 @@ class ImageryAlgorithm(GeoSegAlgorithm):
         stretch = StretchKind(values.choice("STRETCH"))
         self.frozen = freeze_raster(layer, values.integers("BANDS"), stretch)
         extent = values.extent("EXTENT", layer.crs())
-        self.grid = GridRequest(_protocol_extent(extent), _resolution(values))
+        self.grid = GridRequest(protocol_extent(extent), _resolution(values))
         for note in self.frozen.notes:
             feedback.pushInfo(note)
 
@@ -200,7 +200,8 @@ def _resolution(values: Values) -> Optional[float]:
     return resolution
 
 
-def _protocol_extent(extent: Optional[QgsRectangle]) -> Optional[Extent]:
+def protocol_extent(extent: Optional[QgsRectangle]) -> Optional[Extent]:
+    """Return an extent in the words of jobs, None for none."""
     if extent is None:
         return None
     return Extent(extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, Optional, Tuple
 
 from qgis.core import (
-    QgsMapLayer,
-    QgsProcessing,
     QgsProcessingFeedback,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterString,
-    QgsRasterLayer,
-    QgsVectorLayer,
 )
 
-from ..layers.snapshot import (
-    FrozenPolygons,
-    freeze_polygons,
-    plan_snapshot,
-    write_polygons,
-    write_snapshot,
-)
-from ..layers.source import FrozenRaster, freeze_raster
-from ..protocol.errors import ErrorCode, JobError
 from ..protocol.job import Job, JobKind, OpenVocabularyTask
 from ..protocol.legend import LEGENDS, parse_classes
-from ..protocol.source import RasterSource, StretchKind, VectorSource
+from ..protocol.source import RasterSource, VectorSource
 from ..translation import tr
 from . import outputs, polygons
 from .imagery import ImageryAlgorithm
+from .layer_inputs import FrozenLayer, freeze_layer, layer_types, write_layer
 from .values import Values
 
 
@@ -65,7 +53,7 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
         scales; mask_selection: names the regions of a segmentation; fast: coarse and quick, for a
         first look."""
 
-    _regions: Union[FrozenPolygons, FrozenRaster, None] = None
+    _regions: Optional[FrozenLayer] = None
 
     def declare(self) -> None:
         """Add parameters and outputs."""
@@ -112,10 +100,7 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
                 "REGIONS",
                 tr("Regions"),
                 optional=True,
-                types=[
-                    QgsProcessing.SourceType.TypeVectorPolygon,
-                    QgsProcessing.SourceType.TypeRaster,
-                ],
+                types=layer_types(),
             ),
             "Polygons (parcels, for example) or a raster of region numbers that are classified "
             "as wholes; the model finds regions itself when empty.",
@@ -159,12 +144,12 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
         polygons.polygon_options(values, _class_names(values))
         outputs.check_destinations(values, ("OUTPUT", "POLYGONS", "SCORES"))
         self.check_imagery(values)
-        _freeze_regions(values.layer("REGIONS"))
+        _freeze_regions(values)
 
     def prepare(self, values: Values, feedback: QgsProcessingFeedback) -> None:
         """Freeze imagery and regions."""
         self.prepare_imagery(values, feedback)
-        self._regions = _freeze_regions(values.layer("REGIONS"))
+        self._regions = _freeze_regions(values)
 
     def process(self, values: Values, feedback: QgsProcessingFeedback) -> Dict[str, Any]:
         """Run the job and bring its files home."""
@@ -202,32 +187,16 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
     def _region_sources(
         self, folder: Path, values: Values, feedback: QgsProcessingFeedback
     ) -> Tuple[Optional[VectorSource], Optional[RasterSource]]:
-        transforms = values.context.transformContext()
-        frozen = self._regions
-        if frozen is None:
+        if self._regions is None:
             return None, None
-        if isinstance(frozen, FrozenPolygons):
-            return write_polygons(frozen, folder / "regions.gpkg", transforms, feedback), None
-        if not frozen.needs_snapshot:
-            return None, frozen.source
-        plan = plan_snapshot(frozen, None, None)
-        path = folder / "regions.tif"
-        return None, write_snapshot(frozen, plan, path, transforms, feedback).source
+        source = write_layer(self._regions, folder, "regions", values, feedback)
+        return (source, None) if isinstance(source, VectorSource) else (None, source)
 
 
 def _class_names(values: Values) -> Tuple[str, ...]:
     return tuple(item.name for item in parse_classes(values.text("CLASSES")))
 
 
-def _freeze_regions(layer: Optional[QgsMapLayer]) -> Union[FrozenPolygons, FrozenRaster, None]:
-    if layer is None:
-        return None
-    if isinstance(layer, QgsVectorLayer):
-        return freeze_polygons(layer)
-    if isinstance(layer, QgsRasterLayer):
-        return freeze_raster(layer, (1,), StretchKind.NONE)
-    raise JobError(
-        ErrorCode.INVALID_JOB,
-        tr("The layer {!r} cannot be used as regions.").format(layer.name()),
-        tr("Choose a polygon layer or a raster of region numbers."),
-    )
+def _freeze_regions(values: Values) -> Optional[FrozenLayer]:
+    layer = values.layer("REGIONS")
+    return None if layer is None else freeze_layer(layer)

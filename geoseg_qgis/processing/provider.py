@@ -9,6 +9,7 @@ from qgis.PyQt.QtGui import QIcon
 
 from ..protocol import PLUGIN_VERSION
 from .base import ICONS, GeoSegAlgorithm
+from .evaluate import EvaluateAlgorithm
 from .openvocabulary import OpenVocabularyAlgorithm
 from .reclassify import ReclassifyAlgorithm
 from .setup import SetupAlgorithm
@@ -49,4 +50,4 @@ class GeoSegProvider(QgsProcessingProvider):
 
 def algorithms() -> List[GeoSegAlgorithm]:
     """Return a new object of every algorithm."""
-    return [OpenVocabularyAlgorithm(), ReclassifyAlgorithm(), SetupAlgorithm()]
+    return [OpenVocabularyAlgorithm(), ReclassifyAlgorithm(), EvaluateAlgorithm(), SetupAlgorithm()]

@@ -101,6 +101,7 @@ class EvaluateTask:
     Attributes:
         reference: Reference raster, or None.
         reference_polygons: Reference polygons, or None; one of the two must be given.
+        reference_name: What people call the reference polygons.
         reference_field: Field that holds the class of each polygon; empty when all are of one.
         reference_names: Value to class name, as the map layer shows it; goes before names in files.
         result_polygons: Polygons in place of the job's source, or None.
@@ -118,6 +119,7 @@ class EvaluateTask:
 
     reference: Optional[RasterSource] = None
     reference_polygons: Optional[VectorSource] = None
+    reference_name: str = ""
     reference_field: str = ""
     reference_names: Dict[str, str] = field(default_factory=dict)
     result_polygons: Optional[VectorSource] = None

@@ -13,7 +13,7 @@ from qgis.core import (
     QgsProcessingParameterEnum,
 )
 
-IDS = {"geoseg:openvocabulary", "geoseg:reclassify", "geoseg:setup"}
+IDS = {"geoseg:openvocabulary", "geoseg:reclassify", "geoseg:evaluate", "geoseg:setup"}
 
 
 def test_ids_are_those_of_the_design(provider) -> None:

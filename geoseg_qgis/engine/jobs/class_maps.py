@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -134,7 +135,7 @@ class PolygonClasses:
     @property
     def name(self) -> str:
         """What people call the layer."""
-        return self.layer_name or self.source.layer or self.source.path
+        return self.layer_name or Path(self.source.path).stem
 
     def read(self, grid: Grid, windows: Iterable[Window]) -> Iterator[Indexes]:
         """Yield the indexes of the values in each window.

@@ -236,20 +236,11 @@ def _word(side: ClassSide, value: Value) -> str:
 
 def _read_mapping(mapping: str, result: ClassSide, reference: ClassSide) -> list[MatchedClass]:
     groups: list[MatchedClass] = []
-    for part in re.split(r"[;\n]", mapping):
-        if not part.strip():
-            continue
-        sides = [[word.strip() for word in side.split(",")] for side in part.split("=")]
-        if len(sides) != 2 or not all(word for side in sides for word in side):
-            raise _unmatched(
-                f"{part.strip()!r} in the mapping does not read result = reference.",
-                "Write values or names of the result, =, those of the reference: "
-                "building, house = 1; road = 2, 3.",
-            )
-        name = next((word for side in sides for word in side if not _is_number(word)), sides[0][0])
+    for pair in _split_mapping(mapping):
+        name = next((word for side in pair for word in side if not _is_number(word)), pair[0][0])
         found = [
             [_find(side, word) for word in words]
-            for side, words in zip((result, reference), sides, strict=True)
+            for side, words in zip((result, reference), pair, strict=True)
         ]
         groups.append(MatchedClass(name, *found))
     for side, members in (
@@ -263,6 +254,23 @@ def _read_mapping(mapping: str, result: ClassSide, reference: ClassSide) -> list
                 "Let every value stand for one class.",
             )
     return groups
+
+
+def _split_mapping(mapping: str) -> list[list[list[str]]]:
+    """Return the words on both sides of each ``=``."""
+    pairs = []
+    for part in re.split(r"[;\n]", mapping):
+        if not part.strip():
+            continue
+        sides = [[word.strip() for word in side.split(",")] for side in part.split("=")]
+        if len(sides) != 2 or not all(word for side in sides for word in side):
+            raise _unmatched(
+                f"{part.strip()!r} in the mapping does not read result = reference.",
+                "Write values or names of the result, =, those of the reference: "
+                "building, house = 1; road = 2, 3.",
+            )
+        pairs.append(sides)
+    return pairs
 
 
 def _find(side: ClassSide, word: str) -> Value:

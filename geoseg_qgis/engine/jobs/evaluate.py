@@ -97,7 +97,10 @@ def _maps(job: Job, task: EvaluateTask) -> tuple[ClassMap, ClassMap]:
         return result, RasterClasses(task.reference, "reference", task.reference_names)
     if task.reference_polygons is None:
         raise ValueError("There is no reference.")
-    return result, PolygonClasses(task.reference_polygons, "reference", task.reference_field)
+    reference = PolygonClasses(
+        task.reference_polygons, "reference", task.reference_field, task.reference_name
+    )
+    return result, reference
 
 
 def _grid(job: Job, task: EvaluateTask) -> Grid:

@@ -95,7 +95,8 @@ h2{font-size:17px;margin:0 0 12px}
 section,.tile{background:var(--card);border:1px solid var(--line);border-radius:12px}
 section{padding:20px 22px;margin-top:20px}
 .tiles{display:flex;flex-wrap:wrap;margin:18px -6px 0}
-.tile{flex:1 1 150px;margin:6px;padding:14px 16px}.tile b{display:block;font-size:26px;font-variant-numeric:tabular-nums}
+.tile{flex:1 1 150px;margin:6px;padding:14px 16px}
+.tile b{display:block;font-size:26px;font-variant-numeric:tabular-nums}
 .tile span,.note,.missing{color:var(--soft)}.tile span{font-size:13px}
 .note{margin:12px 0 0;font-size:13px}
 .warning{background:var(--warn);border-left:4px solid var(--warn-line);border-radius:6px;
