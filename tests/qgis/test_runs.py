@@ -15,12 +15,13 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 from osgeo import gdal, osr
-from places import ROOT
+from places import ROOT, SHARED
 from qgis.core import (
     QgsApplication,
     QgsCategorizedSymbolRenderer,
     QgsFeature,
     QgsGeometry,
+    QgsPointXY,
     QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
     QgsProcessingException,
@@ -159,19 +160,23 @@ def test_script_run(provider, qgis_new_project, values) -> None:
     assert {feature["model"] for feature in polygons.getFeatures()} == {"offline-small"}
 
 
-def test_polygons_cover_their_pixels(provider, qgis_new_project, values) -> None:
-    results = run(IDENTIFIER, {**values, "SIMPLIFY": 0})
-    labels = gdal.Open(results["OUTPUT"]).ReadAsArray()
+def assert_polygons_lie_on_pixels(results: dict[str, Any], count: int = 60) -> None:
+    """Compare the class at random pixel centres with the polygon there."""
+    dataset = gdal.Open(results["OUTPUT"])
+    labels = dataset.ReadAsArray()
+    transform = dataset.GetGeoTransform(can_return_null=True) or (0, 1, 0, 0, 0, -1)
     polygons = list(QgsVectorLayer(results["POLYGONS"], "polygons", "ogr").getFeatures())
     generator = np.random.default_rng(0)
-    for row, column in generator.integers(0, 160, (60, 2)):
-        point = f"Point({500000 + 0.5 * (column + 0.5)} {5600000 - 0.5 * (row + 0.5)})"
-        here = [
-            feature["class_id"]
-            for feature in polygons
-            if feature.geometry().contains(QgsGeometry.fromWkt(point))
-        ]
+    for _ in range(count):
+        row, column = (int(generator.integers(0, size)) for size in labels.shape)
+        x, y = gdal.ApplyGeoTransform(transform, column + 0.5, row + 0.5)
+        point = QgsGeometry.fromPointXY(QgsPointXY(x, y))
+        here = [feature["class_id"] for feature in polygons if feature.geometry().contains(point)]
         assert here == ([labels[row, column]] if labels[row, column] else [])
+
+
+def test_polygons_cover_their_pixels(provider, qgis_new_project, values) -> None:
+    assert_polygons_lie_on_pixels(run(IDENTIFIER, {**values, "SIMPLIFY": 0}))
 
 
 def test_results_load_styled(provider, qgis_new_project, values) -> None:
@@ -285,8 +290,30 @@ def test_web_map(provider, qgis_new_project, values, tile_server) -> None:
     ],
 )
 def test_odd_geotiffs_overlay(provider, qgis_new_project, values, odd_geotiffs, name) -> None:
-    path = odd_geotiffs / name
-    results = run(IDENTIFIER, {**values, "INPUT": str(path)})
+    assert_overlay(values, odd_geotiffs / name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "oam_buildings/images/kampala_01.tif",
+        "s2_korea_10m/images/s2kr_202309_00.tif",
+        "qgis_swellendam/images/*.tif",
+        "spacenet_linz_buildings/images/spacenet4_atlanta_pan16.tif",
+        "mass_roads/images/*",
+        "dubai_landcover/images/t1_p001.jpg",
+    ],
+)
+def test_labelled_images_overlay(provider, qgis_new_project, values, name) -> None:
+    found = sorted((SHARED / "data").glob(name))
+    if not found:
+        pytest.skip("the shared images are not on this machine")
+    assert_overlay(values, found[0])
+
+
+def assert_overlay(values: dict[str, Any], path: Path) -> None:
+    """Run on a file and compare grid, CRS and pixels of the results with it."""
+    results = run(IDENTIFIER, {**values, "INPUT": str(path), "SIMPLIFY": 0})
     source, classes = gdal.Open(str(path)), gdal.Open(results["OUTPUT"])
     assert classes.GetGeoTransform() == pytest.approx(source.GetGeoTransform(), rel=1e-12)
     assert (classes.RasterXSize, classes.RasterYSize) == (source.RasterXSize, source.RasterYSize)
@@ -299,6 +326,7 @@ def test_odd_geotiffs_overlay(provider, qgis_new_project, values, odd_geotiffs, 
     tolerance = 1.0 if source.GetGeoTransform()[2] else 1e-3
     room = before.extent().buffered(tolerance * before.rasterUnitsPerPixelX())
     assert room.contains(polygons.extent())
+    assert_polygons_lie_on_pixels(results, 20)
 
 
 def test_temporary_outputs_reach_the_project(provider, qgis_new_project, values) -> None:
