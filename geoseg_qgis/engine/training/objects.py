@@ -23,6 +23,8 @@ NAMED = (
     BIT["water"],
     BIT["land"],
     BIT["field"],
+    BIT["grass"],
+    BIT["road"],
     partial_label("road", "car"),
     partial_label("tree", "grass", "field"),
 )

@@ -152,6 +152,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--minutes", type=float, default=12)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
     parser.add_argument("--seed", type=int, default=2)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -20,6 +20,7 @@ from torch.nn import functional
 from geoseg_qgis.engine.models import sam2
 from geoseg_qgis.engine.training.crops import CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.objects import Target, colour_regions, label_components
 from geoseg_qgis.engine.training.prompts import Prompts, PromptSampler
@@ -191,6 +192,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -206,7 +208,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     }
     trainer = Trainer(network, Plan(options.out, options.minutes, rate=options.rate), facts)
     seed = trainer.stage_seed(options.seed)
-    crops = CropSampler(load_scenes(options.data, "train"), CROP, seed)
+    scenes = load_scenes(options.data, "train")
+    scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
+    crops = CropSampler(scenes, CROP, seed)
     objective = Sam2Objective(network, crops, options.batch, options.prompts, seed)
     trainer.run(objective)
 
