@@ -179,3 +179,31 @@ def test_ctrl_c_cancels_and_writes_nothing(long_job: Job, tmp_path: Path) -> Non
     assert process.returncode == 130
     assert said.splitlines()[-1] == "Error: The run was cancelled."
     assert [path.name for path in tmp_path.iterdir()] == ["scores.tif"]
+
+
+def test_evaluate_job_is_printed(tmp_path: Path) -> None:
+    done = geoseg(
+        "evaluate", "--input", "classes.tif", "--reference", "truth.gpkg",
+        "--reference-field", "kind", "--mapping", "1 = roof", "--ignore", "none",
+        "--boundary-tolerance", "1.5", "--boundary-unit", "metres", "--extent", "1", "2", "3", "4",
+        "--report", str(tmp_path / "report.html"), "--print-job",
+    )  # fmt: skip
+    job = Job.from_json(json.loads(done.stdout))
+    assert job.kind is JobKind.EVALUATE
+    assert job.source.uri == "classes.tif"
+    assert job.grid.extent == Extent(1.0, 2.0, 3.0, 4.0)
+    assert job.task.reference is None
+    assert job.task.reference_polygons.path == "truth.gpkg"
+    assert (job.task.reference_field, job.task.mapping, job.task.ignore) == (
+        "kind",
+        "1 = roof",
+        "none",
+    )
+    assert (job.task.boundary_tolerance, job.task.boundary_unit.value) == (1.5, "metres")
+    assert job.task.report == str(tmp_path / "report.html")
+
+
+def test_evaluate_without_files_is_refused() -> None:
+    done = geoseg("evaluate", "--input", "a.tif", "--reference", "b.tif")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[1].strip() == "Give --table or --report."
