@@ -1,51 +1,30 @@
 """Connected areas of a class raster as polygons with attributes, in a styled GeoPackage.
 
-GDAL traces the areas, GEOS simplifies them as one coverage, so that neighbours keep their common
-edges. Memory grows with the polygons, not with the raster.
+Neighbours share their simplified outlines. Memory grows with the polygons, not with the raster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rasterio
 import shapely
 from numpy.typing import NDArray
-from rasterio.features import shapes
-from shapely.geometry import shape
+from rasterio.windows import Window
 
 from ...protocol.job import PolygonOptions
 from ...protocol.legend import LegendClass
 from ..raster.grid import Grid
+from .areas import TracedAreas, trace_areas
 from .geopackage import write_geopackage
 from .measure import measure_polygons, pixel_areas
 from .right_angles import square_polygon
-from .scores import mean_scores
 
 Progress = Callable[[float], None]
 Polygons = NDArray[np.object_]
 LAYER = "polygons"
-_REPORT_EVERY = 2000
-
-
-@dataclass(frozen=True)
-class ClassAreas:
-    """Areas in pixel coordinates, x to the right and y down.
-
-    Attributes:
-        polygons: (n,) polygons along the edges of pixels.
-        class_ids: (n,) their classes.
-    """
-
-    polygons: Polygons
-    class_ids: NDArray[np.int32]
-
-    def select(self, keep: NDArray[np.bool_]) -> ClassAreas:
-        """Return the areas where ``keep``."""
-        return ClassAreas(self.polygons[keep], self.class_ids[keep])
 
 
 def write_polygons(
@@ -77,13 +56,8 @@ def write_polygons(
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
-    with rasterio.open(class_raster) as dataset:
-        areas = trace_areas(dataset, lambda done: progress(0.4 * done))
-    areas = drop_small(areas, grid, options.minimum_area)
-    scores = mean_scores(areas.polygons, confidence, lambda done: progress(0.4 + 0.2 * done))
+    areas = _trace(class_raster, confidence, grid, options, progress)
     polygons = fill_small_holes(areas.polygons, grid, options.minimum_hole)
-    polygons = simplify_coverage(polygons, options.simplify)
-    progress(0.7)
     names = {item.class_id: item.name for item in legend}
     squared = {item.class_id for item in legend if item.name in options.right_angles}
     turned = np.isin(areas.class_ids, list(squared))
@@ -94,8 +68,8 @@ def write_polygons(
     count = len(placed)
     fields = {
         "class": np.array([names[number] for number in areas.class_ids.tolist()], dtype=object),
-        "class_id": areas.class_ids,
-        "score": scores.round(4),
+        "class_id": areas.class_ids.astype(np.int32),
+        "score": areas.scores.round(4),
         "area_m2": ground_areas.round(3),
         "perimeter_m": perimeters.round(3),
         "method": np.full(count, provenance.get("method", ""), dtype=object),
@@ -115,34 +89,29 @@ def write_polygons(
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
-def trace_areas(dataset: rasterio.DatasetReader, progress: Progress) -> ClassAreas:
-    """Return the 4-connected areas of equal class; class 0 belongs to none."""
-    found, class_ids = [], []
-    pixels = dataset.width * dataset.height
-    seen = 0.0
-    # Outlines of a band come in map coordinates, whatever transform is asked for.
-    pixel = abs(dataset.transform.determinant)
-    outlines = shapes(rasterio.band(dataset, 1), connectivity=4)
-    for number, (outline, value) in enumerate(outlines):
-        if value == 0:
-            continue
-        polygon = shape(outline)
-        found.append(polygon)
-        class_ids.append(int(value))
-        seen += polygon.area / pixel
-        if number % _REPORT_EVERY == 0:
-            progress(min(seen / pixels, 1.0))
-    polygons = np.empty(len(found), dtype=object)
-    polygons[:] = found
-    t = ~dataset.transform
+def _trace(
+    class_raster: Path, confidence: Path, grid: Grid, options: PolygonOptions, progress: Progress
+) -> TracedAreas:
+    with rasterio.open(class_raster) as classes, rasterio.open(confidence) as scores:
+        scale, offset = scores.scales[0], scores.offsets[0]
 
-    def to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = points[:, 0], points[:, 1]
-        placed = np.stack([t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f], axis=1)
-        return np.asarray(np.rint(placed))
+        def read_classes(window: Window) -> NDArray[np.uint8]:
+            ids: NDArray[np.uint8] = classes.read(1, window=window)
+            return ids
 
-    polygons = np.asarray(shapely.transform(polygons, to_pixels), dtype=object)
-    return ClassAreas(polygons, np.array(class_ids, dtype=np.int32))
+        def read_scores(window: Window, _ids: NDArray[np.uint8]) -> NDArray[np.float32]:
+            steps = scores.read(1, window=window)
+            values: NDArray[np.float32] = (steps * scale + offset).astype(np.float32)
+            return values
+
+        return trace_areas(
+            grid,
+            read_classes,
+            read_scores,
+            options.minimum_area,
+            options.simplify,
+            lambda done: progress(0.7 * done),
+        )
 
 
 def square_metres(polygons: Polygons, grid: Grid) -> NDArray[np.float64]:
@@ -155,13 +124,6 @@ def square_metres(polygons: Polygons, grid: Grid) -> NDArray[np.float64]:
     centres = shapely.centroid(polygons)
     pixels = pixel_areas(grid, shapely.get_x(centres) - 0.5, shapely.get_y(centres) - 0.5)
     return np.asarray(shapely.area(polygons) * pixels)
-
-
-def drop_small(areas: ClassAreas, grid: Grid, minimum: float) -> ClassAreas:
-    """Return the areas of at least ``minimum`` square metres."""
-    if minimum <= 0.0:
-        return areas
-    return areas.select(square_metres(areas.polygons, grid) >= minimum)
 
 
 def fill_small_holes(polygons: Polygons, grid: Grid, minimum: float) -> Polygons:
@@ -184,13 +146,6 @@ def fill_small_holes(polygons: Polygons, grid: Grid, minimum: float) -> Polygons
     for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         result[index] = shapely.Polygon(kept_rings[start], kept_rings[start + 1 : end])
     return result
-
-
-def simplify_coverage(polygons: Polygons, tolerance: float) -> Polygons:
-    """Simplify outlines by about ``tolerance`` pixels; neighbours keep their common edges."""
-    if tolerance <= 0.0 or len(polygons) == 0:
-        return polygons.copy()
-    return np.asarray(shapely.coverage_simplify(polygons, tolerance), dtype=object)
 
 
 def square_outlines(polygons: Polygons, grid: Grid, tolerance: float) -> Polygons:

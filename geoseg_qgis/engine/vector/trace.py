@@ -109,7 +109,7 @@ def build_topology(vertices: Vertices) -> Topology:
     place[half_edges] = np.arange(len(half_edges))
     following = place[successors[half_edges]]
     corner = half_edges // _STEPS
-    is_node = vertices.edges.sum(axis=1) > 2
+    is_node = (vertices.edges.sum(axis=1) > 2) | _outermost_corners(vertices)
     rings, order = _order_rings(following, is_node[corner])
     ordered = half_edges[order]
     lengths = np.bincount(rings)
@@ -120,6 +120,15 @@ def build_topology(vertices: Vertices) -> Topology:
         closed = np.add.reduceat(nodes.astype(np.int64), offsets[:-1]) < 2
         nodes |= _anchors(vertices, ordered // _STEPS, offsets) & np.repeat(closed, lengths)
     return _cut(vertices, ordered, offsets, nodes)
+
+
+def _outermost_corners(vertices: Vertices) -> NDArray[np.bool_]:
+    """Mark the corners of the labelled rectangle, so that no simplification cuts them off."""
+    outermost = np.ones(len(vertices.rows), dtype=np.bool_)
+    for line in (vertices.rows, vertices.columns):
+        if len(line):
+            outermost &= (line == line.min()) | (line == line.max())
+    return outermost
 
 
 def _successors(vertices: Vertices) -> NDArray[np.int64]:
