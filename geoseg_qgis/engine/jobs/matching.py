@@ -10,6 +10,7 @@ import torch
 from rasterio.windows import Window
 from torch import Tensor
 
+from ...protocol.errors import ErrorCode, JobError
 from ...protocol.job import OpenVocabularyTask
 from ..methods.dense import Progress, ScoreSurface, WindowPlan, match_windows
 from ..methods.fast import FastSettings, window_logits
@@ -116,7 +117,11 @@ def match_gumix(request: MatchRequest, context: JobContext) -> Match:
 
 
 def gumix_settings(models: LoadedPreset) -> GumixSettings:
-    """Return the settings for rasters with the preset's own constants and normalisation."""
+    """Return the settings for rasters with the preset's own constants and normalisation.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` when the card's settings make no sense.
+    """
     clip, dino = models.card.clip, models.card.dino
     normalisation: dict[str, object] = {}
     if clip is not None and dino is not None:
@@ -128,7 +133,17 @@ def gumix_settings(models: LoadedPreset) -> GumixSettings:
             "dino_mean": dino.mean,
             "dino_std": dino.std,
         }
-    return GumixSettings.geo().with_overrides({**normalisation, **models.card.gumix})
+    try:
+        settings = GumixSettings.geo().with_overrides({**normalisation, **models.card.gumix})
+        settings.spatial_blocks(models.clip.layers)
+    except ValueError as error:
+        raise JobError(
+            ErrorCode.MODEL_INVALID,
+            f"The card of {models.card.name} has settings that GUMix-RS cannot work with.",
+            "Correct the member gumix of its card.json.",
+            str(error),
+        ) from error
+    return settings
 
 
 def match_fast(request: MatchRequest, context: JobContext) -> Match:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,10 @@ class PlacedPolygons:
     values: NDArray[Any] | None
     skipped: int
 
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        return shapely.STRtree(self.polygons)
+
     def burn(self, numbers: NDArray[np.int32], window: Window) -> NDArray[np.int32]:
         """Return (h, w) the number of the polygon over each pixel centre, 0 for none.
 
@@ -47,7 +52,7 @@ class PlacedPolygons:
         shape = (int(window.height), int(window.width))
         left, top = int(window.col_off), int(window.row_off)
         box = shapely.box(left, top, left + shape[1], top + shape[0])
-        found = np.sort(shapely.STRtree(self.polygons).query(box))
+        found = np.sort(self._tree.query(box))
         if len(found) == 0:
             return np.zeros(shape, dtype=np.int32)
         burnt: NDArray[np.int32] = rasterize(
