@@ -16,6 +16,8 @@ from scipy import ndimage
 from .quality import QualityScores, mean_scores
 
 LEFT_OUT = 255
+# Up to so many shifts of an outline are faster than a distance transform.
+_MOST_STEPS = 81
 ClassMap = NDArray[np.uint8]
 _Place = tuple[slice, slice]
 
@@ -126,11 +128,43 @@ class BoundaryCounts:
     def _near(
         self, outline: NDArray[np.bool_], pixel_size: tuple[float, float]
     ) -> NDArray[np.bool_]:
+        """Mark the pixels within the tolerance of an outline."""
         if not outline.any():
             return np.zeros(outline.shape, dtype=np.bool_)
-        distance = ndimage.distance_transform_edt(~outline, sampling=pixel_size[::-1])
-        near: NDArray[np.bool_] = distance <= self._tolerance * (1 + 1e-9)
+        reach = self._tolerance * (1 + 1e-9)
+        steps = _steps(reach, pixel_size)
+        if steps is None:
+            distance = ndimage.distance_transform_edt(~outline, sampling=pixel_size[::-1])
+            return np.asarray(distance <= reach)
+        near = np.zeros(outline.shape, dtype=np.bool_)
+        for down, across in steps:
+            if abs(down) >= outline.shape[0] or abs(across) >= outline.shape[1]:
+                continue
+            target, source = _shifted(outline.shape, down, across)
+            near[target] |= outline[source]
         return near
+
+
+def _steps(reach: float, pixel_size: tuple[float, float]) -> list[tuple[int, int]] | None:
+    """Return the rows and columns to all pixels within reach, None for too many of them."""
+    rows, columns = (math.floor(reach / size) for size in reversed(pixel_size))
+    if (2 * rows + 1) * (2 * columns + 1) > _MOST_STEPS:
+        return None
+    return [
+        (down, across)
+        for down in range(-rows, rows + 1)
+        for across in range(-columns, columns + 1)
+        if math.hypot(down * pixel_size[1], across * pixel_size[0]) <= reach
+    ]
+
+
+def _shifted(shape: tuple[int, ...], down: int, across: int) -> tuple[_Place, _Place]:
+    """Return the places of pixels and of those ``down`` and ``across`` of them."""
+    sides = [
+        (slice(max(-step, 0), size - max(step, 0)), slice(max(step, 0), size + min(step, 0)))
+        for step, size in ((down, shape[0]), (across, shape[1]))
+    ]
+    return (sides[0][0], sides[1][0]), (sides[0][1], sides[1][1])
 
 
 def outline_pixels(classes: ClassMap) -> NDArray[np.bool_]:

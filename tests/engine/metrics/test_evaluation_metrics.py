@@ -107,14 +107,23 @@ def test_boundary_of_a_shifted_square() -> None:
     assert boundary(result, reference, 3.0, 40).f1 == 1.0
 
 
-def test_boundary_matches_brute_force() -> None:
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, 2.5, 4.2, 9.0])
+def test_boundary_matches_brute_force(tolerance: float) -> None:
     result, reference = random_maps(7, 3)
     first = np.argwhere(outline_pixels(result) & (result == 1))
     second = np.argwhere(outline_pixels(reference) & (reference == 1))
     distances = np.hypot(*(first[:, None] - second[None]).transpose(2, 0, 1))
-    scores = boundary(result, reference, 2.5, 60)
-    assert scores.precision == pytest.approx((distances.min(axis=1) <= 2.5).mean())
-    assert scores.recall == pytest.approx((distances.min(axis=0) <= 2.5).mean())
+    scores = boundary(result, reference, tolerance, 60)
+    assert scores.precision == pytest.approx((distances.min(axis=1) <= tolerance).mean())
+    assert scores.recall == pytest.approx((distances.min(axis=0) <= tolerance).mean())
+
+
+def test_boundary_of_things_smaller_than_the_tolerance() -> None:
+    result, reference = np.zeros((20, 20), np.uint8), np.zeros((20, 20), np.uint8)
+    result[5, 5] = reference[5:8, 6] = 1
+    scores = boundary(result, reference, 4.0, 20)
+    assert scores == MatchScores(1, 3, 1, 3)
+    assert boundary(result, reference, 2.0, 20) == MatchScores(1, 3, 1, 2)
 
 
 @pytest.mark.parametrize("block", [7, 16, 33])
