@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.sax.saxutils import quoteattr
+from html import escape
 
 from ...protocol.legend import LegendClass
 
@@ -59,7 +59,7 @@ def raster_style(legend: tuple[LegendClass, ...]) -> str:
     """Return a QGIS style (QML) for a class raster that shows exactly these classes."""
     entries = [
         f'      <paletteEntry value="{item.class_id}" color="{item.color}" '
-        f'label={quoteattr(item.name)} alpha="255"/>'
+        f'label={_attribute(item.name)} alpha="255"/>'
         for item in legend
     ]
     return "\n".join(
@@ -88,8 +88,8 @@ def polygon_style(legend: tuple[LegendClass, ...], field: str) -> str:
         field: Attribute that holds the name of the class.
     """
     categories = [
-        f"      <category symbol={quoteattr(str(index))} value={quoteattr(item.name)} "
-        f'label={quoteattr(item.name)} render="true" type="string"/>'
+        f"      <category symbol={_attribute(str(index))} value={_attribute(item.name)} "
+        f'label={_attribute(item.name)} render="true" type="string"/>'
         for index, item in enumerate(legend)
     ]
     symbols = [line for index, item in enumerate(legend) for line in _symbol(index, item)]
@@ -97,7 +97,7 @@ def polygon_style(legend: tuple[LegendClass, ...], field: str) -> str:
         [
             "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>",
             '<qgis version="3.22.0" styleCategories="Symbology">',
-            f'  <renderer-v2 type="categorizedSymbol" attr={quoteattr(field)} '
+            f'  <renderer-v2 type="categorizedSymbol" attr={_attribute(field)} '
             'enableorderby="0" forceraster="0" symbollevels="0">',
             "    <categories>",
             *categories,
@@ -141,3 +141,8 @@ def _symbol(index: int, item: LegendClass) -> list[str]:
 
 def _text(value: str) -> str:
     return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _attribute(value: str) -> str:
+    """Return a value as the quoted text of an XML attribute."""
+    return f'"{escape(value, quote=True)}"'

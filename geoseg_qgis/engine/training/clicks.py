@@ -60,7 +60,7 @@ def examples(scenes: Sequence[Scene], mask_value: int, size: int, limit: int) ->
 
 
 def _start(box: slice, length: int, size: int) -> int:
-    middle = (box.start + box.stop) // 2
+    middle = (int(box.start) + int(box.stop)) // 2
     return max(0, min(middle - size // 2, length - size))
 
 

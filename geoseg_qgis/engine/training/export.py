@@ -60,7 +60,7 @@ def write_weights(path: Path, state: Dict[str, torch.Tensor], layout: str) -> Di
         "file": path.name,
         "layout": layout,
         "size": path.stat().st_size,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}",
     }
 
 
@@ -121,7 +121,7 @@ def model_page(card: Dict[str, Any], runs: Dict[str, Path], metrics: Dict[str, A
     for part in runs:
         weights = card[part]["weights"]
         lines.append(
-            f"- `{weights['file']}`: {weights['size']:,} bytes, SHA-256 `{weights['sha256']}`"
+            f"- `{weights['file']}`: {weights['size']:,} bytes, `{weights['sha256']}`"
         )
     lines += ["", "## Training", ""]
     for part, run in runs.items():

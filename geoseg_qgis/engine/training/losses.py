@@ -27,8 +27,8 @@ def rarity(labels: torch.Tensor, exponent: float = 0.45, limit: float = 5.0) -> 
         exponent: 0 for equal weights, 1 for equal sums of weights of all labels.
         limit: Largest weight before the mean is made 1.
     """
-    _, group, counts = labels.unique(return_inverse=True, return_counts=True)
-    weights = (counts.float() / len(labels)).pow(-exponent).clamp(max=limit)[group]
+    _, group, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    weights: torch.Tensor = (counts.float() / len(labels)).pow(-exponent).clamp(max=limit)[group]
     return weights / weights.mean()
 
 
