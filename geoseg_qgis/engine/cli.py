@@ -147,7 +147,7 @@ def _list_models(options: argparse.Namespace) -> int:
 
 
 def _list_devices(options: argparse.Namespace) -> int:
-    from .hardware import list_devices  # noqa: PLC0415  imports torch
+    from .models.device import list_devices  # noqa: PLC0415  imports torch
 
     devices = list_devices()
     if options.json:

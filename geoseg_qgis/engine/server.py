@@ -190,7 +190,8 @@ def _greeting() -> dict[str, Any]:
 
 
 def _machine_status() -> dict[str, Any]:
-    from .hardware import list_devices, resident_memory  # noqa: PLC0415  imports torch
+    from .hardware import resident_memory  # noqa: PLC0415  nothing heavy may be imported at start
+    from .models.device import list_devices  # noqa: PLC0415  imports torch
 
     return {"devices": list_devices(), "memory": resident_memory()}
 

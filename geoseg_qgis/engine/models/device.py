@@ -6,9 +6,11 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from geoseg_qgis.engine.hardware import system_memory
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 # With glibc, freed pages go back to the system after every batch and come back zeroed: the SAM 2
@@ -84,6 +86,26 @@ def available_devices() -> tuple[str, ...]:
     if torch.backends.mps.is_available():
         names.append("mps")
     return (*names, "cpu")
+
+
+def list_devices() -> list[dict[str, Any]]:
+    """Return the devices of this machine, the best first, the CPU last.
+
+    Each has ``device`` (what a job names), ``name``, ``total`` and ``free`` (bytes, None where
+    unknown) and ``problem`` (empty, or why it cannot be used).
+    """
+    devices = []
+    for device in available_devices():
+        name, (total, free) = processor_name(), system_memory()
+        problem = device_problem(torch.device(device))
+        if device.startswith("cuda"):
+            name = torch.cuda.get_device_name(device)
+            free, total = (None, None) if problem else torch.cuda.mem_get_info(device)
+        elif device == "mps":
+            name = "Apple graphics"
+        entry = {"device": device, "name": name, "total": total, "free": free, "problem": problem}
+        devices.append(entry)
+    return devices
 
 
 def _choose_automatically() -> ChosenDevice:

@@ -57,7 +57,7 @@ def test_the_style_lists_exactly_the_classes(tmp_path: Path) -> None:
         pass
     style = (tmp_path / "a.qml").read_text(encoding="utf-8")
     assert style.count("<paletteEntry") == 3
-    assert "label='R&amp;D &lt;park&gt; \"x\"'" in style
+    assert 'label="R&amp;D &lt;park&gt; &quot;x&quot;"' in style
     sidecar = (tmp_path / "a.tif.aux.xml").read_text(encoding="utf-8")
     assert sidecar.count("<Category>") == 4
     assert sidecar.count("<Row ") == 3
