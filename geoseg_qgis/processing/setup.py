@@ -22,6 +22,7 @@ from ..engine_client.locate import checkout_environment
 from ..protocol.errors import JobError
 from ..translation import tr
 from .base import GeoSegAlgorithm
+from .proxy import proxy_variables
 from .settings import Settings
 from .values import Values
 
@@ -39,8 +40,8 @@ class SetupAlgorithm(GeoSegAlgorithm):
         installed into the Python of QGIS.
 
         It takes 2 to 6 GB of disk and a few minutes of downloading. Every package is checked
-        against a list of checksums, and an environment that works already is only checked. After
-        a cancel the next run goes on where this one ended."""
+        against a list of checksums, and an environment that works already is only checked. What
+        was downloaded before a cancel is not downloaded again. The proxy of QGIS is used."""
 
     def declare(self) -> None:
         """Add parameters and outputs."""
@@ -71,7 +72,9 @@ class SetupAlgorithm(GeoSegAlgorithm):
             feedback.setProgress(100.0 * fraction)
 
         destination = Path(chosen) if chosen else _usual_destination()
-        location = install_engine(destination, report, feedback.isCanceled)
+        location = install_engine(
+            destination, report, feedback.isCanceled, variables=proxy_variables()
+        )
         status = shared_client(location.python).status(feedback.isCanceled)
         devices = ", ".join(device["name"] for device in status.get("devices") or [])
         feedback.pushInfo(tr("The engine answers from {}: {}.").format(location.python, devices))
