@@ -18,6 +18,7 @@ from ..engine_client import (
     locate_engine,
     shared_client,
 )
+from ..engine_client.install import remove_superseded
 from ..engine_client.locate import checkout_environment
 from ..protocol.errors import JobError
 from ..translation import tr
@@ -75,6 +76,9 @@ class SetupAlgorithm(GeoSegAlgorithm):
         location = install_engine(
             destination, report, feedback.isCanceled, variables=proxy_variables()
         )
+        if destination == default_destination():
+            for name in remove_superseded():
+                feedback.pushInfo(tr("Removed {}, which an earlier version used.").format(name))
         status = shared_client(location.python).status(feedback.isCanceled)
         devices = ", ".join(device["name"] for device in status.get("devices") or [])
         feedback.pushInfo(tr("The engine answers from {}: {}.").format(location.python, devices))

@@ -126,9 +126,11 @@ def _tell_unknown_words(
         for word in vocabulary.unknown_words(synonym)
     ]
     if unknown:
+        similar = {word for item in unknown for word in vocabulary.similar_words(item)}
+        advice = f" such as {', '.join(sorted(similar))}" if similar else ""
         context.warn(
             f"{models.card.title} does not know {', '.join(sorted(set(unknown)))}: what it maps "
-            "there is a guess. Use other words, or a model with an open vocabulary."
+            f"there is a guess. Use other words{advice}, or a model with an open vocabulary."
         )
 
 

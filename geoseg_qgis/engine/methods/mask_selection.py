@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Score = Literal["mean", "count"]
-Uncovered = Literal["pixel", "background"]
 Overlap = Literal["score", "area"]
 Probabilities = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -191,26 +191,6 @@ def default_dtype(device: torch.device, component: str) -> torch.dtype:
     return torch.float16
 
 
-def set_threads(count: int | None = None) -> int:
-    """Set how many threads torch uses on the CPU and return that number.
-
-    Args:
-        count: Threads; None takes the processors this process may use.
-
-    Raises:
-        JobError: ``INVALID_JOB`` when ``count`` is not positive.
-    """
-    if count is None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    if count < 1:
-        raise JobError(
-            ErrorCode.INVALID_JOB, f"{count} threads are too few.", "Use one thread or more."
-        )
-    torch.set_num_threads(count)
-    return torch.get_num_threads()
-
-
 def prompts_per_batch(device: torch.device, prompt_bytes: int) -> int:
     """Return how many prompts the mask decoder should take at once on a device.
 

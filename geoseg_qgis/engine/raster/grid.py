@@ -298,30 +298,3 @@ def map_window(window: Window, start: Grid, target: Grid) -> Window:
         window.width * scale_x,
         window.height * scale_y,
     )
-
-
-def covering_window(window: Window, start: Grid, target: Grid, margin: int = 0) -> Window:
-    """Return the whole pixels of ``target`` that ``window`` of ``start`` touches.
-
-    The window is clipped to ``target``; it has no pixels where the two do not meet.
-
-    Args:
-        window: Window in pixels of ``start``.
-        start: Grid of ``window``.
-        target: Grid of the answer.
-        margin: Pixels of ``target`` to add on each side before clipping.
-
-    Raises:
-        ValueError: When the two grids do not share their axes.
-    """
-    exact = map_window(window, start, target)
-    left, right = _cover(exact.col_off, exact.width, target.width, margin)
-    top, bottom = _cover(exact.row_off, exact.height, target.height, margin)
-    return Window(left, top, right - left, bottom - top)
-
-
-def _cover(offset: float, length: float, size: int, margin: int) -> tuple[int, int]:
-    low = math.floor(offset + _SNAP) - margin
-    high = math.ceil(offset + length - _SNAP) + margin
-    low = min(max(low, 0), size)
-    return low, min(max(high, low), size)

@@ -168,12 +168,6 @@ class ScratchArray:
         with self._lock:
             self._write(window, self._read(window) + values)
 
-    def row_bands(self, rows: int) -> Iterator[Window]:
-        """Yield windows of all columns and at most ``rows`` rows, from top to bottom."""
-        _, height, width = self.shape
-        for top in range(0, height, rows):
-            yield Window(0, top, width, min(rows, height - top))
-
     def close(self) -> None:
         """Close and delete the file."""
         self._file.close()

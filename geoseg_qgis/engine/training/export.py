@@ -120,9 +120,7 @@ def model_page(card: Dict[str, Any], runs: Dict[str, Path], metrics: Dict[str, A
     lines = [f"# {card['title']}", "", card["description"], "", "## Weights", ""]
     for part in runs:
         weights = card[part]["weights"]
-        lines.append(
-            f"- `{weights['file']}`: {weights['size']:,} bytes, `{weights['sha256']}`"
-        )
+        lines.append(f"- `{weights['file']}`: {weights['size']:,} bytes, `{weights['sha256']}`")
     lines += ["", "## Training", ""]
     for part, run in runs.items():
         state = _checkpoint(run)

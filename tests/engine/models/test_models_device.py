@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 
@@ -10,7 +8,6 @@ from geoseg_qgis.engine.models.device import (
     choose_device,
     default_dtype,
     prompts_per_batch,
-    set_threads,
 )
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
@@ -69,20 +66,6 @@ def test_number_formats() -> None:
     assert {default_dtype(cpu, name) for name in ("clip", "dino", "sam2")} == {torch.float32}
     assert default_dtype(cuda, "clip") == torch.float16
     assert default_dtype(cuda, "dino") == torch.float32
-
-
-def test_threads_can_be_set_and_default_to_what_the_process_may_use() -> None:
-    before = torch.get_num_threads()
-    try:
-        assert set_threads(1) == 1
-        allowed = (
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        )
-        assert set_threads() == allowed
-        with pytest.raises(JobError):
-            set_threads(0)
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_batches_are_small_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:

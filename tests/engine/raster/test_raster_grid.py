@@ -13,7 +13,6 @@ from rasterio.windows import Window
 
 from geoseg_qgis.engine.raster.grid import (
     Grid,
-    covering_window,
     map_window,
     model_grid,
     output_grid,
@@ -180,17 +179,6 @@ def test_windows_come_back_from_another_grid(
     back = map_window(map_window(window, grid, other), other, grid)
     for name in ("col_off", "row_off", "width", "height"):
         assert getattr(back, name) == pytest.approx(getattr(window, name), abs=1e-3)
-
-
-@given(windows, st.integers(20, 900), st.integers(20, 900), st.integers(0, 3))
-def test_a_covering_window_covers(window: Window, width: int, height: int, margin: int) -> None:
-    other = HALF_METRE.rescaled(width, height)
-    exact = map_window(window, HALF_METRE, other)
-    cover = covering_window(window, HALF_METRE, other, margin)
-    assert 0 <= cover.col_off <= exact.col_off + 0.01
-    right = min(exact.col_off + exact.width, width)
-    assert width >= cover.col_off + cover.width >= right - 0.01
-    assert cover.width <= exact.width + 2 + 2 * margin
 
 
 @given(windows, st.floats(0, 360))

@@ -46,8 +46,6 @@ def test_it_behaves_like_an_array(
                 array.write(window, values)
                 expected[place] = values
             np.testing.assert_array_equal(array.read(window), expected[place])
-        pieces = [array.read(window) for window in array.row_bands(7)]
-        np.testing.assert_array_equal(np.concatenate(pieces, axis=1), expected)
 
 
 def test_files_are_sparse_and_go_with_the_folder(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ class ProposalSettings:
 
     Attributes:
         points_per_side: Side of the square grid of single positive clicks.
-        points_per_batch: Clicks decoded together.
         predicted_iou_threshold: A mask is kept when its predicted IoU is above this.
         stability_threshold: A mask is kept when its stability score is at least this.
         stability_offset: Offset of the mask logits for the stability score.
@@ -30,7 +29,6 @@ class ProposalSettings:
     """
 
     points_per_side: int = 32
-    points_per_batch: int = 64
     predicted_iou_threshold: float = 0.4
     stability_threshold: float = 0.4
     stability_offset: float = 1.0
