@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import ssl
 import sys
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional
@@ -39,6 +40,19 @@ def index_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, s
     if certificate and not variables.get("SSL_CERT_FILE") and Path(certificate).is_file():
         environment["SSL_CERT_FILE"] = certificate
     return environment
+
+
+def trust_environment() -> Dict[str, str]:
+    """Return the variable that makes uv trust the certificates of the system.
+
+    Organisations put their own certificate there, and uv's built-in list does not know it. A
+    system without any list keeps uv's.
+    """
+    known = ssl.get_default_verify_paths()
+    has_list = bool(known.cafile) or bool(known.capath and any(Path(known.capath).iterdir()))
+    if sys.platform in ("win32", "darwin") or has_list:
+        return {"UV_SYSTEM_CERTS": "1"}
+    return {}
 
 
 def pip_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, str]:

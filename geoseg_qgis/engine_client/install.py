@@ -21,7 +21,7 @@ from ..protocol.errors import ErrorCode, JobError
 from .child import clean_environment
 from .commands import CommandError, CommandRunner
 from .guard import check_space, check_writable, only_one, space_needed
-from .index import index_environment
+from .index import index_environment, trust_environment
 from .installer import find_or_fetch_uv
 from .interpreter import choose_python
 from .locate import (
@@ -70,7 +70,9 @@ def install_engine(
     check_writable(destination.parent)
     log_file = _new_log()
     given = {**os.environ, **(variables or {})}
-    environment = {**clean_environment(given), **index_environment(given)}
+    environment = {
+        **trust_environment(), **clean_environment(given), **index_environment(given),
+    }  # fmt: skip
     # The largest package has close to 1 GB; uv's own 30 seconds are short on a slow line.
     environment.setdefault("UV_HTTP_TIMEOUT", "120")
     runner = CommandRunner(environment, destination.parent, log_file, is_cancelled)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from geoseg_qgis.engine_client import index
-from geoseg_qgis.engine_client.index import index_environment, pip_environment
+from geoseg_qgis.engine_client.index import index_environment, pip_environment, trust_environment
 
 
 @pytest.fixture
@@ -30,6 +31,14 @@ def write_pip_file(account: dict[str, str], text: str) -> None:
 
 def test_without_settings_uv_is_left_alone(account: dict[str, str]) -> None:
     assert index_environment(account) == {}
+
+
+def test_certificates_of_the_system_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    for found, expected in [("/etc/ca.pem", {"UV_SYSTEM_CERTS": "1"}), (None, {})]:
+        paths = SimpleNamespace(cafile=found, capath=None)
+        monkeypatch.setattr("ssl.get_default_verify_paths", lambda paths=paths: paths)
+        assert trust_environment() == expected
 
 
 def test_pip_file_becomes_variables_of_uv(account: dict[str, str], tmp_path: Path) -> None:
