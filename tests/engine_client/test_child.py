@@ -42,6 +42,7 @@ def test_dangling_certificate_is_dropped(tmp_path: Path) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
 def test_engine_keeps_freed_memory() -> None:
     assert engine_environment()["MALLOC_TRIM_THRESHOLD_"] == "8589934592"
+    assert engine_environment()["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sessions are POSIX")
