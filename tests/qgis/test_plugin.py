@@ -88,8 +88,8 @@ def test_headless_start_imports_no_widgets() -> None:
         "import sys; sys.path.append(sys.argv[1]);"
         "from qgis.core import QgsApplication; app = QgsApplication([], False);"
         "app.initQgis(); sys.path.append('/usr/share/qgis/python/plugins');"
-        "import geoseg_qgis.processing.provider;"
-        "bad = {'geoseg_qgis.gui', 'torch', 'rasterio', 'numpy'} & set(sys.modules);"
+        "own = set(sys.modules); import geoseg_qgis.processing.provider;"
+        "bad = {'geoseg_qgis.gui', 'torch', 'rasterio', 'numpy'} & (set(sys.modules) - own);"
         "print(sorted(bad)); sys.stdout.flush(); import os; os._exit(1 if bad else 0)"
     )
     done = subprocess.run(

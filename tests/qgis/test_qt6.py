@@ -59,12 +59,20 @@ def test_files_are_ready(path: Path) -> None:
         "x = Qt.LeftButton",
         "x = QMessageBox.Yes",
         "x = QEvent.KeyPress",
-        "x = QgsWkbTypes.PolygonGeometry",
-        "x = QgsProcessing.TypeVectorPolygon",
         "dialog.exec_()",
     ],
 )
 def test_the_check_finds_faults(line: str) -> None:
+    assert len(faults(line)) == 1
+
+
+@pytest.mark.skipif(
+    core.Qgis.QGIS_VERSION_INT >= 33000, reason="newer QGIS keeps these names as aliases"
+)
+@pytest.mark.parametrize(
+    "line", ["x = QgsWkbTypes.PolygonGeometry", "x = QgsProcessing.TypeVectorPolygon"]
+)
+def test_the_check_finds_unscoped_members_of_qgis(line: str) -> None:
     assert len(faults(line)) == 1
 
 
