@@ -1,4 +1,4 @@
-"""What users wait for: the engine's start, the first use of PyTorch, the way there and back."""
+"""What users wait for: the engine's start, the way there and back, and whole segmentations."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
 
+from geoseg_qgis.engine.training.scenes import write_scene  # noqa: E402
 from geoseg_qgis.engine_client import EngineClient, EngineLocation  # noqa: E402
+from geoseg_qgis.protocol.job import Job, JobKind, OpenVocabularyTask  # noqa: E402
+from geoseg_qgis.protocol.source import RasterSource  # noqa: E402
 
 ROUNDS = 5
+SIDE = 1024
 
 
 def main() -> int:
@@ -32,7 +37,33 @@ def main() -> int:
     for name, seconds in (("start", starts), ("first status", imports), ("status", trips)):
         middle, low, high = statistics.median(seconds), min(seconds), max(seconds)
         sys.stdout.write(f"{name:14}{middle:9.4f} s  ({low:.4f} to {high:.4f})\n")
+    measure_segmentation()
     return 0
+
+
+def measure_segmentation() -> None:
+    """Print how long each method takes on a generated scene, models warm."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = write_scene(Path(folder) / "scene.tif", seed=7, size=SIDE)
+        client = EngineClient(EngineLocation(sys.executable, "setting"), Path(folder) / "log")
+        try:
+            client.run(segmentation(image, "gumix"))
+            for method in ("fast", "mask_selection", "gumix"):
+                job = segmentation(image, method)
+                seconds = elapsed(partial(client.run, job))
+                sys.stdout.write(f"{method:14}{seconds:9.2f} s  ({SIDE} x {SIDE} pixels)\n")
+        finally:
+            client.close()
+
+
+def segmentation(image: Path, method: str) -> Job:
+    """Return a job that writes a class raster and polygons beside the image."""
+    task = OpenVocabularyTask(
+        "building, roof, house; road; tree, forest; water",
+        class_raster=str(image.with_name("classes.tif")),
+        polygon_file=str(image.with_name("polygons.gpkg")),
+    )
+    return Job(JobKind.OPEN_VOCABULARY, RasterSource(str(image)), task, method=method)
 
 
 def elapsed(action: Callable[[], object]) -> float:
