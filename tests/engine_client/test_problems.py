@@ -11,14 +11,14 @@ from geoseg_qgis.protocol.errors import ErrorCode
 SAYINGS = [
     ("error: Failed to write: No space left on device (os error 28)", "disk", ErrorCode.DISK_FULL),
     (
-        "error: Failed to fetch: `https://pypi.org/simple/torch/`\n"
+        "error: Failed to fetch: `https://index.example/simple/torch/`\n"
         "  Caused by: error sending request for url\n"
         "  Caused by: client error (Connect)\n  Caused by: dns error: failed to lookup address",
         "could not be reached",
         ErrorCode.ENGINE_MISSING,
     ),
     (
-        "error: Failed to fetch: `https://pypi.org/simple/torch/`\n"
+        "error: Failed to fetch: `https://index.example/simple/torch/`\n"
         "  Caused by: invalid peer certificate: UnknownIssuer",
         "certificate",
         ErrorCode.ENGINE_MISSING,
@@ -47,7 +47,7 @@ SAYINGS = [
         ErrorCode.ENGINE_MISSING,
     ),
     (
-        "error: Failed to fetch: https://pypi.org/simple/tqdm/\n"
+        "error: Failed to fetch: https://index.example/simple/tqdm/\n"
         "  cause: client error (Connect)\n"
         "  cause: tunnel error: failed to create underlying connection\n"
         "  cause: Connection refused (os error 111)",
