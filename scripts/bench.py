@@ -15,8 +15,9 @@ sys.path.append(str(ROOT))
 
 from geoseg_qgis.engine.training.scenes import write_scene  # noqa: E402
 from geoseg_qgis.engine_client import EngineClient, EngineLocation  # noqa: E402
-from geoseg_qgis.protocol.job import Job, JobKind, OpenVocabularyTask  # noqa: E402
+from geoseg_qgis.protocol.job import Job, JobKind  # noqa: E402
 from geoseg_qgis.protocol.source import RasterSource  # noqa: E402
+from geoseg_qgis.protocol.tasks import OpenVocabularyTask  # noqa: E402
 
 ROUNDS = 5
 SIDE = 1024

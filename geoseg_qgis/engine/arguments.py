@@ -7,16 +7,15 @@ import os
 from pathlib import Path
 
 from ..protocol.errors import ErrorCode, JobError
-from ..protocol.job import (
+from ..protocol.job import Job, JobKind
+from ..protocol.source import Extent, GridRequest, RasterSource, Stretch, StretchKind, VectorSource
+from ..protocol.tasks import (
     EvaluateTask,
-    Job,
-    JobKind,
     LengthUnit,
     OpenVocabularyTask,
     PolygonOptions,
     ReclassifyTask,
 )
-from ..protocol.source import Extent, GridRequest, RasterSource, Stretch, StretchKind, VectorSource
 
 _STRETCHES = [kind.value for kind in StretchKind if kind is not StretchKind.LAYER]
 

@@ -23,8 +23,9 @@ from qgis.core import (
 from ..layers.snapshot import CLASS_FIELD
 from ..layers.source import class_labels
 from ..protocol.errors import ErrorCode, JobError
-from ..protocol.job import EvaluateTask, Job, JobKind, LengthUnit
+from ..protocol.job import Job, JobKind
 from ..protocol.source import GridRequest, RasterSource, VectorSource
+from ..protocol.tasks import EvaluateTask, LengthUnit
 from ..translation import tr
 from . import outputs
 from .base import GeoSegAlgorithm

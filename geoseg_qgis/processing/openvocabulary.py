@@ -14,9 +14,10 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ..protocol.job import Job, JobKind, OpenVocabularyTask
+from ..protocol.job import Job, JobKind
 from ..protocol.legend import LEGENDS, parse_classes
 from ..protocol.source import RasterSource, VectorSource
+from ..protocol.tasks import OpenVocabularyTask
 from ..translation import tr
 from . import outputs, polygons
 from .imagery import ImageryAlgorithm

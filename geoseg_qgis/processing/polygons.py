@@ -20,7 +20,7 @@ from qgis.core import (
 
 from ..compat import integer_field, real_field, text_field
 from ..protocol.errors import CancelledError, ErrorCode, JobError
-from ..protocol.job import PolygonOptions
+from ..protocol.tasks import PolygonOptions
 from ..translation import tr
 from .base import GeoSegAlgorithm
 from .values import Values

@@ -15,9 +15,10 @@ from qgis.core import (
 
 from ..layers.source import FrozenRaster, freeze_raster
 from ..protocol.errors import ErrorCode, JobError
-from ..protocol.job import Job, JobKind, ReclassifyTask
+from ..protocol.job import Job, JobKind
 from ..protocol.legend import EVERYTHING_ELSE, parse_thresholds
 from ..protocol.source import StretchKind
+from ..protocol.tasks import ReclassifyTask
 from ..translation import tr
 from . import outputs, polygons
 from .base import GeoSegAlgorithm

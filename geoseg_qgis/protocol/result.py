@@ -22,6 +22,33 @@ class ClassSummary:
 
 
 @dataclass(frozen=True)
+class ModelSummary:
+    """One preset as a user chooses it.
+
+    Attributes:
+        name: Preset name.
+        title: Name for people.
+        licence: Licence of the weights.
+        methods: Methods it serves.
+        size: Bytes of all of its files, 0 when unknown.
+        state: ``built-in``, ``installed``, ``partial``, ``missing`` or ``damaged``.
+        memory: Estimated bytes that a run takes on this machine's device, 0 when unknown.
+        fits: Whether that much is there.
+        note: What else to know, such as the page where access is granted.
+    """
+
+    name: str
+    title: str
+    licence: str
+    methods: Tuple[str, ...]
+    size: int
+    state: str
+    memory: int = 0
+    fits: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Result:
     """Files, numbers and how they came about.
 
@@ -31,6 +58,7 @@ class Result:
         classes: One summary a class, in the order of the class text.
         warnings: Sentences the user must see.
         provenance: Method, model, revision, parameters, device, versions; also in every file.
+        models: One summary a preset, for jobs about models.
     """
 
     files: Dict[str, str] = field(default_factory=dict)
@@ -38,6 +66,7 @@ class Result:
     classes: Tuple[ClassSummary, ...] = ()
     warnings: Tuple[str, ...] = ()
     provenance: Dict[str, str] = field(default_factory=dict)
+    models: Tuple[ModelSummary, ...] = ()
 
     def to_json(self) -> Dict[str, Any]:
         """Return the JSON form."""

@@ -19,8 +19,9 @@ from geoseg_qgis.engine.failures import as_job_error
 from geoseg_qgis.engine.wire import Reporter, Writer
 from geoseg_qgis.protocol import PROTOCOL_VERSION
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind, ReclassifyTask
+from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.source import RasterSource
+from geoseg_qgis.protocol.tasks import ReclassifyTask
 
 ROOT = Path(__file__).parents[2]
 JOB = Job(JobKind.RECLASSIFY, RasterSource("missing.tif"), ReclassifyTask("0.5"))

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from geoseg_qgis.engine_client import EngineClient, EngineLocation
-from geoseg_qgis.protocol.job import Job, JobKind, ReclassifyTask
+from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.source import RasterSource
+from geoseg_qgis.protocol.tasks import ReclassifyTask
 
 
 @pytest.fixture

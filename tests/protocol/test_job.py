@@ -6,7 +6,7 @@ import pytest
 
 from geoseg_qgis.protocol import messages
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind, OpenVocabularyTask, PolygonOptions
+from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.result import ClassSummary, Result
 from geoseg_qgis.protocol.source import (
     Extent,
@@ -15,6 +15,7 @@ from geoseg_qgis.protocol.source import (
     Stretch,
     StretchKind,
 )
+from geoseg_qgis.protocol.tasks import OpenVocabularyTask, PolygonOptions
 
 
 def example_job() -> Job:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import zlib
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Callable
 
@@ -55,7 +56,9 @@ class _TileHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "image/png")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        # A cancelled snapshot hangs up in the middle of a tile.
+        with suppress(ConnectionError):
+            self.wfile.write(body)
 
     def log_message(self, *_arguments: object) -> None:
         """Keep quiet."""

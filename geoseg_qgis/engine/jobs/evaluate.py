@@ -18,9 +18,10 @@ from affine import Affine
 from rasterio.windows import Window
 
 from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import EvaluateTask, Job, LengthUnit
+from ...protocol.job import Job
 from ...protocol.result import Result
 from ...protocol.source import GridRequest, VectorSource
+from ...protocol.tasks import EvaluateTask, LengthUnit
 from ..metrics.boundary import LEFT_OUT, BoundaryCounts, MatchScores
 from ..metrics.objects import match_objects
 from ..raster.files import open_dataset
@@ -90,9 +91,9 @@ def _task(job: Job) -> EvaluateTask:
 
 
 def _maps(job: Job, task: EvaluateTask) -> tuple[ClassMap, ClassMap]:
-    result: ClassMap = RasterClasses(job.source, "result", task.result_names)
+    result: ClassMap = RasterClasses(job.raster, "result", task.result_names)
     if task.result_polygons is not None:
-        result = PolygonClasses(task.result_polygons, "result", task.result_field, job.source.name)
+        result = PolygonClasses(task.result_polygons, "result", task.result_field, job.raster.name)
     if task.reference is not None:
         return result, RasterClasses(task.reference, "reference", task.reference_names)
     if task.reference_polygons is None:
@@ -105,7 +106,7 @@ def _maps(job: Job, task: EvaluateTask) -> tuple[ClassMap, ClassMap]:
 
 def _grid(job: Job, task: EvaluateTask) -> Grid:
     """Return the pixels that are compared."""
-    source = job.source if task.result_polygons is None else task.reference
+    source = job.raster if task.result_polygons is None else task.reference
     if source is not None:
         with closing(open_dataset(source)) as opened:
             return output_grid(opened.grid(source.crs_wkt), job.grid)

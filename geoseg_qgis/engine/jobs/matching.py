@@ -11,7 +11,7 @@ from rasterio.windows import Window
 from torch import Tensor
 
 from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import OpenVocabularyTask
+from ...protocol.tasks import OpenVocabularyTask
 from ..methods.dense import Progress, ScoreSurface, WindowPlan, match_windows
 from ..methods.fast import FastSettings, window_logits
 from ..methods.gumix.settings import GumixSettings

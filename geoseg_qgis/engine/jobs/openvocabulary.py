@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import Job, OpenVocabularyTask
+from ...protocol.job import Job
 from ...protocol.legend import EVERYTHING_ELSE, LegendClass, parse_classes
 from ...protocol.result import Result
+from ...protocol.tasks import OpenVocabularyTask
 from ..methods.labelling import LabellingRules, RasterLabelling
 from ..methods.reading import PictureReader, Scene
 from ..methods.rivals import Contest, set_up_contest
@@ -34,7 +35,7 @@ def run(job: Job, context: JobContext) -> Result:
     legend = parse_classes(task.classes)
     files = ResultFiles(task.class_raster, task.polygon_file, task.scores)
     files.check()
-    with open_raster(job.source) as raster:
+    with open_raster(job.raster) as raster:
         output = output_grid(raster.grid, job.grid)
         context.progress(0.0, "Loading the models")
         models = warm_models(job, context)
@@ -42,7 +43,7 @@ def run(job: Job, context: JobContext) -> Result:
         contest = set_up_contest([item.synonyms for item in legend], task.rivals)
         with ScratchFolder(files.folder) as folder:
             scene = Scene(
-                PictureReader(raster, measure_stretch(raster, output, job.source.stretch)),
+                PictureReader(raster, measure_stretch(raster, output, job.raster.stretch)),
                 output,
                 _network_grid(raster, output, models, context),
                 folder,

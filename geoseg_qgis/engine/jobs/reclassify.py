@@ -9,9 +9,10 @@ import rasterio
 from numpy.typing import NDArray
 
 from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import Job, ReclassifyTask
+from ...protocol.job import Job
 from ...protocol.legend import EVERYTHING_ELSE, parse_thresholds
 from ...protocol.result import Result
+from ...protocol.tasks import ReclassifyTask
 from ..methods.labelling import LabelBlock, blocks
 from ..raster.files import unreadable
 from ..raster.grid import Grid
@@ -43,18 +44,18 @@ def run(job: Job, context: JobContext) -> Result:
         )
     files = ResultFiles(task.class_raster, task.polygon_file)
     files.check()
-    with open_raster(job.source) as raster:
+    with open_raster(job.raster) as raster:
         grid = raster.grid
-    legend = read_scores_legend(job.source.uri)
+    legend = read_scores_legend(job.raster.uri)
     named = tuple(item for item in legend if item.name != EVERYTHING_ELSE)
     thresholds = parse_thresholds(task.thresholds, tuple(item.name for item in named))
     # Everything else competes but has no threshold of its own.
     steps = np.array([*thresholds, *[0.0] * (len(legend) - len(named))]) * SCORE_STEPS
     with ScratchFolder(files.folder) as folder:
         labelled = Labelled(
-            grid, lambda: _blocks(job.source.uri, grid, steps, len(named)), named, legend, folder
+            grid, lambda: _blocks(job.raster.uri, grid, steps, len(named)), named, legend, folder
         )
-        provenance = describe_arithmetic(job, _provenance(job.source.uri))
+        provenance = describe_arithmetic(job, _provenance(job.raster.uri))
         return write_results(labelled, files, task.polygons, provenance, context)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...protocol.job import OpenVocabularyTask
+from ...protocol.tasks import OpenVocabularyTask
 from ..methods.gumix.settings import ProposalSettings
 from ..methods.labelling import blocks
 from ..methods.proposals import Sam2Proposer, fill_from_sam2, subdivide

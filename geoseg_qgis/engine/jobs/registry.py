@@ -10,8 +10,12 @@ from .context import JobContext
 
 _MODULES: dict[JobKind, str] = {
     JobKind.OPEN_VOCABULARY: "openvocabulary",
+    JobKind.REFER: "refer",
+    JobKind.PROMPTS: "prompts",
+    JobKind.ASSESS: "assess",
     JobKind.RECLASSIFY: "reclassify",
     JobKind.EVALUATE: "evaluate",
+    JobKind.MODELS: "models",
 }
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import PolygonOptions
 from ...protocol.legend import LegendClass
 from ...protocol.result import ClassSummary, Result
+from ...protocol.tasks import PolygonOptions
 from ..methods.labelling import LabelBlock, blocks
 from ..raster.grid import Grid
 from ..raster.scratch import ScratchFolder

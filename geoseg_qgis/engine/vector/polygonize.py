@@ -14,8 +14,8 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from ...protocol.job import PolygonOptions
 from ...protocol.legend import LegendClass
+from ...protocol.tasks import PolygonOptions
 from ..raster.grid import Grid
 from .areas import TracedAreas, trace_areas
 from .geopackage import write_geopackage

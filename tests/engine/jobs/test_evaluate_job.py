@@ -24,10 +24,11 @@ from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.write import ClassRasterWriter
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
-from geoseg_qgis.protocol.job import EvaluateTask, Job, JobKind, LengthUnit
+from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.legend import parse_classes
 from geoseg_qgis.protocol.result import Result
 from geoseg_qgis.protocol.source import Extent, GridRequest, RasterSource, VectorSource
+from geoseg_qgis.protocol.tasks import EvaluateTask, LengthUnit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 PLACE = Affine(2.0, 0.0, 500000.0, 0.0, -2.0, 5600000.0)

@@ -13,8 +13,9 @@ from rasterio.windows import Window
 from geoseg_qgis.engine.jobs.context import JobContext
 from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind, OpenVocabularyTask, ReclassifyTask
+from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.source import Extent, GridRequest, RasterSource
+from geoseg_qgis.protocol.tasks import OpenVocabularyTask, ReclassifyTask
 
 CLASSES = "building, roof, house =#ff0000; road; water =#0000ff"
 
