@@ -16,12 +16,14 @@ from geoseg_qgis.engine.zoo.vocabulary import Vocabulary
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .device import ChosenDevice, default_dtype
-from .weights import file_sha256
+from .weights import file_sha256, verify_file
 
 if TYPE_CHECKING:
     from .clip import ClipModel
     from .dino import DinoModel
     from .sam2 import Sam2Model
+    from .unigeoseg.checkpoint import Checkpoint
+    from .segassess.component import SegAssessModel
 
 Model = TypeVar("Model")
 
@@ -101,6 +103,43 @@ class LoadedPreset:
             lambda: load_sam2(component, self.folder, self.device.device, self.dtype("sam2")),
         )
 
+    @property
+    def segassess(self) -> SegAssessModel:
+        """Quality network of masks."""
+        from .segassess.component import load_component  # noqa: PLC0415 - as the others
+
+        component = self._component("segassess", self.card.others.get("segassess"))
+        return self.keep(
+            "segassess",
+            lambda: load_component(
+                component, self.folder, self.device.device, self.dtype("segassess")
+            ),
+        )
+
+    @property
+    def unigeoseg(self) -> Checkpoint:
+        """Network and tokenizer for instructions, points and boxes."""
+        from .unigeoseg.checkpoint import load_checkpoint  # noqa: PLC0415 - takes a second
+
+        component = self._component("unigeoseg", self.card.unigeoseg)
+
+        def load() -> Checkpoint:
+            for weights in component.weights:
+                verify_file(self.preset.path(weights.file), weights)
+            folder = self.preset.path(component.folder)
+            return load_checkpoint(folder, self.device.device, self.dtype("unigeoseg"))
+
+        return self.keep("unigeoseg", load)
+
+    @property
+    def instruction_vocabulary(self) -> Vocabulary | None:
+        """The words that ``unigeoseg`` was taught, None when any word will do."""
+        component = self._component("unigeoseg", self.card.unigeoseg)
+        if component.vocabulary is None:
+            return None
+        path = self.preset.path(component.vocabulary)
+        return self.keep("instruction_vocabulary", lambda: Vocabulary.read(path))
+
     def dtype(self, component: str) -> torch.dtype:
         """Return the number format a component is computed in."""
         return self._dtype or default_dtype(self.device.device, component)
@@ -137,8 +176,11 @@ class LoadedPreset:
         for name in self.card.components:
             if name not in self._models:
                 continue
-            for weights in self.card.weights_of(name):
-                facts[f"{name}_sha256"] = file_sha256(self.preset.path(weights.file))
+            digests = (
+                file_sha256(self.preset.path(weights.file))
+                for weights in self.card.weights_of(name)
+            )
+            facts[f"{name}_sha256"] = " ".join(digests)
             facts[f"{name}_dtype"] = str(self.dtype(name)).removeprefix("torch.")
         return facts
 

@@ -7,6 +7,16 @@ networks are written in the same words and loaded by the same code::
      "description": "...", "methods": ["sam2"],
      "sam2": {"model": "sam2_hiera_t", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
               "weights": {"file": "sam2.1_hiera_tiny.pt", "layout": "sam2", "size": 156008466}}}
+
+UniGeoSeg is a checkpoint folder; every file that it needs is listed, shards and tokenizer too, and
+the words a small one was taught may be named::
+
+    "unigeoseg": {"folder": "unigeoseg", "vocabulary": {"file": "unigeoseg/vocabulary.json"},
+                  "weights": [{"file": "unigeoseg/config.json", "layout": "json"},
+                              {"file": "unigeoseg/byte_tokenizer.json", "layout": "json"},
+                              {"file": "unigeoseg/model.safetensors", "layout": "unigeoseg"}]}
+
+A ``segassess`` object is described in `models.segassess.component`.
 """
 
 from __future__ import annotations
@@ -14,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
@@ -37,7 +47,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "unigeoseg": ("unigeoseg",),
     }
 )
-_OTHER_COMPONENTS = ("segassess", "unigeoseg", "language")
+_OTHER_COMPONENTS = ("segassess", "language")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
@@ -136,6 +146,22 @@ class Sam2Component:
 
 
 @dataclass(frozen=True)
+class UniGeoSegComponent:
+    """A UniGeoSeg checkpoint folder.
+
+    Attributes:
+        folder: The checkpoint folder relative to the card's, ``.`` when it is the same.
+        weights: Every file of it that is read: configuration, tokenizer, shards and their index.
+        vocabulary: File of the words it was taught relative to the card's folder, None when any
+            word will do.
+    """
+
+    folder: str
+    weights: tuple[WeightsFile, ...]
+    vocabulary: str | None = None
+
+
+@dataclass(frozen=True)
 class OtherComponent:
     """A component whose own loader reads its settings.
 
@@ -164,6 +190,7 @@ class ModelCard:
         clip: Text and image encoder.
         dino: Self-supervised image encoder.
         sam2: Promptable mask model.
+        unigeoseg: Model of instructions, points and boxes.
         others: Components with loaders of their own, by name.
         gumix: Settings of the GUMix-RS method that differ from its defaults.
     """
@@ -179,6 +206,7 @@ class ModelCard:
     clip: ClipComponent | None = None
     dino: DinoComponent | None = None
     sam2: Sam2Component | None = None
+    unigeoseg: UniGeoSegComponent | None = None
     others: Mapping[str, OtherComponent] = field(default_factory=dict)
     gumix: Mapping[str, Any] = field(default_factory=dict)
 
@@ -186,13 +214,20 @@ class ModelCard:
         """Return the files of a component, none when the card has no such component."""
         if component in self.others:
             return self.others[component].weights
+        if component == "unigeoseg":
+            return () if self.unigeoseg is None else self.unigeoseg.weights
         part = {"clip": self.clip, "dino": self.dino, "sam2": self.sam2}.get(component)
         return () if part is None else (part.weights,)
 
     @property
     def components(self) -> tuple[str, ...]:
         """Names of the components the card has."""
-        own = {"clip": self.clip, "dino": self.dino, "sam2": self.sam2}
+        own = {
+            "clip": self.clip,
+            "dino": self.dino,
+            "sam2": self.sam2,
+            "unigeoseg": self.unigeoseg,
+        }
         return (*(name for name, part in own.items() if part is not None), *self.others)
 
 
@@ -231,10 +266,11 @@ def parse_card(data: Any, where: str = "card") -> ModelCard:
         clip=_clip(reader.child("clip")) if "clip" in reader else None,
         dino=_dino(reader.child("dino")) if "dino" in reader else None,
         sam2=_sam2(reader.child("sam2")) if "sam2" in reader else None,
+        unigeoseg=_unigeoseg(reader.child("unigeoseg")) if "unigeoseg" in reader else None,
         others={key: _other(reader.child(key)) for key in _OTHER_COMPONENTS if key in reader},
         gumix=MappingProxyType(reader.mapping("gumix", {})),
     )
-    for optional in ("clip", "dino", "sam2", *_OTHER_COMPONENTS):
+    for optional in ("clip", "dino", "sam2", "unigeoseg", *_OTHER_COMPONENTS):
         reader.raw(optional, None)
     reader.finish()
     _check_methods(card, reader)
@@ -363,11 +399,28 @@ def _sam2(reader: ObjectReader) -> Sam2Component:
     return component
 
 
+def _unigeoseg(reader: ObjectReader) -> UniGeoSegComponent:
+    folder = reader.file("folder") if "folder" in reader else "."
+    reader.raw("folder", None)
+    files = _files(reader)
+    if not files:
+        raise reader.fail("weights", "names no file")
+    for weights in files:
+        if str(PurePosixPath(weights.file).parent) != folder:
+            raise reader.fail("weights", f"names {weights.file}, which is not directly in {folder}")
+    component = UniGeoSegComponent(folder, files, _vocabulary(reader))
+    reader.finish()
+    return component
+
+
 def _other(reader: ObjectReader) -> OtherComponent:
+    return OtherComponent(_files(reader), MappingProxyType(reader.rest()))
+
+
+def _files(reader: ObjectReader) -> tuple[WeightsFile, ...]:
     raw = reader.raw("weights", [])
     entries = raw if isinstance(raw, list) else [raw]
-    files = tuple(
+    return tuple(
         _weights(ObjectReader(entry, f"{reader.where}.weights[{index}]"))
         for index, entry in enumerate(entries)
     )
-    return OtherComponent(files, MappingProxyType(reader.rest()))

@@ -136,6 +136,21 @@ def build_segassess(
     return model.requires_grad_(requires_grad=True)
 
 
+def stored_configuration(path: Path) -> SegAssessConfiguration | None:
+    """Return the sizes that a safetensors file carries, None when there are none.
+
+    Raises:
+        JobError: They make no network.
+    """
+    stored = read_metadata(path).get(CONFIGURATION_KEY)
+    if stored is None:
+        return None
+    try:
+        return SegAssessConfiguration.from_json(json.loads(stored))
+    except (ValueError, TypeError) as error:
+        raise _invalid(f"The sizes stored in {path.name} are invalid: {error}.") from error
+
+
 def load_segassess(path: Path) -> SegAssess:
     """Load a network, in eval mode on the CPU, from `best.pkl` or a safetensors file.
 
@@ -143,14 +158,7 @@ def load_segassess(path: Path) -> SegAssess:
         JobError: The file is missing, unreadable or not a SegAssess checkpoint.
     """
     state = read_state(path)
-    stored = read_metadata(path).get(CONFIGURATION_KEY)
-    if stored is None:
-        return build_segassess(state, file=path.name)
-    try:
-        configuration = SegAssessConfiguration.from_json(json.loads(stored))
-    except (ValueError, TypeError) as error:
-        raise _invalid(f"The sizes stored in {path.name} are invalid: {error}.") from error
-    return build_segassess(state, configuration, path.name)
+    return build_segassess(state, stored_configuration(path), path.name)
 
 
 def save_segassess(model: SegAssess, path: Path, metadata: Mapping[str, str] | None = None) -> None:

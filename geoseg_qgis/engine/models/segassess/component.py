@@ -1,0 +1,161 @@
+"""The SegAssess component of a preset, as its card writes it.
+
+The card's ``segassess`` object::
+
+    {"weights": {"file": "best.pkl", "layout": "segassess", "size": 1, "sha256": "..."},
+     "configuration": "published",
+     "tile": 512,
+     "objects": ["building"]}
+
+``weights`` (required)
+    One file: a published ``best.pkl`` as it is, or safetensors, also with int8 rows and their
+    scales. The layout is always ``segassess``.
+``configuration`` (optional)
+    ``"published"`` for the ViT-B network of the paper, or an object with the members of
+    `SegAssessConfiguration` that differ from it. Without it the sizes stored in a safetensors
+    file count, and else those that the shapes of the weights tell.
+``tile`` (optional, 512)
+    Side of the tiles that the network was trained on, in pixels, a multiple of its patch. The
+    CrowdAI checkpoint, trained on 300 pixels, sees 288 of them: write 288.
+``objects`` (optional)
+    What the training masks showed, in plain words.
+
+The pixel size that it was trained at stands in the card's own ``pixel_size``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geoseg_qgis.engine.models.weights import read_state
+from geoseg_qgis.engine.zoo.card import OtherComponent, WeightsFile
+from geoseg_qgis.engine.zoo.reading import ObjectReader
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+from .configuration import SegAssessConfiguration
+from .loading import build_segassess, stored_configuration
+from .model import SegAssess
+
+LAYOUT = "segassess"
+PUBLISHED = "published"
+DEFAULT_TILE = 512
+_WHERE = "card.segassess"
+
+
+@dataclass(frozen=True)
+class SegAssessSettings:
+    """What a card says about its SegAssess network beside the file.
+
+    Attributes:
+        configuration: Sizes of the network; None when the file tells them.
+        tile: Side of a tile, in pixels.
+        objects: What the training masks showed.
+    """
+
+    configuration: SegAssessConfiguration | None = None
+    tile: int = DEFAULT_TILE
+    objects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SegAssessModel:
+    """A SegAssess network on its device.
+
+    Attributes:
+        module: The network in eval mode, its weights float32.
+        settings: See `SegAssessSettings`.
+        device: Where it computes.
+        dtype: Number format of its products; the edge branch stays float32.
+    """
+
+    module: SegAssess
+    settings: SegAssessSettings
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch, in pixels."""
+        return self.module.configuration.patch
+
+    @property
+    def half_patch(self) -> int:
+        """Half of it, by which shifted views move."""
+        return self.patch // 2
+
+    def precision(self) -> torch.autocast:
+        """Return the context in which the network computes in its number format."""
+        return torch.autocast(
+            self.device.type, dtype=self.dtype, enabled=self.dtype is not torch.float32
+        )
+
+
+def parse_segassess(component: OtherComponent) -> tuple[WeightsFile, SegAssessSettings]:
+    """Return the file and the settings of a card's ``segassess`` object.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` naming the member that does not fit.
+    """
+    reader = ObjectReader(dict(component.settings), _WHERE)
+    if len(component.weights) != 1:
+        raise reader.fail("weights", "is not one file")
+    weights = component.weights[0]
+    if weights.layout != LAYOUT:
+        raise reader.fail("weights.layout", f"is {weights.layout!r}, not {LAYOUT}")
+    configuration = _configuration(reader)
+    tile = reader.integer("tile", DEFAULT_TILE, minimum=1)
+    patch = (configuration or SegAssessConfiguration()).patch
+    if tile % patch or tile < 4 * patch:
+        raise reader.fail("tile", f"is {tile}, not a multiple of {patch} from {4 * patch}")
+    objects = reader.texts("objects") if "objects" in reader else ()
+    reader.raw("objects", None)
+    reader.finish()
+    return weights, SegAssessSettings(configuration, tile, objects)
+
+
+def _configuration(reader: ObjectReader) -> SegAssessConfiguration | None:
+    value: Any = reader.raw("configuration", None)
+    if value is None:
+        return None
+    if value == PUBLISHED:
+        return SegAssessConfiguration()
+    if not isinstance(value, Mapping):
+        raise reader.fail("configuration", f"is neither {PUBLISHED!r} nor an object")
+    try:
+        return SegAssessConfiguration.from_json(value)
+    except (ValueError, TypeError) as error:
+        raise reader.fail("configuration", f"makes no network: {error}") from error
+
+
+def load_component(
+    component: OtherComponent, folder: Path, device: torch.device, dtype: torch.dtype
+) -> SegAssessModel:
+    """Load the network of a card.
+
+    Args:
+        component: The card's ``segassess`` object.
+        folder: What its file is relative to.
+        device: Where to compute.
+        dtype: Number format; the weights are kept as float32.
+
+    Raises:
+        JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
+    """
+    weights, settings = parse_segassess(component)
+    path = folder / weights.file
+    configuration = settings.configuration or stored_configuration(path)
+    module = build_segassess(read_state(path, weights), configuration, weights.file)
+    if settings.tile % module.configuration.patch:
+        raise JobError(
+            ErrorCode.MODEL_INVALID,
+            f"Tiles of {settings.tile} pixels do not consist of whole patches of "
+            f"{module.configuration.patch}.",
+            "Correct the model's card.",
+        )
+    module.eval().requires_grad_(requires_grad=False)
+    return SegAssessModel(module.to(device), settings, device, dtype)
