@@ -184,10 +184,13 @@ def default_dtype(device: torch.device, component: str) -> torch.dtype:
     """Return the number format a component is computed in unless a job says otherwise.
 
     Accelerators take float16 for CLIP and SAM 2 and float32 for DINOv3, as the GUMix-RS paper's
-    code does; processors take float32.
+    code does, and for UniGeoSeg the bfloat16 it is published in, where they have it; processors
+    take float32.
     """
     if device.type == "cpu" or component == "dino":
         return torch.float32
+    if component == "unigeoseg" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
     return torch.float16
 
 

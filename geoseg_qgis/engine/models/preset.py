@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .clip import ClipModel
     from .dino import DinoModel
     from .sam2 import Sam2Model
-    from .unigeoseg.checkpoint import Checkpoint
     from .segassess.component import SegAssessModel
+    from .unigeoseg.checkpoint import Checkpoint
 
 Model = TypeVar("Model")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,15 @@ import torch
 from rasterio.errors import NotGeoreferencedWarning
 from torch import Tensor
 
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import save_checkpoint
 from geoseg_qgis.engine.models.unigeoseg.configuration import (
     LanguageConfig,
     SegmentationConfig,
     UniGeoSegConfig,
     VisionConfig,
 )
+from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
+from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
 
 REPOSITORY = Path(__file__).parents[3]
 FACTS = REPOSITORY / "tests" / "facts" / "unigeoseg"
@@ -88,3 +92,37 @@ def write_raster(path: Path, pixels: np.ndarray) -> None:
 def write_json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_preset(
+    folder: Path, model: UniGeoSeg, tokenizer: ByteTokenizer, words: Sequence[str] = ()
+) -> Path:
+    """Write a preset of one network, as a user would make it; it knows any word without words."""
+    save_checkpoint(model, tokenizer, folder / "network")
+    component: dict[str, object] = {
+        "folder": "network",
+        "weights": [
+            {
+                "file": f"network/{path.name}",
+                "layout": "unigeoseg" if path.suffix == ".safetensors" else "json",
+                "size": path.stat().st_size,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            }
+            for path in sorted((folder / "network").iterdir())
+        ],
+    }
+    if words:
+        write_json(folder / "words.json", {"words": list(words)})
+        component["vocabulary"] = {"file": "words.json"}
+    card = {
+        "name": "tiny-words",
+        "title": "Tiny words",
+        "revision": "1",
+        "licence": "CC0-1.0",
+        "description": "For tests.",
+        "methods": ["unigeoseg"],
+        "pixel_size": {"preferred": 0.5, "finest": 0.1, "coarsest": 4.0},
+        "unigeoseg": component,
+    }
+    write_json(folder / "card.json", card)
+    return folder

@@ -1,6 +1,6 @@
 """UniGeoSeg on arrays: requests, tiles and mask probabilities."""
 
 from .letterbox import Letterbox
-from .segmenter import MaskResult, Segmenter, TileEmbedding
+from .segmenter import MaskResult, Segmenter, TileEmbedding, preset_segmenter
 
-__all__ = ["Letterbox", "MaskResult", "Segmenter", "TileEmbedding"]
+__all__ = ["Letterbox", "MaskResult", "Segmenter", "TileEmbedding", "preset_segmenter"]

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg_qgis.engine.models.device import default_dtype
+from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint, load_checkpoint
 from geoseg_qgis.engine.models.unigeoseg.inference import Reader, ReadImage
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
@@ -81,7 +83,7 @@ class Segmenter:
         Raises:
             JobError: A file is missing or damaged, or the weights do not fit the network.
         """
-        return cls(load_checkpoint(folder, device, suitable_dtype(device)), batch_size)
+        return cls(load_checkpoint(folder, device, default_dtype(device, "unigeoseg")), batch_size)
 
     def embed(self, image: NDArray[np.uint8]) -> TileEmbedding:
         """Read a tile once for any number of requests.
@@ -175,15 +177,14 @@ class Segmenter:
                 yield _result(tile.letterbox.restore(row[None])[0], request.task)
 
 
-def suitable_dtype(device: torch.device) -> torch.dtype:
-    """Precision of the tower and the language model: the published bfloat16 where it is fast.
+def preset_segmenter(preset: LoadedPreset) -> Segmenter:
+    """Return the segmenter of a preset, kept with the preset's networks.
 
-    Processors take float32. float16 is left to devices without bfloat16, for its range is narrower
-    than the one the weights were trained in.
+    Raises:
+        JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
     """
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.float16 if device.type == "mps" else torch.float32
+    checkpoint = preset.unigeoseg
+    return preset.keep("unigeoseg_segmenter", lambda: Segmenter(checkpoint))
 
 
 @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 A folder holds ``config.json``, tokenizer files and ``model.safetensors``, whole or in shards with
 an index. Attention weights may be fused, row order (head, {query, key, value}, head dimension), or
-split; both load, and the fused layout is written.
+split; both load, and the fused layout is written. int8 weights load too, see `models.weights`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from geoseg_qgis.engine.models.weights import dequantise
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .configuration import UniGeoSegConfig
@@ -258,7 +259,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         with _reading(path), safe_open(path, framework="pt", device="cpu") as shard:
             for name in shard.keys():  # noqa: SIM118 - not a mapping
                 weights[name] = shard.get_tensor(name)
-    return weights
+    return dequantise(weights)
 
 
 def _weight_files(folder: Path) -> list[Path]:
