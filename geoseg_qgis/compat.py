@@ -8,6 +8,7 @@ from qgis.core import NULL, Qgis, QgsField
 from qgis.PyQt.QtCore import QMetaType, QVariant
 
 _FIELD_TYPES_ARE_META_TYPES = Qgis.QGIS_VERSION_INT >= 33800
+_PLAIN_TYPES = ("Bool", "Int", "LongLong", "Double", "QString", "QDate", "QDateTime", "QByteArray")
 
 
 def _field(name: str, meta_type: str, variant: str) -> QgsField:
@@ -29,6 +30,18 @@ def integer_field(name: str) -> QgsField:
 def real_field(name: str) -> QgsField:
     """Return a double precision field."""
     return _field(name, "Double", "Double")
+
+
+def id_field(name: str) -> QgsField:
+    """Return a 64-bit integer field."""
+    return _field(name, "LongLong", "LongLong")
+
+
+def is_plain_field(field: QgsField) -> bool:
+    """Return whether a GeoPackage has a column type for the values of ``field``."""
+    if _FIELD_TYPES_ARE_META_TYPES:
+        return field.type() in [getattr(QMetaType.Type, name) for name in _PLAIN_TYPES]
+    return field.type() in [getattr(QVariant, name.lstrip("Q")) for name in _PLAIN_TYPES]
 
 
 def is_null(value: Any) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Dict, List, Mapping, Sequence
+from typing import Callable, ClassVar, Dict, List, Mapping, Optional, Sequence
 
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
+    QgsFeatureRenderer,
     QgsFillSymbol,
     QgsLayerMetadata,
     QgsLayerTreeGroup,
@@ -16,29 +17,63 @@ from qgis.core import (
     QgsProcessingLayerPostProcessorInterface,
     QgsProject,
     QgsRendererCategory,
+    QgsRuleBasedRenderer,
+    QgsSingleSymbolRenderer,
     QgsVectorLayer,
 )
 
 from ..protocol.legend import LegendClass
 
 _FILL_OPACITY = 140
+# Five steps from vermilion to blue that stay apart for colour-blind eyes (ColorBrewer RdYlBu).
+_QUALITY_COLORS = ("#d7191c", "#fdae61", "#ffffbf", "#abd9e9", "#2c7bb6")
 _FILES_WITH_SIDECAR = {".shp", ".geojson", ".json", ".fgb"}
+
+Style = Callable[[], QgsFeatureRenderer]
 
 
 def polygon_renderer(legend: Sequence[LegendClass]) -> QgsCategorizedSymbolRenderer:
     """Return a renderer by the field ``class``: outlines in the class colour, fills half clear."""
-    categories = []
-    for item in legend:
-        red, green, blue = (int(item.color[start : start + 2], 16) for start in (1, 3, 5))
-        symbol = QgsFillSymbol.createSimple(
-            {
-                "color": f"{red},{green},{blue},{_FILL_OPACITY}",
-                "outline_color": f"{red},{green},{blue},255",
-                "outline_width": "0.3",
-            }
-        )
-        categories.append(QgsRendererCategory(item.name, symbol, item.name))
+    categories = [QgsRendererCategory(item.name, _fill(item.color), item.name) for item in legend]
     return QgsCategorizedSymbolRenderer("class", categories)
+
+
+def outline_renderer(color: str) -> QgsSingleSymbolRenderer:
+    """Return a renderer that draws every polygon in ``color`` (``#rrggbb``), half clear."""
+    return QgsSingleSymbolRenderer(_fill(color))
+
+
+def quality_renderer() -> QgsRuleBasedRenderer:
+    """Return a renderer by the field ``iou`` in five steps; polygons without one are hatched."""
+    root = QgsRuleBasedRenderer.Rule(None)
+    steps = len(_QUALITY_COLORS)
+    for rank, color in enumerate(_QUALITY_COLORS):
+        low, high = rank / steps, (rank + 1) / steps
+        below = f'"iou" < {high:g}' if rank < steps - 1 else '"iou" <= 1'
+        rule = QgsRuleBasedRenderer.Rule(_fill(color, dark_outline=True))
+        rule.setFilterExpression(f'"iou" >= {low:g} AND {below}')
+        rule.setLabel(f"IoU {low:.1f} to {high:.1f}")
+        root.appendChild(rule)
+    hatched = QgsFillSymbol.createSimple(
+        {"style": "b_diagonal", "color": "110,110,110,200", "outline_color": "90,90,90,255"}
+    )
+    rule = QgsRuleBasedRenderer.Rule(hatched)
+    rule.setFilterExpression('"iou" IS NULL')
+    rule.setLabel("not judged")
+    root.appendChild(rule)
+    return QgsRuleBasedRenderer(root)
+
+
+def _fill(color: str, dark_outline: bool = False) -> QgsFillSymbol:
+    """Return a half clear fill; its outline has the same colour unless it shall be dark."""
+    red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
+    return QgsFillSymbol.createSimple(
+        {
+            "color": f"{red},{green},{blue},{_FILL_OPACITY}",
+            "outline_color": "40,40,40,255" if dark_outline else f"{red},{green},{blue},255",
+            "outline_width": "0.3",
+        }
+    )
 
 
 def layer_metadata(title: str, provenance: Mapping[str, str]) -> QgsLayerMetadata:
@@ -55,7 +90,7 @@ def layer_metadata(title: str, provenance: Mapping[str, str]) -> QgsLayerMetadat
 
 
 def finish_polygon_file(
-    destination: str, legend: Sequence[LegendClass], provenance: Mapping[str, str]
+    destination: str, renderer: QgsFeatureRenderer, provenance: Mapping[str, str]
 ) -> None:
     """Put style and metadata into the polygon file, so that it loads styled anywhere; any thread.
 
@@ -71,10 +106,10 @@ def finish_polygon_file(
     layer = QgsVectorLayer(uri, path.stem, "ogr")
     if not layer.isValid():
         return
-    layer.setRenderer(polygon_renderer(legend))
+    layer.setRenderer(renderer)
     layer.setMetadata(layer_metadata(path.stem, provenance))
     if path.suffix.lower() == ".gpkg":
-        layer.saveStyleToDatabase("classes", "GeoSeg", True, "")
+        layer.saveStyleToDatabase("geoseg", "GeoSeg", True, "")
         layer.saveDefaultMetadata()
     elif path.suffix.lower() in _FILES_WITH_SIDECAR:
         layer.saveDefaultStyle()
@@ -92,14 +127,14 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
 
     def __init__(
         self,
-        legend: Sequence[LegendClass],
+        style: Optional[Style],
         provenance: Mapping[str, str],
         group: str,
         hidden: bool,
     ) -> None:
         super().__init__()
         self.group = group
-        self._legend = tuple(legend)
+        self._style = style
         self._provenance: Dict[str, str] = dict(provenance)
         self._hidden = hidden
         self._done = False
@@ -107,7 +142,7 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
     @classmethod
     def create(
         cls,
-        legend: Sequence[LegendClass],
+        style: Optional[Style],
         provenance: Mapping[str, str],
         group: str,
         hidden: bool = False,
@@ -115,13 +150,13 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
         """Return a styler that lives until it has run.
 
         Args:
-            legend: Classes for polygon layers.
+            style: Makes the renderer of a vector layer; None keeps what the file brings.
             provenance: How the layer was made.
             group: Layer tree group to move the layer to; '' leaves it where it is.
             hidden: Whether the layer starts unchecked.
         """
         cls._kept[:] = [styler for styler in cls._kept if not styler._done]
-        styler = cls(legend, provenance, group, hidden)
+        styler = cls(style, provenance, group, hidden)
         cls._kept.append(styler)
         return styler
 
@@ -132,8 +167,8 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
         _feedback: QgsProcessingFeedback,
     ) -> None:
         """Dress ``layer``."""
-        if isinstance(layer, QgsVectorLayer):
-            layer.setRenderer(polygon_renderer(self._legend))
+        if isinstance(layer, QgsVectorLayer) and self._style is not None:
+            layer.setRenderer(self._style())
         layer.setMetadata(layer_metadata(layer.name(), self._provenance))
         layer.triggerRepaint()
         self._place(layer, context.project() or QgsProject.instance())

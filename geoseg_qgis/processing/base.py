@@ -11,6 +11,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
     QgsProcessingParameterDefinition,
 )
 from qgis.PyQt.QtGui import QIcon
@@ -111,6 +112,10 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
             flag = QgsProcessingParameterDefinition.Flag.FlagAdvanced
             parameter.setFlags(parameter.flags() | flag)
         self.addParameter(parameter)
+
+    def declare_number(self, name: str, text: str) -> None:
+        """Add a number that a run returns."""
+        self.addOutput(QgsProcessingOutputNumber(name, tr(text)))
 
     def canExecute(self) -> Tuple[bool, str]:
         """Return whether the engine can be started, and what to do if not."""

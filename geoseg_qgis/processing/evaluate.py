@@ -9,7 +9,6 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsMapLayer,
     QgsProcessingFeedback,
-    QgsProcessingOutputNumber,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterField,
@@ -176,7 +175,7 @@ class EvaluateAlgorithm(GeoSegAlgorithm):
             "All scores and the confusion matrix, one row for each class and one over all.",
         )
         for name, text in NUMBERS.items():
-            self.addOutput(QgsProcessingOutputNumber(name, tr(text)))
+            self.declare_number(name, text)
 
     def check(self, values: Values) -> None:
         """Raise `JobError` for values that cannot work."""
@@ -189,7 +188,7 @@ class EvaluateAlgorithm(GeoSegAlgorithm):
     def process(self, values: Values, feedback: QgsProcessingFeedback) -> Dict[str, Any]:
         """Run the job and return its numbers and files."""
         with outputs.work_folder() as folder:
-            asked = {name: _file(values, name) for name in ("REPORT", "TABLE")}
+            asked = {name: values.file(name) for name in ("REPORT", "TABLE")}
             task_files = dict(asked)
             if not any(asked.values()):
                 task_files["TABLE"] = str(folder / "table.csv")
@@ -261,10 +260,3 @@ def _layer(values: Values, name: str) -> QgsMapLayer:
             tr("Check that the file exists and that QGIS shows it as a layer."),
         )
     return layer
-
-
-def _file(values: Values, name: str) -> Optional[str]:
-    if not values.is_given(name):
-        return None
-    path: str = values.algorithm.parameterAsFileOutput(values.parameters, name, values.context)
-    return path or None

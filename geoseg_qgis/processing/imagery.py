@@ -129,7 +129,7 @@ class ImageryAlgorithm(GeoSegAlgorithm):
         """Raise `JobError` for imagery parameters that cannot work."""
         layer = values.raster("INPUT")
         frozen = freeze_raster(layer, values.integers("BANDS"))
-        extent = values.extent("EXTENT", layer.crs())
+        extent = self._extent(values, frozen)
         resolution = _resolution(values)
         if extent is not None and not extent.intersects(frozen.extent):
             raise JobError(
@@ -145,7 +145,7 @@ class ImageryAlgorithm(GeoSegAlgorithm):
         layer = values.raster("INPUT")
         stretch = StretchKind(values.choice("STRETCH"))
         self.frozen = freeze_raster(layer, values.integers("BANDS"), stretch)
-        extent = values.extent("EXTENT", layer.crs())
+        extent = self._extent(values, self.frozen)
         self.grid = GridRequest(protocol_extent(extent), _resolution(values))
         for note in self.frozen.notes:
             feedback.pushInfo(note)
@@ -172,6 +172,20 @@ class ImageryAlgorithm(GeoSegAlgorithm):
                 ).format(snapshot.missing, self.frozen.name)
             )
         return snapshot.source
+
+    def interesting_extent(self, values: Values, frozen: FrozenRaster) -> Optional[QgsRectangle]:
+        """Return the part that matters, in the CRS of the imagery; None where nothing tells.
+
+        It is pictured when the imagery is a web map and the user gives no extent.
+        """
+        del values, frozen
+        return None
+
+    def _extent(self, values: Values, frozen: FrozenRaster) -> Optional[QgsRectangle]:
+        extent = values.extent("EXTENT", frozen.crs)
+        if extent is None and frozen.needs_snapshot:
+            extent = self.interesting_extent(values, frozen)
+        return extent
 
     @staticmethod
     def device(values: Values) -> str:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Sequence
 
@@ -15,11 +16,12 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
     QgsProcessingOutputString,
+    QgsProcessingParameterRasterDestination,
     QgsProcessingUtils,
 )
 
 from ..layers.source import FrozenRaster
-from ..layers.styling import LayerStyler, finish_polygon_file
+from ..layers.styling import LayerStyler, Style, finish_polygon_file, polygon_renderer
 from ..protocol.errors import ErrorCode, JobError
 from ..protocol.legend import LegendClass
 from ..protocol.result import Result
@@ -56,6 +58,23 @@ class Destinations:
             values.raster_file("SCORES") if _has(values, "SCORES") else None,
             str(folder / "polygons.gpkg") if values.is_given("POLYGONS") else None,
         )
+
+
+@dataclass(frozen=True)
+class OutputLayer:
+    """How an output looks in the project.
+
+    Attributes:
+        name: Name of the output.
+        title: Name of the layer.
+        style: Makes the renderer of polygons; rasters bring their style in their files.
+        hidden: Whether the layer starts unchecked.
+    """
+
+    name: str
+    title: str
+    style: Optional[Style] = None
+    hidden: bool = False
 
 
 @contextmanager
@@ -98,7 +117,7 @@ def check_destinations(values: Values, names: Sequence[str]) -> None:
         path = _plain_path(values.destination(name))
         if path is None:
             continue
-        if name != "POLYGONS" and path.suffix.lower() not in (".tif", ".tiff"):
+        if _is_raster(values, name) and path.suffix.lower() not in (".tif", ".tiff"):
             raise JobError(
                 ErrorCode.OUTPUT_UNWRITABLE,
                 tr("{} of {} is no name of a GeoTIFF.").format(path.name, name),
@@ -146,43 +165,64 @@ def deliver(
                 summary.name, summary.share, summary.area
             )
         )
-    _dress(values, delivered, result, source.name)
+    legend = [LegendClass(item.class_id, (item.name,), item.color) for item in result.classes]
+    layers = (
+        OutputLayer("SCORES", tr("Scores"), hidden=True),
+        # Half-clear polygons tell more over the imagery than over the class raster.
+        OutputLayer("OUTPUT", tr("Classes"), hidden="POLYGONS" in delivered),
+        OutputLayer("POLYGONS", tr("Polygons"), partial(polygon_renderer, legend)),
+    )
+    dress(values, delivered, layers, result, source.name)
     return delivered
 
 
-def _dress(values: Values, delivered: Dict[str, Any], result: Result, source_name: str) -> None:
-    """Style the outputs: in their files now, in the project once they are loaded."""
-    legend = [LegendClass(item.class_id, (item.name,), item.color) for item in result.classes]
-    if "POLYGONS" in delivered:
-        finish_polygon_file(delivered["POLYGONS"], legend, result.provenance)
+def dress(
+    values: Values,
+    delivered: Dict[str, Any],
+    layers: Sequence[OutputLayer],
+    result: Result,
+    source_name: str,
+) -> None:
+    """Style the outputs: in their files now, in the project once they are loaded.
+
+    Args:
+        values: Those of the run.
+        delivered: Outputs of the run by name.
+        layers: How they look, the lowest in the layer tree first.
+        result: Tells how they were made.
+        source_name: What the layer group is named after.
+    """
     context = values.context
     group = f"{source_name}: {values.algorithm.displayName()}"
-    titles = {"SCORES": tr("Scores"), "OUTPUT": tr("Classes"), "POLYGONS": tr("Polygons")}
-    for rank, (name, title) in enumerate(titles.items()):
-        destination = delivered.get(name)
-        if not destination or not context.willLoadLayerOnCompletion(destination):
+    for rank, layer in enumerate(layers):
+        destination = delivered.get(layer.name)
+        if not destination:
+            continue
+        if layer.style is not None:
+            finish_polygon_file(destination, layer.style(), result.provenance)
+        if not context.willLoadLayerOnCompletion(destination):
             continue
         details = context.layerToLoadOnCompletionDetails(destination)
-        details.name = title
+        details.name = layer.title
         has_groups = hasattr(details, "groupName")
         if has_groups:
             details.groupName = group
             details.layerSortKey = rank
-        details.setPostProcessor(
-            LayerStyler.create(
-                legend,
-                result.provenance,
-                group="" if has_groups else group,
-                # Half-clear polygons tell more over the imagery than over the class raster.
-                hidden=name == "SCORES" or (name == "OUTPUT" and "POLYGONS" in delivered),
-            )
+        styler = LayerStyler.create(
+            layer.style, result.provenance, "" if has_groups else group, layer.hidden
         )
+        details.setPostProcessor(styler)
 
 
 def _has(values: Values, name: str) -> bool:
     """Return whether ``name`` is a destination of the algorithm; it may be an input elsewhere."""
     definition = values.algorithm.parameterDefinition(name)
     return definition is not None and definition.isDestination()
+
+
+def _is_raster(values: Values, name: str) -> bool:
+    definition = values.algorithm.parameterDefinition(name)
+    return isinstance(definition, QgsProcessingParameterRasterDestination)
 
 
 def _plain_path(destination: str) -> Optional[Path]:

@@ -1,4 +1,4 @@
-"""Polygons of classes: their parameters, and the way from the engine's file into any sink."""
+"""Polygons of classes: their parameters, fields and sink."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from typing import Optional, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
-    QgsFeature,
-    QgsFeatureSink,
     QgsFields,
     QgsProcessing,
     QgsProcessingFeedback,
     QgsProcessingParameterFeatureSink,
     QgsProcessingParameterNumber,
     QgsProcessingParameterString,
-    QgsVectorLayer,
 )
 
 from ..compat import integer_field, real_field, text_field
-from ..protocol.errors import CancelledError, ErrorCode, JobError
+from ..protocol.errors import ErrorCode, JobError
 from ..protocol.tasks import PolygonOptions
 from ..translation import tr
 from .base import GeoSegAlgorithm
+from .sinks import copy_features
 from .values import Values
 
 _SHORT_NAMES = {"perimeter_m": "perim_m"}
@@ -133,43 +131,6 @@ def copy_polygons(
     crs: QgsCoordinateReferenceSystem,
     feedback: QgsProcessingFeedback,
 ) -> Tuple[str, int]:
-    """Copy the engine's polygons into the sink ``POLYGONS``.
-
-    Args:
-        values: Those of the run.
-        path: GeoPackage of the engine.
-        crs: CRS of the raster, which that of the file cannot always stand for.
-        feedback: Asked for a cancel.
-
-    Returns:
-        The id or path of the sink, and the number of polygons.
-
-    Raises:
-        JobError: ``OUTPUT_UNWRITABLE`` or ``CANCELLED``.
-    """
-    layer = QgsVectorLayer(str(path), "polygons", "ogr")
-    wanted = values.destination("POLYGONS")
-    fields = polygon_fields(short_names=wanted.lower().endswith(".shp"))
-    sink, destination = values.polygon_sink("POLYGONS", fields, crs)
-    names = [field.name() for field in polygon_fields()]
-    for feature in layer.getFeatures():
-        if feedback.isCanceled():
-            del sink
-            raise CancelledError
-        copy = QgsFeature(fields)
-        copy.setAttributes([feature.attribute(name) for name in names])
-        geometry = feature.geometry()
-        geometry.convertToMultiType()
-        copy.setGeometry(geometry)
-        if not sink.addFeature(copy, QgsFeatureSink.Flag.FastInsert):
-            reason = sink.lastError()
-            del sink
-            raise JobError(
-                ErrorCode.OUTPUT_UNWRITABLE,
-                tr("The polygons cannot be written: {}").format(reason),
-                tr("Make room on the disk or choose another file."),
-            )
-    count = layer.featureCount()
-    # The file is complete only once the sink is gone.
-    del sink
-    return destination, count
+    """Copy the engine's class polygons into the sink ``POLYGONS``; see `sinks.copy_features`."""
+    short = values.destination("POLYGONS").lower().endswith(".shp")
+    return copy_features(values, "POLYGONS", path, crs, feedback, fields=polygon_fields(short))

@@ -8,10 +8,13 @@ from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from ..protocol import PLUGIN_VERSION
+from .assess import AssessAlgorithm
 from .base import ICONS, GeoSegAlgorithm
 from .evaluate import EvaluateAlgorithm
 from .openvocabulary import OpenVocabularyAlgorithm
+from .prompts import PromptsAlgorithm
 from .reclassify import ReclassifyAlgorithm
+from .refer import ReferAlgorithm
 from .setup import SetupAlgorithm
 
 
@@ -50,4 +53,12 @@ class GeoSegProvider(QgsProcessingProvider):
 
 def algorithms() -> List[GeoSegAlgorithm]:
     """Return a new object of every algorithm."""
-    return [OpenVocabularyAlgorithm(), ReclassifyAlgorithm(), EvaluateAlgorithm(), SetupAlgorithm()]
+    return [
+        OpenVocabularyAlgorithm(),
+        ReferAlgorithm(),
+        PromptsAlgorithm(),
+        ReclassifyAlgorithm(),
+        AssessAlgorithm(),
+        EvaluateAlgorithm(),
+        SetupAlgorithm(),
+    ]

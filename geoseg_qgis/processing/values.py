@@ -7,18 +7,21 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsFeatureRequest,
     QgsFeatureSink,
     QgsFields,
     QgsMapLayer,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
+    QgsProcessingFeatureSource,
     QgsProcessingOutputLayerDefinition,
     QgsRasterLayer,
     QgsRectangle,
     QgsWkbTypes,
 )
 
+from ..layers.features import SOURCE_ID
 from ..protocol.errors import ErrorCode, JobError
 from ..translation import tr
 
@@ -79,12 +82,52 @@ class Values:
             )
         return layer
 
+    def features(self, name: str) -> QgsProcessingFeatureSource:
+        """Return features, only the selected ones where the user asks for that.
+
+        Raises:
+            JobError: ``SOURCE_UNREADABLE``.
+        """
+        source = self.algorithm.parameterAsSource(self.parameters, name, self.context)
+        if source is None:
+            raise JobError(
+                ErrorCode.SOURCE_UNREADABLE,
+                tr("{} cannot be read as a vector layer.").format(self.parameters.get(name)),
+                tr("Check that the file exists and that QGIS shows it as a layer."),
+            )
+        # The engine tells about broken geometries, and how many there are.
+        source.setInvalidGeometryCheck(QgsFeatureRequest.InvalidGeometryCheck.GeometryNoCheck)
+        return source
+
+    def keys(self, name: str) -> Tuple[int, ...]:
+        """Return the indices of the primary key of a vector layer."""
+        layer = self.algorithm.parameterAsVectorLayer(self.parameters, name, self.context)
+        return () if layer is None else tuple(layer.primaryKeyAttributes())
+
+    def copied_field(self, name: str, layer: str) -> str:
+        """Return the name of a field of ``layer`` as `write_features` writes it."""
+        field = self.text(name)
+        source = self.features(layer)
+        return SOURCE_ID if source.fields().lookupField(field) in self.keys(layer) else field
+
     def extent(self, name: str, crs: QgsCoordinateReferenceSystem) -> Optional[QgsRectangle]:
         """Return an extent in ``crs``, or None when it was left out."""
         if not self.is_given(name):
             return None
         extent = self.algorithm.parameterAsExtent(self.parameters, name, self.context, crs)
         return None if extent.isNull() else extent
+
+    def flag(self, name: str) -> bool:
+        """Return a yes or no."""
+        flag: bool = self.algorithm.parameterAsBoolean(self.parameters, name, self.context)
+        return flag
+
+    def file(self, name: str) -> Optional[str]:
+        """Return the file of a destination, or None when nobody asked for it; call once a run."""
+        if not self.is_given(name):
+            return None
+        path: str = self.algorithm.parameterAsFileOutput(self.parameters, name, self.context)
+        return path
 
     def raster_file(self, name: str) -> Optional[str]:
         """Return the file of a raster destination, or None when nobody asked for it.

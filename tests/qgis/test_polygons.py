@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from geoseg_qgis.layers.styling import LayerStyler, finish_polygon_file
+from geoseg_qgis.layers.styling import LayerStyler, finish_polygon_file, polygon_renderer
 from geoseg_qgis.processing.polygons import copy_polygons, polygon_fields
 from geoseg_qgis.processing.values import Values
 from geoseg_qgis.protocol.errors import CancelledError, JobError
@@ -137,7 +138,7 @@ def test_cancel_stops_the_copy(engine_file, context, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.gpkg", "a.shp"])
 def test_files_load_styled_and_described(engine_file, context, tmp_path: Path, name: str) -> None:
     destination, _ = copy(engine_file, str(tmp_path / name), context)
-    finish_polygon_file(destination, LEGEND, PROVENANCE)
+    finish_polygon_file(destination, polygon_renderer(LEGEND), PROVENANCE)
     uri = f"{destination}|layername=a" if name.endswith(".gpkg") else destination
     layer = QgsVectorLayer(uri, "again", "ogr")
     renderer = layer.renderer()
@@ -154,7 +155,7 @@ def test_files_load_styled_and_described(engine_file, context, tmp_path: Path, n
 def test_style_table_is_registered(engine_file, context, tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
     destination, _ = copy(engine_file, str(path), context)
-    finish_polygon_file(destination, LEGEND, PROVENANCE)
+    finish_polygon_file(destination, polygon_renderer(LEGEND), PROVENANCE)
     with sqlite3.connect(path) as database:
         rows = database.execute("SELECT f_table_name, useAsDefault FROM layer_styles").fetchall()
     assert rows == [("a", 1)]
@@ -166,7 +167,7 @@ def test_styler_dresses_and_groups(engine_file, qgis_new_project) -> None:
     project.addMapLayer(layer)
     context = QgsProcessingContext()
     context.setProject(project)
-    styler = LayerStyler.create(LEGEND, PROVENANCE, "image: Segmentation")
+    styler = LayerStyler.create(partial(polygon_renderer, LEGEND), PROVENANCE, "image: Segmentation")
     styler.postProcessLayer(layer, context, QgsProcessingFeedback())
     group = project.layerTreeRoot().findGroup("image: Segmentation")
     assert [node.layerId() for node in group.findLayers()] == [layer.id()]
@@ -176,11 +177,11 @@ def test_styler_dresses_and_groups(engine_file, qgis_new_project) -> None:
 
 
 def test_stylers_are_kept_until_they_ran(qgis_new_project) -> None:
-    first = LayerStyler.create(LEGEND, PROVENANCE, "")
+    first = LayerStyler.create(partial(polygon_renderer, LEGEND), PROVENANCE, "")
     layer = QgsVectorLayer("Polygon?field=class:string", "memory", "memory")
     assert first in LayerStyler._kept
     first.postProcessLayer(layer, QgsProcessingContext(), QgsProcessingFeedback())
-    LayerStyler.create(LEGEND, PROVENANCE, "")
+    LayerStyler.create(partial(polygon_renderer, LEGEND), PROVENANCE, "")
     assert first not in LayerStyler._kept
 
 

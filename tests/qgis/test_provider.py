@@ -13,7 +13,15 @@ from qgis.core import (
     QgsProcessingParameterEnum,
 )
 
-IDS = {"geoseg:openvocabulary", "geoseg:reclassify", "geoseg:evaluate", "geoseg:setup"}
+IDS = {
+    "geoseg:openvocabulary",
+    "geoseg:refer",
+    "geoseg:prompts",
+    "geoseg:reclassify",
+    "geoseg:assess",
+    "geoseg:evaluate",
+    "geoseg:setup",
+}
 
 
 def test_ids_are_those_of_the_design(provider) -> None:

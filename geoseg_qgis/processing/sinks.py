@@ -1,0 +1,76 @@
+"""The way of polygons from the engine's file into any sink."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional, Tuple
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsFeature,
+    QgsFeatureSink,
+    QgsField,
+    QgsFields,
+    QgsProcessingFeedback,
+    QgsVectorLayer,
+)
+
+from ..protocol.errors import CancelledError, ErrorCode, JobError
+from ..translation import tr
+from .values import Values
+
+
+def copy_features(
+    values: Values,
+    name: str,
+    path: Path,
+    crs: QgsCoordinateReferenceSystem,
+    feedback: QgsProcessingFeedback,
+    *,
+    fields: Optional[QgsFields] = None,
+) -> Tuple[str, int]:
+    """Copy the engine's polygons into the sink ``name``.
+
+    Args:
+        values: Those of the run.
+        name: Parameter of the sink.
+        path: GeoPackage of the engine.
+        crs: CRS of the raster, which that of the file cannot always stand for.
+        feedback: Asked for a cancel.
+        fields: Fields of the sink, in the order of the file's own; None takes those as they are.
+
+    Returns:
+        The id or path of the sink, and the number of polygons.
+
+    Raises:
+        JobError: ``OUTPUT_UNWRITABLE`` or ``CANCELLED``.
+    """
+    layer = QgsVectorLayer(str(path), "polygons", "ogr")
+    keys = layer.primaryKeyAttributes()
+    origins = [index for index in range(layer.fields().count()) if index not in keys]
+    if fields is None:
+        fields = QgsFields()
+        for index in origins:
+            fields.append(QgsField(layer.fields().at(index)))
+    sink, destination = values.polygon_sink(name, fields, crs)
+    for feature in layer.getFeatures():
+        if feedback.isCanceled():
+            del sink
+            raise CancelledError
+        copy = QgsFeature(fields)
+        copy.setAttributes([feature.attribute(index) for index in origins])
+        geometry = feature.geometry()
+        geometry.convertToMultiType()
+        copy.setGeometry(geometry)
+        if not sink.addFeature(copy, QgsFeatureSink.Flag.FastInsert):
+            reason = sink.lastError()
+            del sink
+            raise JobError(
+                ErrorCode.OUTPUT_UNWRITABLE,
+                tr("The polygons cannot be written: {}").format(reason),
+                tr("Make room on the disk or choose another file."),
+            )
+    count = layer.featureCount()
+    # The file is complete only once the sink is gone.
+    del sink
+    return destination, count
