@@ -25,12 +25,11 @@ from ..methods.region_map import RegionMap
 from ..methods.rivals import Contest
 from ..methods.selection_raster import select_over_raster
 from ..models.automatic_masks import AutomaticMaskSettings
+from ..models.device import windows_per_batch
 from ..models.preset import LoadedPreset
 from .context import JobContext
 from .regions import gumix_masks, make_proposer, proposed_regions, user_regions
 
-CPU_BATCH = 4
-GPU_BATCH = 16
 MATCHING = "Matching words"
 
 # Looser than SAM 2's own thresholds, which drop most things seen from above.
@@ -81,7 +80,7 @@ class MatchRequest:
     @property
     def batch(self) -> int:
         """Windows run together; halved by itself when memory does not suffice."""
-        return CPU_BATCH if self.models.device.kind == "cpu" else GPU_BATCH
+        return windows_per_batch(self.models.device.device)
 
 
 def match_gumix(request: MatchRequest, context: JobContext) -> Match:

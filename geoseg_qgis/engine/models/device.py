@@ -208,3 +208,8 @@ def prompts_per_batch(device: torch.device, prompt_bytes: int) -> int:
     tuned = all(name in os.environ for name in MALLOC_SETTINGS)
     fitting = _LARGEST_REUSED // prompt_bytes
     return max(8 if tuned else 1, min(fitting, 16))
+
+
+def windows_per_batch(device: torch.device) -> int:
+    """Return how many windows of an image the encoders should take at once on a device."""
+    return 4 if device.type == "cpu" else 16
