@@ -1,9 +1,9 @@
 """SegAssess on arrays: quality maps, objects, missed objects, repairs and summaries."""
 
+from .geometry import ObjectOptions
 from .missed import MissedRegions, missed_regions
 from .objects import (
     ObjectAccumulator,
-    ObjectOptions,
     ObjectQuality,
     ObjectStatus,
     Scores,

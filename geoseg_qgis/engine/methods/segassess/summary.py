@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .objects import Core, scores
+from .geometry import Core
+from .objects import scores
 from .quality import BoolArray, FloatArray
 
 
@@ -80,7 +81,13 @@ class LayerAccumulator:
         self._rows.append(np.stack(rows))
         self._hard += np.bincount(inner.argmax(0), minlength=4)
 
-    def result(self, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> LayerSummary:
+    def result(
+        self,
+        level: float = 0.95,
+        resamples: int = 1000,
+        seed: int = 0,
+        run_totals: NDArray[np.float64] | None = None,
+    ) -> LayerSummary:
         """Return the scores of all tiles with bootstrap intervals.
 
         Each resample draws the tiles with replacement and, where there are runs, takes one run for
@@ -90,9 +97,13 @@ class LayerAccumulator:
             level: Probability of the intervals, 0..1.
             resamples: Number of resamples.
             seed: Start of the random numbers.
+            run_totals: Expected pixels of the four classes in each run over the whole layer,
+                (R, 4), where the runs of single tiles were not kept.
         """
         rows = np.stack(self._rows) if self._rows else np.zeros((0, 1, 4))
         total = rows[:, 0].sum(0)
+        if run_totals is not None and len(run_totals) > 1:
+            rows = _with_runs(rows, run_totals)
         drawn = _resample(rows, resamples, seed)
         point, many = scores(*_counts(total)), scores(*_counts(drawn))
         tail = (1 - level) / 2
@@ -112,6 +123,13 @@ def _counts(
     rows: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     return rows[..., 0], rows[..., 1], rows[..., 3]
+
+
+def _with_runs(rows: NDArray[np.float64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rows (T, 1 + R, 4) whose runs differ from the mean by what the layer's runs do."""
+    mean = totals.mean(0)
+    factors = np.divide(totals, mean, out=np.ones_like(totals), where=mean > 0)
+    return np.concatenate([rows[:, :1], rows[:, :1] * factors], axis=1)
 
 
 def _resample(rows: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
