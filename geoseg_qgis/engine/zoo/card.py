@@ -45,10 +45,15 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "clicks": ("sam2",),
         "segassess": ("segassess",),
         "unigeoseg": ("unigeoseg",),
+        "sam3": ("sam3",),
     }
 )
-_OTHER_COMPONENTS = ("segassess", "language")
+_OTHER_COMPONENTS = ("segassess", "language", "sam3")
+
+# Whom a preset is for: nothing to download; a processor; 8 GB of graphics memory; more than that.
+SUITS = ("offline", "laptop", "gpu-8gb", "gpu-big")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_REVISION = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
@@ -65,6 +70,7 @@ class WeightsFile:
         repository: Hugging Face repository, or None.
         revision: Commit of the repository, or None.
         repository_file: Path inside the repository when it is not ``file``.
+        gated: Page where access is granted before the file may be fetched, None when nobody asks.
         note: How to get the file where no address may be fetched.
     """
 
@@ -76,6 +82,7 @@ class WeightsFile:
     repository: str | None = None
     revision: str | None = None
     repository_file: str | None = None
+    gated: str | None = None
     note: str | None = None
 
 
@@ -185,6 +192,7 @@ class ModelCard:
         licence: Licence of the weights.
         description: What it is good for.
         methods: Static method names it serves.
+        suits: Whom it is for, one of `SUITS`; None when the card does not say.
         pixel_size: Ground resolution it was made for, None when any.
         vocabulary: File of known words relative to the folder, None when any word will do.
         clip: Text and image encoder.
@@ -201,6 +209,7 @@ class ModelCard:
     licence: str
     description: str
     methods: tuple[str, ...]
+    suits: str | None = None
     pixel_size: PixelSize | None = None
     vocabulary: str | None = None
     clip: ClipComponent | None = None
@@ -209,6 +218,18 @@ class ModelCard:
     unigeoseg: UniGeoSegComponent | None = None
     others: Mapping[str, OtherComponent] = field(default_factory=dict)
     gumix: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[WeightsFile, ...]:
+        """All files of all components, each path once."""
+        every = (weights for name in self.components for weights in self.weights_of(name))
+        return tuple({weights.file: weights for weights in every}.values())
+
+    @property
+    def total_size(self) -> int | None:
+        """Bytes of all files, None when the size of one is unknown."""
+        sizes = [weights.size for weights in self.files]
+        return None if None in sizes else sum(size for size in sizes if size)
 
     def weights_of(self, component: str) -> tuple[WeightsFile, ...]:
         """Return the files of a component, none when the card has no such component."""
@@ -261,6 +282,7 @@ def parse_card(data: Any, where: str = "card") -> ModelCard:
         licence=reader.text("licence"),
         description=reader.text("description"),
         methods=reader.texts("methods"),
+        suits=reader.text("suits", None),
         pixel_size=_pixel_size(reader),
         vocabulary=_vocabulary(reader),
         clip=_clip(reader.child("clip")) if "clip" in reader else None,
@@ -278,6 +300,8 @@ def parse_card(data: Any, where: str = "card") -> ModelCard:
 
 
 def _check_methods(card: ModelCard, reader: ObjectReader) -> None:
+    if card.suits is not None and card.suits not in SUITS:
+        raise reader.fail("suits", f"is {card.suits!r}, not one of {', '.join(SUITS)}")
     if not card.methods:
         raise reader.fail("methods", "is empty")
     for method in card.methods:
@@ -318,23 +342,31 @@ def _weights(reader: ObjectReader, layouts: tuple[str, ...] = ()) -> WeightsFile
     match = _SHA256.fullmatch(digest) if digest else None
     if digest and not match:
         raise reader.fail("sha256", "is not 64 lower-case hexadecimal digits")
-    url = reader.text("url", None)
-    if url and not url.startswith("https://"):
-        raise reader.fail("url", "does not begin with https://")
+    revision = reader.text("revision", None)
+    if revision and not _REVISION.fullmatch(revision):
+        raise reader.fail("revision", "is not the 40 hexadecimal digits of a commit")
     weights = WeightsFile(
         file=reader.file("file"),
         layout=layout,
         size=reader.integer("size", None, minimum=1),
         sha256=match.group(1) if match else None,
-        url=url,
+        url=_address(reader, "url"),
         repository=reader.text("repository", None),
-        revision=reader.text("revision", None),
+        revision=revision,
         repository_file=reader.file("repository_file") if "repository_file" in reader else None,
+        gated=_address(reader, "gated"),
         note=reader.text("note", None),
     )
     reader.raw("repository_file", None)
     reader.finish()
     return weights
+
+
+def _address(reader: ObjectReader, name: str) -> str | None:
+    address: str | None = reader.text(name, None)
+    if address and not address.startswith("https://"):
+        raise reader.fail(name, "does not begin with https://")
+    return address
 
 
 def _normalisation(reader: ObjectReader) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -5,6 +5,10 @@ by the package for download (``cards/*.json``), and the user's own folders. The 
 those given, or those in the environment variable ``GEOSEG_MODELS`` (parted like ``PATH``), or the
 data folder of the user's account. A folder is a preset when it has a ``card.json``, and so is each
 of its direct children. A preset of the user hides one of the package with the same name.
+
+Files of presets for download lie together in the folder ``published`` of a model folder. Their
+cards name each file by where it was published, so that presets with a network in common share its
+file.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from .card import CARD_FILE, NEEDS, ModelCard, WeightsFile, read_card
 
 ENVIRONMENT_VARIABLE = "GEOSEG_MODELS"
+PUBLISHED_FOLDER = "published"
 _PACKAGE = Path(__file__).parent
 
 
@@ -98,14 +103,22 @@ def catalogue(folders: Sequence[Path] | None = None) -> Catalogue:
     """Return every preset that can be found; an unreadable card hides no other."""
     presets: dict[str, Preset] = {}
     problems: list[JobError] = []
-    for path, folder, origin in _candidates(model_folders(folders)):
+    places = model_folders(folders)
+    for path, folder, origin in _candidates(places):
         try:
             card = read_card(path)
         except JobError as error:
             problems.append(error)
             continue
-        presets[card.name] = Preset(card, folder or model_folders(folders)[0] / card.name, origin)
+        presets[card.name] = Preset(card, folder or _published_folder(card, places), origin)
     return Catalogue(presets, tuple(problems))
+
+
+def _published_folder(card: ModelCard, folders: Sequence[Path]) -> Path:
+    """Return where the files of a preset for download lie, or will: mostly in the first folder."""
+    places = [folder / PUBLISHED_FOLDER for folder in folders]
+    present = [sum((place / weights.file).is_file() for weights in card.files) for place in places]
+    return places[present.index(max(present))]
 
 
 def _candidates(folders: Sequence[Path]) -> Iterator[tuple[Path, Path | None, Origin]]:

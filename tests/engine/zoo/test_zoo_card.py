@@ -65,6 +65,8 @@ def test_a_card_is_read_into_frozen_parts(tmp_path: Path) -> None:
     assert card.clip.tokenizer == TokenizerChoice("bpe", "bpe.txt.gz", 32)
     assert card.clip.weights.sha256 == DIGEST
     assert card.weights_of("dino")[0].size is None
+    assert [weights.file for weights in card.files] == [WEIGHTS["file"], "dino.safetensors"]
+    assert card.total_size is None
     assert card.weights_of("sam2") == ()
     assert dict(card.gumix) == {"window": 224}
     assert card == parse_card(CARD)
@@ -108,6 +110,9 @@ def test_components_with_their_own_loader_keep_their_settings() -> None:
         ("clip.weights.size", True, "card.clip.weights.size is True, not an integer"),
         ("clip.weights.sha256", "abc", "is not 64 lower-case hexadecimal digits"),
         ("clip.weights.url", "http://example.org/x", "does not begin with https://"),
+        ("clip.weights.gated", "ask me", "card.clip.weights.gated does not begin with https://"),
+        ("clip.weights.revision", "main", "is not the 40 hexadecimal digits of a commit"),
+        ("suits", "everybody", "not one of offline, laptop, gpu-8gb, gpu-big"),
         ("clip.weights.extra", 1, "card.clip.weights.extra is not a known member"),
         ("clip.tokenizer.kind", "words", "is 'words', not clip or bpe"),
         ("dino.weights.layout", "hf", "not one of timm, meta, huggingface"),

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from geoseg_qgis.engine.zoo import registry
-from geoseg_qgis.engine.zoo.card import read_card
 from geoseg_qgis.engine.zoo.registry import (
     Origin,
     catalogue,
@@ -16,17 +14,6 @@ from geoseg_qgis.engine.zoo.registry import (
     open_preset,
 )
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-
-CARDS = sorted((Path(registry.__file__).parent / "cards").glob("*.json"))
-
-# Bytes and SHA-256 of the files published under dl.fbaipublicfiles.com/segment_anything_2.
-PUBLISHED = {
-    "sam2.1_hiera_tiny.pt": (156_008_466, "7402e0d8"),
-    "sam2.1_hiera_small.pt": (184_416_285, "6d1aa6f3"),
-    "sam2.1_hiera_base_plus.pt": (323_606_802, "a2345aed"),
-    "sam2.1_hiera_large.pt": (898_083_611, "2647878d"),
-    "sam2_hiera_large.pt": (897_952_466, "7442e4e9"),
-}
 
 
 def write_preset(folder: Path, name: str, methods: tuple[str, ...] = ("sam2",)) -> Path:
@@ -47,32 +34,6 @@ def write_preset(folder: Path, name: str, methods: tuple[str, ...] = ("sam2",)) 
     folder.mkdir(parents=True)
     (folder / "card.json").write_text(json.dumps(card))
     return folder
-
-
-@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
-def test_a_shipped_card_is_named_like_its_file(path: Path) -> None:
-    card = read_card(path)
-    assert card.name == path.stem
-    for component in card.components:
-        (weights,) = card.weights_of(component)
-        if weights.file in PUBLISHED:
-            size, start = PUBLISHED[weights.file]
-            assert weights.size == size
-            assert weights.sha256 is not None
-            assert weights.sha256.startswith(start)
-            assert weights.url is not None
-            assert weights.url.endswith(f"/{weights.file}")
-        else:
-            assert weights.repository or weights.note
-
-
-def test_the_paper_preset_names_the_papers_files() -> None:
-    card = open_preset("gumix-paper").card
-    files = {part: card.weights_of(part)[0] for part in card.components}
-    assert files["clip"].file == "RS5M_ViT-H-14.pt"
-    assert (files["clip"].sha256 or "").startswith("62a3e79df8868759")
-    assert (files["dino"].sha256 or "").startswith("eadcf0ff")
-    assert files["sam2"].file == "sam2_hiera_large.pt"
 
 
 def test_folders_come_from_the_argument_then_the_environment(
@@ -132,8 +93,26 @@ def test_a_missing_file_is_named_with_its_place(tmp_path: Path) -> None:
 def test_a_download_is_expected_in_the_first_folder(tmp_path: Path) -> None:
     with pytest.raises(JobError) as caught:
         choose_preset("sam2.1-tiny", "sam2", [tmp_path])
-    assert str(tmp_path / "sam2.1-tiny" / "sam2.1_hiera_tiny.pt") in caught.value.hint
+    expected = tmp_path / "published" / "segment_anything_2" / "sam2.1_hiera_tiny.pt"
+    assert str(expected) in caught.value.hint
     assert "model manager" in caught.value.hint
+
+
+def test_presets_for_download_share_the_files_they_have_in_common(tmp_path: Path) -> None:
+    folders = [tmp_path / "own", tmp_path / "of-the-institute"]
+    alone, combined = (open_preset(name, folders) for name in ("sam2.1-tiny", "openai-b16"))
+    (file,) = (weights.file for weights in alone.card.weights_of("sam2"))
+    assert alone.folder == combined.folder == tmp_path / "own" / "published"
+    assert combined.path(combined.card.weights_of("sam2")[0].file) == alone.path(file)
+
+    there = folders[1] / "published" / file
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"x")
+    # Where some of its files lie already, the rest belongs too.
+    alone, combined = (open_preset(name, folders) for name in ("sam2.1-tiny", "openai-b16"))
+    assert alone.path(file) == there
+    assert alone.missing_files() == []
+    assert [weights.layout for weights in combined.missing_files()] == ["open_clip"]
 
 
 def test_a_job_without_a_name_takes_a_ready_preset(tmp_path: Path) -> None:
