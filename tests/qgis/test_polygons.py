@@ -29,6 +29,7 @@ from geoseg_qgis.protocol.errors import CancelledError, JobError
 from geoseg_qgis.protocol.legend import parse_classes
 
 LEGEND = parse_classes("building =#ff0000; road =#00ff00")
+STYLE = partial(polygon_renderer, LEGEND)
 PROVENANCE = {"method": "gumix", "model": "tiny"}
 CRS = QgsCoordinateReferenceSystem.fromEpsgId(32632)
 ROWS = [
@@ -138,7 +139,7 @@ def test_cancel_stops_the_copy(engine_file, context, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.gpkg", "a.shp"])
 def test_files_load_styled_and_described(engine_file, context, tmp_path: Path, name: str) -> None:
     destination, _ = copy(engine_file, str(tmp_path / name), context)
-    finish_polygon_file(destination, polygon_renderer(LEGEND), PROVENANCE)
+    finish_polygon_file(destination, STYLE(), PROVENANCE)
     uri = f"{destination}|layername=a" if name.endswith(".gpkg") else destination
     layer = QgsVectorLayer(uri, "again", "ogr")
     renderer = layer.renderer()
@@ -155,7 +156,7 @@ def test_files_load_styled_and_described(engine_file, context, tmp_path: Path, n
 def test_style_table_is_registered(engine_file, context, tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
     destination, _ = copy(engine_file, str(path), context)
-    finish_polygon_file(destination, polygon_renderer(LEGEND), PROVENANCE)
+    finish_polygon_file(destination, STYLE(), PROVENANCE)
     with sqlite3.connect(path) as database:
         rows = database.execute("SELECT f_table_name, useAsDefault FROM layer_styles").fetchall()
     assert rows == [("a", 1)]
@@ -167,7 +168,7 @@ def test_styler_dresses_and_groups(engine_file, qgis_new_project) -> None:
     project.addMapLayer(layer)
     context = QgsProcessingContext()
     context.setProject(project)
-    styler = LayerStyler.create(partial(polygon_renderer, LEGEND), PROVENANCE, "image: Segmentation")
+    styler = LayerStyler.create(STYLE, PROVENANCE, "image: Segmentation")
     styler.postProcessLayer(layer, context, QgsProcessingFeedback())
     group = project.layerTreeRoot().findGroup("image: Segmentation")
     assert [node.layerId() for node in group.findLayers()] == [layer.id()]
@@ -177,11 +178,11 @@ def test_styler_dresses_and_groups(engine_file, qgis_new_project) -> None:
 
 
 def test_stylers_are_kept_until_they_ran(qgis_new_project) -> None:
-    first = LayerStyler.create(partial(polygon_renderer, LEGEND), PROVENANCE, "")
+    first = LayerStyler.create(STYLE, PROVENANCE, "")
     layer = QgsVectorLayer("Polygon?field=class:string", "memory", "memory")
     assert first in LayerStyler._kept
     first.postProcessLayer(layer, QgsProcessingContext(), QgsProcessingFeedback())
-    LayerStyler.create(partial(polygon_renderer, LEGEND), PROVENANCE, "")
+    LayerStyler.create(STYLE, PROVENANCE, "")
     assert first not in LayerStyler._kept
 
 
