@@ -84,6 +84,7 @@ def click_scores(model: Sam2Model, example: Example, clicks: int) -> List[float]
     points: List[Tuple[int, int]] = []
     marks: List[int] = []
     scores = []
+    answer = None
     for _ in range(clicks):
         missing, extra = example.mask & ~found, found & ~example.mask
         positive = missing.sum() >= extra.sum()
@@ -93,6 +94,8 @@ def click_scores(model: Sam2Model, example: Example, clicks: int) -> List[float]
             embedding,
             points=torch.tensor(points, dtype=torch.float32)[None],
             labels=torch.tensor(marks, dtype=torch.int32)[None],
+            # As people go on clicking, the answer so far is part of the question.
+            masks=None if answer is None else answer.logits,
             choice=MaskChoice.SINGLE,
         )
         found = (upsample(answer.logits, example.mask.shape)[0, 0] > 0).numpy()

@@ -108,9 +108,11 @@ def dino_part(run: Path, out: Path) -> Dict[str, Any]:
 def sam2_part(run: Path, out: Path) -> Dict[str, Any]:
     """Write the SAM 2 weights and return the card's member."""
     state = _checkpoint(run)
+    head = "surfaces."
+    network = {name: value for name, value in state["average"].items() if not name.startswith(head)}
     return {
         "model": state["facts"]["architecture"],
-        "weights": write_weights(out / "sam2.safetensors", state["average"], "sam2"),
+        "weights": write_weights(out / "sam2.safetensors", network, "sam2"),
         "mean": list(train_sam2.MEAN),
         "std": list(train_sam2.STD),
     }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import List, Tuple
+from typing import List, NamedTuple, Tuple
 
 import numpy as np
 import torch
@@ -12,12 +11,11 @@ from torch import Tensor
 
 from geoseg_qgis.engine.training.objects import STRIDE, Mask, Target
 
-POINTS = 6
+POINTS = 8
 PADDING, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
 
 
-@dataclass(frozen=True)
-class Prompts:
+class Prompts(NamedTuple):
     """Prompts of one step, padded to the same number of points.
 
     Attributes:
@@ -60,6 +58,34 @@ class PromptSampler:
             torch.from_numpy(np.stack([t.known for _, t in targets])).float(),
             torch.tensor([index for index, _ in targets]),
         )
+
+    def corrected(self, prompts: Prompts, found: Mask) -> Prompts:
+        """Return the prompts with one more click each, in the larger error of an answer.
+
+        Half of the clicks lie deepest inside the error, as a careful user's, the others anywhere.
+
+        Args:
+            prompts: Prompts that were answered, each with a free place.
+            found: (N, h, w) bool, the answers at half the crop's size.
+        """
+        points, marks = prompts.points.clone(), prompts.marks.clone()
+        wanted, known = prompts.masks.numpy() > 0.5, prompts.known.numpy() > 0.5
+        for row, answer in enumerate(found):
+            missing, extra = wanted[row] & ~answer, ~wanted[row] & answer & known[row]
+            positive = bool(missing.sum() >= extra.sum())
+            error = missing if positive else extra
+            free = np.flatnonzero(prompts.marks[row].numpy() == PADDING)
+            if not error.any() or not free.size:
+                continue
+            points[row, free[0]] = torch.tensor(self._click(error))
+            marks[row, free[0]] = POSITIVE if positive else NEGATIVE
+        return prompts._replace(points=points, marks=marks)
+
+    def _click(self, error: Mask) -> Tuple[float, float]:
+        if self.random.random() < 0.5:
+            return self._pick(*np.nonzero(error))
+        depth = ndimage.distance_transform_edt(np.pad(error, 1))[1:-1, 1:-1]
+        return self._pick(*np.nonzero(depth >= depth.max() * 0.9))
 
     def _one(self, target: Target) -> Tuple[List[Tuple[float, float]], List[int]]:
         draw = self.random.random()
