@@ -1,0 +1,151 @@
+"""A server on this computer that hands out files the way bad days do."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+@dataclass
+class Offer:
+    """How one path is answered.
+
+    Attributes:
+        content: The file.
+        status: Status of a refusal; 200 hands the file out.
+        failures: How many requests get status 503 first.
+        break_after: Bytes after which the connection breaks, once for each entry.
+        length: What ``Content-Length`` says in place of the truth.
+        ranges: Whether ``Range`` is heeded.
+        shift: Bytes by which a part begins elsewhere than asked for.
+        etag: Validator; empty sends none.
+        headers: Further headers of every answer.
+        location: Where to redirect.
+        pause: Called between two blocks of the body.
+    """
+
+    content: bytes = b""
+    status: int = 200
+    failures: int = 0
+    break_after: list[int] = field(default_factory=list)
+    length: int | None = None
+    ranges: bool = True
+    shift: int = 0
+    etag: str = '"one"'
+    headers: dict[str, str] = field(default_factory=dict)
+    location: str = ""
+    pause: Callable[[], None] | None = None
+
+
+@dataclass
+class Asked:
+    """One request: path and headers in lower case."""
+
+    path: str
+    headers: dict[str, str]
+
+
+class ModelServer(ThreadingHTTPServer):
+    """Serves `offers` by path and remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.offers: dict[str, Offer] = {}
+        self.asked: list[Asked] = []
+        self.scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self.scheme = "https"
+
+    def __enter__(self) -> ModelServer:
+        """Serve in a thread."""
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Stop."""
+        self.shutdown()
+        self.server_close()
+
+    def url(self, path: str) -> str:
+        """Return the address of a path."""
+        return f"{self.scheme}://127.0.0.1:{self.server_port}{path}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: clients that hang up are part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: ModelServer
+
+    def do_GET(self) -> None:  # noqa: N802
+        path = self.path
+        if "://" in path:
+            path = "/" + path.split("/", 3)[3]
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.asked.append(Asked(self.path, headers))
+        offer = self.server.offers.get(path, Offer(status=404))
+        self.close_connection = True
+        if offer.failures > 0:
+            offer.failures -= 1
+            self._refuse(503, offer)
+        elif offer.location:
+            self._refuse(302, offer, {"Location": offer.location})
+        elif offer.status != 200:
+            self._refuse(offer.status, offer)
+        else:
+            self._hand_out(offer, headers)
+
+    def _refuse(self, status: int, offer: Offer, more: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {**offer.headers, **(more or {}), "Content-Length": "0"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _hand_out(self, offer: Offer, headers: dict[str, str]) -> None:
+        start = 0
+        wanted = re.fullmatch(r"bytes=(\d+)-", headers.get("range", ""))
+        same = headers.get("if-range", offer.etag) == offer.etag
+        if wanted and offer.ranges and same:
+            start = int(wanted[1]) + offer.shift
+            if start >= len(offer.content):
+                self._refuse(416, offer)
+                return
+        body = offer.content[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            total = len(offer.content)
+            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+        if offer.etag:
+            self.send_header("ETag", offer.etag)
+        for name, value in offer.headers.items():
+            self.send_header(name, value)
+        length = len(body) if offer.length is None else offer.length
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self._send(body, offer)
+
+    def _send(self, body: bytes, offer: Offer) -> None:
+        stop = offer.break_after.pop(0) if offer.break_after else len(body)
+        block = 4096
+        for first in range(0, min(stop, len(body)), block):
+            self.wfile.write(body[first : min(first + block, stop)])
+            if offer.pause is not None:
+                self.wfile.flush()
+                offer.pause()
+        self.wfile.flush()
+
+    def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002
+        """Say nothing."""
