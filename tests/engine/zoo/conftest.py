@@ -41,6 +41,7 @@ class Remembering:
         self.warnings.append(text)
 
     def span(self, start: float, end: float) -> Remembering:
+        assert 0.0 <= start <= end <= 1.0 + 1e-9
         return self
 
 
