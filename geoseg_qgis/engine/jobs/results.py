@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,7 @@ class Labelled:
         legend: The named classes.
         score_legend: Classes of the score bands.
         folder: Where files that nobody asked for may lie.
+        texts: Name and value of more fields of the polygons, the same for all.
     """
 
     grid: Grid
@@ -76,6 +78,7 @@ class Labelled:
     legend: tuple[LegendClass, ...]
     score_legend: tuple[LegendClass, ...]
     folder: ScratchFolder
+    texts: Mapping[str, str] = MappingProxyType({})
 
 
 class _Tally:
@@ -142,6 +145,7 @@ def write_results(
             provenance=provenance,
             confidence=confidence,
             progress=lambda done: span.progress(done, "Drawing polygons"),
+            texts=labelled.texts,
         )
     return Result(
         files.named(),

@@ -5,8 +5,9 @@ Neighbours share their simplified outlines. Memory grows with the polygons, not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import rasterio
@@ -37,6 +38,7 @@ def write_polygons(
     provenance: dict[str, str],
     confidence: Path,
     progress: Progress,
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[int, int]:
     """Write the polygons of a class raster.
 
@@ -49,6 +51,7 @@ def write_polygons(
         provenance: How the raster was made; kept as metadata of the layer.
         confidence: Raster of probabilities on the same pixels, scaled bytes.
         progress: Told the finished fraction; raises to stop.
+        texts: Name and value of more fields, the same for every polygon.
 
     Returns:
         Number of polygons of each class id.
@@ -74,6 +77,7 @@ def write_polygons(
         "perimeter_m": perimeters.round(3),
         "method": np.full(count, provenance.get("method", ""), dtype=object),
         "model": np.full(count, provenance.get("model", ""), dtype=object),
+        **{name: np.full(count, text, dtype=object) for name, text in texts.items()},
     }
     write_geopackage(
         destination,

@@ -1,4 +1,4 @@
-"""UniGeoSeg on arrays: requests, tiles and mask probabilities."""
+"""UniGeoSeg on arrays and rasters: requests, tiles, mask probabilities, whole extents."""
 
 from .letterbox import Letterbox
 from .segmenter import MaskResult, Segmenter, TileEmbedding, preset_segmenter

@@ -67,12 +67,15 @@ class Segmenter:
     Args:
         checkpoint: Network and tokenizer, on the device to use.
         batch_size: Requests run together.
+
+    Attributes:
+        side: Side of the network's square in pixels.
     """
 
     def __init__(self, checkpoint: Checkpoint, batch_size: int = DEFAULT_BATCH) -> None:
         self.tokenizer = checkpoint.tokenizer
         self.batch_size = batch_size
-        self._side = checkpoint.model.config.vision.image_size
+        self.side = checkpoint.model.config.vision.image_size
         dialogue = encode_template(UNIFIED, self.tokenizer)
         self._reader = Reader(checkpoint.model, dialogue)
 
@@ -100,7 +103,7 @@ class Segmenter:
                 f"A tile of shape {image.shape} and type {image.dtype} is not an RGB image.",
                 "Choose three bands and a stretch to 8 bits.",
             )
-        letterbox = Letterbox(image.shape[0], image.shape[1], self._side)
+        letterbox = Letterbox(image.shape[0], image.shape[1], self.side)
         pixels = normalise(letterbox.place_image(image))
         return TileEmbedding(letterbox, self._reader.read_image(pixels))
 

@@ -1,0 +1,310 @@
+"""One instruction to the mask of what it speaks of, with polygons and probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio
+import torch
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from ...protocol.errors import ErrorCode, JobError
+from ...protocol.job import Job
+from ...protocol.legend import LegendClass
+from ...protocol.result import Result
+from ...protocol.tasks import ReferTask
+from ..methods.labelling import LabelBlock, blocks, quantise
+from ..methods.reading import PictureReader, Scene
+from ..methods.unigeoseg import preset_segmenter
+from ..methods.unigeoseg.surfaces import (
+    ONE_LOOK,
+    ProbabilitySurface,
+    Question,
+    RasterAnswer,
+    answer_raster,
+)
+from ..methods.unigeoseg.view_choice import View
+from ..models.preset import LoadedPreset
+from ..models.unigeoseg.tasks import Task
+from ..raster.grid import Grid, model_grid, output_grid
+from ..raster.scratch import ScratchFolder
+from ..raster.source import Raster, open_raster
+from ..raster.stretch import measure_stretch
+from ..vector.components import find_components
+from ..vector.measure import pixel_areas
+from ..zoo.registry import catalogue
+from .context import JobContext
+from .provenance import describe_run
+from .results import Labelled, ResultFiles, write_results
+from .warm import warm_models
+
+METHOD = "unigeoseg"
+CLICKS = "clicks"
+ANSWER = (LegendClass(1, ("answer",), "#e4572e"),)
+TASK_NAMES = {
+    Task.REFERRING: "referring",
+    Task.REASONING: "reasoning",
+    Task.INTERACTIVE: "interactive",
+}
+THINKING = "Following the instruction"
+
+
+def run(job: Job, context: JobContext) -> Result:
+    """Do a ``refer`` job.
+
+    Raises:
+        JobError: Whatever stands in the way, with the next step.
+    """
+    task = _task(job)
+    files = ResultFiles(task.mask_raster, task.polygon_file, task.scores)
+    files.check()
+    question = Question(task.instruction, task.task.value, task.threshold)
+    with open_raster(job.raster) as raster:
+        output = output_grid(raster.grid, job.grid)
+        context.progress(0.0, "Loading the models")
+        models = warm_models(job, context)
+        _tell_unknown_words(models, task.instruction, context)
+        segmenter = preset_segmenter(models)
+        with ScratchFolder(files.folder) as folder:
+            scene = Scene(
+                PictureReader(raster, measure_stretch(raster, output, job.raster.stretch)),
+                output,
+                _network_grid(raster, output, models),
+                folder,
+            )
+            span = context.span(0.02, 0.85)
+            answer = answer_raster(
+                scene, segmenter, question, lambda done: span.progress(done, THINKING)
+            )
+            _tell_view(answer, scene, models, context)
+            return _write(answer, scene, job, models, context.span(0.85, 1.0))
+
+
+def _task(job: Job) -> ReferTask:
+    task = job.task
+    if not isinstance(task, ReferTask):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "The job's task is not one of referring segmentation.",
+            "Write the members of a refer task.",
+        )
+    if job.method == CLICKS:
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "Clicks by a language model need one that runs in the engine, and there is none yet.",
+            f"Use the method {METHOD}.",
+        )
+    if job.method != METHOD:
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"Referring segmentation has no method called {job.method!r}.",
+            f"Use {METHOD}.",
+        )
+    if not task.instruction.strip():
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "The instruction is empty.",
+            "Write what to map, for example: the white plane next to the runway.",
+        )
+    if not 0.0 <= task.threshold < 1.0:
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"A threshold of {task.threshold:g} is no probability below 1.",
+            "Use a number from 0 to 1, such as 0.5.",
+        )
+    return task
+
+
+def _network_grid(raster: Raster, output: Grid, models: LoadedPreset) -> Grid:
+    liked = models.card.pixel_size
+    return model_grid(output, raster.grid, liked.preferred if liked else None)
+
+
+def _tell_unknown_words(models: LoadedPreset, instruction: str, context: JobContext) -> None:
+    vocabulary = models.instruction_vocabulary
+    if vocabulary is None:
+        return
+    unknown = [word for word in vocabulary.unknown_words(instruction) if not word[:1].isdigit()]
+    if not unknown:
+        return
+    open_models = sorted(
+        preset.card.name
+        for preset in catalogue().presets.values()
+        if preset.card.unigeoseg is not None and preset.card.unigeoseg.vocabulary is None
+    )
+    bigger = f"the model {' or '.join(open_models)}" if open_models else "a bigger model"
+    similar = sorted({near for word in unknown for near in vocabulary.similar_words(word)})
+    advice = f" such as {', '.join(similar)}" if similar else ""
+    context.warn(
+        f"{models.card.title} does not know {', '.join(unknown)}: its answer is a guess. "
+        f"Use other words{advice}, or {bigger}."
+    )
+
+
+def _tell_view(
+    answer: RasterAnswer, scene: Scene, models: LoadedPreset, context: JobContext
+) -> None:
+    context.info(f"The instruction is read as {TASK_NAMES[answer.task]}.")
+    if answer.view.reason == ONE_LOOK:
+        context.info("The extent fits into one look of the model.")
+    elif answer.view.view is View.TILES:
+        context.info(
+            f"The instruction is asked of {answer.looks} tiles, as {answer.view.reason}. Begin it "
+            "with 'the' to ask about the extent as a whole."
+        )
+    else:
+        context.info(
+            f"The instruction is asked of the extent as a whole, as {answer.view.reason}. Begin it "
+            "with 'all' and leave out positions to map everything of a kind at full detail."
+        )
+    _tell_closer_looks(answer, context)
+    _tell_pixel_size(answer, scene, models, context)
+
+
+def _tell_closer_looks(answer: RasterAnswer, context: JobContext) -> None:
+    closer = answer.closer
+    if closer is None or answer.view.reason == ONE_LOOK:
+        return
+    context.info(
+        f"Closer looks drew {closer.looks} outlines anew; {closer.refused} did not confirm the "
+        "overview and were left aside."
+    )
+    if closer.left:
+        context.warn(
+            f"The overview found more than could be looked at closer: {closer.left} outlines stay "
+            "as coarse as the overview. Choose a smaller extent for more detail."
+        )
+
+
+def _tell_pixel_size(
+    answer: RasterAnswer, scene: Scene, models: LoadedPreset, context: JobContext
+) -> None:
+    size = scene.base.ground_pixel_size()
+    liked = models.card.pixel_size
+    if size is None:
+        return
+    shown = max(size) * answer.shrink
+    context.info(f"{models.card.title} reads the image at {shown:.3g} m per pixel.")
+    if liked is not None and shown > liked.coarsest:
+        advice = "Choose a smaller extent" if answer.shrink > 1.0 else "Choose another model"
+        context.warn(
+            f"{models.card.title} sees the extent at {shown:.3g} m per pixel, but it was made for "
+            f"{liked.finest:g} to {liked.coarsest:g} m: small things are missed. {advice}."
+        )
+
+
+class _Tally:
+    """Sum of the probabilities of the answer's pixels."""
+
+    def __init__(self) -> None:
+        self.pixels = 0
+        self.total = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Mean foreground probability, 0 for an empty answer."""
+        return self.total / self.pixels if self.pixels else 0.0
+
+
+@dataclass(frozen=True)
+class _Labeller:
+    surface: ProbabilitySurface | None
+    scene: Scene
+    threshold: float
+    tally: _Tally
+
+    def blocks(self) -> Iterator[LabelBlock]:
+        """Yield the mask block by block."""
+        for window in blocks(self.scene.output):
+            known = self.scene.reader.valid(self.scene.output, window)
+            probability = np.zeros(known.shape, np.float32)
+            if self.surface is not None:
+                probability, read = self.surface.read(window)
+                known &= read
+            mask = known & (probability > np.float32(self.threshold))
+            self.tally.pixels += int(np.count_nonzero(mask))
+            self.tally.total += float(probability[mask].sum(dtype=np.float64))
+            steps = quantise(torch.from_numpy(probability), torch.from_numpy(known))
+            yield LabelBlock(window, mask.astype(np.uint8), steps, steps[None])
+
+
+def _write(
+    answer: RasterAnswer, scene: Scene, job: Job, models: LoadedPreset, context: JobContext
+) -> Result:
+    task: ReferTask = job.task
+    tally = _Tally()
+    labeller = _Labeller(answer.surface, scene, task.threshold, tally)
+    mask_raster = task.mask_raster or str(scene.folder.path / "mask.tif")
+    provenance = {**describe_run(job, models, scene.base), **_describe(task, answer)}
+    labelled = Labelled(
+        scene.output,
+        labeller.blocks,
+        ANSWER,
+        ANSWER,
+        scene.folder,
+        {"instruction": task.instruction.strip()},
+    )
+    wanted = ResultFiles(mask_raster, task.polygon_file, task.scores)
+    result = write_results(labelled, wanted, task.polygons, provenance, context)
+    _tell_failures(scene.reader, context)
+    if not tally.pixels:
+        context.warn(
+            "Nothing in this extent matches the instruction. Use other words, a lower threshold "
+            "or another extent."
+        )
+    count = result.numbers["POLYGON_COUNT"]
+    if task.polygon_file is None:
+        count = count_objects(mask_raster, scene.output, task.polygons.minimum_area)
+    return dataclasses.replace(
+        result,
+        files=ResultFiles(task.mask_raster, task.polygon_file, task.scores).named(),
+        numbers={
+            "OBJECT_COUNT": float(count),
+            "SCORE": round(tally.mean, 6),
+            "AREA": result.classes[0].area,
+            "VALID_PIXELS": result.numbers["VALID_PIXELS"],
+        },
+        warnings=tuple(context.warnings),
+    )
+
+
+def _describe(task: ReferTask, answer: RasterAnswer) -> dict[str, str]:
+    return {
+        "instruction": task.instruction.strip(),
+        "task": TASK_NAMES[answer.task],
+        "view": f"{answer.view.view.value}: {answer.view.reason}",
+        "looks": str(answer.looks),
+        "threshold": f"{task.threshold:g}",
+    }
+
+
+def count_objects(mask_raster: str, grid: Grid, minimum_area: float) -> int:
+    """Count the connected parts of a mask raster.
+
+    Args:
+        mask_raster: File of ids, 0 for none.
+        grid: Its pixels.
+        minimum_area: Smallest part counted, in square metres.
+    """
+    with rasterio.open(mask_raster) as dataset:
+
+        def read(window: Window) -> NDArray[np.uint8]:
+            mask: NDArray[np.uint8] = dataset.read(1, window=window)
+            return mask
+
+        found = find_components(grid.shape, read, None, lambda _: None)
+    areas = found.pixels * pixel_areas(grid, found.columns - 0.5, found.rows - 0.5)
+    return int(np.count_nonzero(areas >= minimum_area))
+
+
+def _tell_failures(reader: PictureReader, context: JobContext) -> None:
+    failures = sorted(set(reader.failures))
+    if failures:
+        context.warn(
+            f"{len(failures)} places of the raster could not be read and stay outside of the "
+            f"answer: {failures[0]} Repair the file, then run again."
+        )

@@ -1,0 +1,122 @@
+"""One instruction to a probability surface over a raster of any size.
+
+An extent that fits into one look is asked as it is. A larger one is asked as a whole and then
+looked at closer (`whole_view`), or tile by tile (`tiling`); `view_choice` tells which, from the
+words. Positions and comparisons always speak of the job's extent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from geoseg_qgis.engine.methods.dense import Progress
+from geoseg_qgis.engine.methods.reading import Scene
+from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+
+from .looking import Looker
+from .prompts import TaskChoice
+from .segmenter import Segmenter
+from .tiling import ask_tiles
+from .view_choice import View, ViewChoice, choose_view
+from .whole_view import WholeAnswer, ZoomSettings, ask_whole, overview_grid
+
+ONE_LOOK = "the extent fits into one look"
+
+
+class ProbabilitySurface(Protocol):
+    """Probabilities on the output grid."""
+
+    def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return (h, w) probabilities of a window and False where nothing was read."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a raster.
+
+    Attributes:
+        instruction: The words.
+        task: How they are meant.
+        threshold: Probability above which a pixel belongs to the answer.
+    """
+
+    instruction: str
+    task: TaskChoice = "auto"
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class RasterAnswer:
+    """What a raster answered.
+
+    Attributes:
+        surface: Probability on the output grid; None when no pixel holds data.
+        view: How the extent was looked at.
+        task: How the words were understood.
+        looks: Parts of the raster that the network has read.
+        shrink: Side of a pixel of the first look, in pixels of the base grid.
+        closer: What closer looks did, None for tiles.
+    """
+
+    surface: ProbabilitySurface | None
+    view: ViewChoice
+    task: Task
+    looks: int
+    shrink: float
+    closer: WholeAnswer | None = None
+
+
+def plan_view(scene: Scene, side: int, question: Question) -> ViewChoice:
+    """Tell how an extent will be looked at.
+
+    Args:
+        scene: The raster and its grids.
+        side: Side of the network's square.
+        question: What is asked.
+    """
+    if max(scene.base.shape) <= side:
+        return ViewChoice(View.WHOLE, ONE_LOOK)
+    return choose_view(question.instruction, question.task)
+
+
+def answer_raster(
+    scene: Scene, segmenter: Segmenter, question: Question, progress: Progress
+) -> RasterAnswer:
+    """Answer an instruction on the output grid of a scene.
+
+    Args:
+        scene: The raster, its grids and scratch folder.
+        segmenter: The network.
+        question: What is asked.
+        progress: Told the finished fraction; may raise to stop.
+
+    Raises:
+        JobError: ``INVALID_JOB`` for an empty or too long instruction, ``OUT_OF_MEMORY``,
+            ``DISK_FULL``, ``CANCELLED``.
+    """
+    looker = Looker(scene.reader, segmenter)
+    view = plan_view(scene, looker.side, question)
+    grids = (scene.base, scene.output)
+    shown = scene.base
+    if view.view is View.WHOLE:
+        shown = overview_grid(scene.base, looker.side)
+    request = segmenter.request(*shown.shape, instruction=question.instruction, task=question.task)
+    if view.view is View.TILES:
+        tiled = ask_tiles(looker, grids, request, question.threshold, scene.folder, progress)
+        surface = tiled if looker.looks else None
+        return RasterAnswer(surface, view, request.task, looker.looks, 1.0)
+    settings = ZoomSettings(threshold=question.threshold)
+    whole = ask_whole(looker, grids, request, settings, progress)
+    return RasterAnswer(
+        None if whole is None else whole.surface,
+        view,
+        request.task,
+        looker.looks,
+        scene.base.width / shown.width,
+        whole,
+    )
