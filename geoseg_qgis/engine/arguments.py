@@ -11,10 +11,12 @@ from ..protocol.job import Job, JobKind
 from ..protocol.source import Extent, GridRequest, RasterSource, Stretch, StretchKind, VectorSource
 from ..protocol.tasks import (
     EvaluateTask,
+    InstructionTask,
     LengthUnit,
     OpenVocabularyTask,
     PolygonOptions,
     ReclassifyTask,
+    ReferTask,
 )
 
 _STRETCHES = [kind.value for kind in StretchKind if kind is not StretchKind.LAYER]
@@ -46,6 +48,7 @@ def add_job_commands(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--thresholds", required=True, help="one number, or 'building: 0.4; road: 0.3'"
     )
     _add_outputs(reclassify)
+    _add_refer(commands)
     _add_evaluate(commands)
 
 
@@ -73,14 +76,48 @@ def job_from_arguments(options: argparse.Namespace) -> Job:
             _absolute_or_none(options.polygons),
         )
         return Job(kind, source, task)
+    makers = {JobKind.OPEN_VOCABULARY: _open_vocabulary_task, JobKind.REFER: _refer_task}
     return Job(
         kind,
         _source(options),
-        _open_vocabulary_task(options),
+        makers[kind](options),
         _grid(options),
         options.method,
         options.model,
         options.device,
+    )
+
+
+def _add_refer(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        JobKind.REFER.value,
+        help="one instruction in words to a mask, polygons and a probability",
+        description="Map what an instruction speaks of.",
+    )
+    _add_imagery(parser, "unigeoseg", "unigeoseg")
+    parser.add_argument(
+        "--instruction", required=True, help="for example: 'the largest roof on the left'"
+    )
+    parser.add_argument(
+        "--task",
+        choices=[task.value for task in InstructionTask],
+        default=InstructionTask.AUTO.value,
+        help="how the instruction is meant",
+    )
+    parser.add_argument("--threshold", type=float, default=0.5, help="probability, 0..1")
+    parser.add_argument("--scores", help="GeoTIFF of the probability to write")
+    _add_outputs(parser)
+
+
+def _refer_task(options: argparse.Namespace) -> ReferTask:
+    return ReferTask(
+        instruction=options.instruction,
+        task=InstructionTask(options.task),
+        threshold=options.threshold,
+        polygons=_polygon_options(options),
+        mask_raster=_absolute_or_none(options.output),
+        polygon_file=_absolute_or_none(options.polygons),
+        scores=_absolute_or_none(options.scores),
     )
 
 
@@ -146,7 +183,11 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resolution", type=float, help="map units per pixel")
 
 
-def _add_imagery(parser: argparse.ArgumentParser) -> None:
+def _add_imagery(
+    parser: argparse.ArgumentParser,
+    methods: str = "gumix, mask_selection or fast",
+    method: str = "",
+) -> None:
     parser.add_argument("--input", required=True, help="raster: anything that GDAL opens")
     _add_grid(parser)
     parser.add_argument("--bands", type=int, nargs="+", default=[], help="red green blue, from 1")
@@ -154,7 +195,7 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stretch", choices=_STRETCHES, default=StretchKind.PERCENTILES.value, help="to 8 bits"
     )
-    parser.add_argument("--method", default="", help="gumix, mask_selection or fast")
+    parser.add_argument("--method", default=method, help=methods)
     parser.add_argument("--model", default="", help="preset name or folder")
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
 
