@@ -1,6 +1,7 @@
 """Files of weights: verified, read without running anything in them, and fitted strictly.
 
-Two containers are read: safetensors, and PyTorch pickles restricted to tensors. Tensors may be
+Two containers are read: safetensors, and PyTorch pickles restricted to tensors; a pickle that a
+card names is turned into safetensors once, see `conversion`. Tensors may be
 stored smaller than they are used: floating tensors of any width become float32, and an int8
 tensor ``name`` beside a tensor ``name::scale`` of one value a row stands for
 ``name[row] * scale[row]`` (rows are the first dimension).
@@ -21,6 +22,15 @@ from torch import Tensor, nn
 
 from geoseg_qgis.engine.zoo.card import WeightsFile
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+from .conversion import current_copy, write_copy
+from .foreign_files import (
+    is_torchscript,
+    refuse_cut_archive,
+    refuse_placeholder,
+    refuse_text,
+    torchscript_error,
+)
 
 SCALE_SUFFIX = "::scale"
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
@@ -63,6 +73,7 @@ def verify_file(path: Path, weights: WeightsFile) -> None:
             f"There is no file {weights.file}.",
             f"Download the model again, or put the file at {path}.",
         )
+    refuse_placeholder(path)
     size = path.stat().st_size
     if weights.size is not None and size != weights.size:
         raise _spoilt(path, f"is {size} bytes long in place of {weights.size}")
@@ -93,23 +104,52 @@ def read_state(path: Path, weights: WeightsFile | None = None) -> State:
         JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
     """
     verify_file(path, weights or WeightsFile(file=path.name, layout=""))
-    state = _unwrap(_read_container(path), path)
+    if _is_safetensors(path):
+        state = _unwrap(_read_safetensors(path), path)
+    else:
+        state = _read_pickle(path, keep_copy=weights is not None)
     return {name: _widened(tensor) for name, tensor in dequantise(state).items()}
 
 
-def _read_container(path: Path) -> Any:
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(9)[8:9] == b"{"
+
+
+def _read_safetensors(path: Path) -> State:
     try:
-        with path.open("rb") as stream:
-            head = stream.read(9)
-        if head[8:9] == b"{":
-            return safetensors.torch.load_file(path)
+        state: State = safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        if "InvalidHeaderDeserialization" in str(error):
+            raise _spoilt(path, "is damaged or no file of weights", str(error)) from error
+        raise _spoilt(path, "is cut short or damaged", str(error)) from error
+    except (OSError, ValueError) as error:
+        raise _spoilt(path, "is damaged or no file of weights", str(error)) from error
+    return state
+
+
+def _read_pickle(path: Path, keep_copy: bool) -> State:
+    copy = current_copy(path, file_sha256) if keep_copy else None
+    if copy is not None:
+        return _read_safetensors(copy)
+    refuse_text(path)
+    refuse_cut_archive(path)
+    if is_torchscript(path):
+        raise torchscript_error(path)
+    state = _unwrap(_unpickled(path), path)
+    if keep_copy:
+        write_copy(path, state, file_sha256(path))
+    return state
+
+
+def _unpickled(path: Path) -> Any:
+    try:
         return torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
     except _RefusedContent as error:
         raise _spoilt(path, "holds more than tensors and was not opened", str(error)) from error
     except (
-        safetensors.SafetensorError,
         RuntimeError,
         EOFError,
         OSError,

@@ -1,0 +1,94 @@
+"""Pickled checkpoints turned into safetensors once, beside the file they come from.
+
+safetensors are mapped into memory and can hold nothing but tensors, so that the pickle is opened a
+single time. The copy carries the size, the time of change and the SHA-256 of the original; when any
+of them no longer fits, it is made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+SUFFIX = ".safetensors"
+_DIGEST = "original_sha256"
+_SIZE = "original_size"
+_CHANGED = "original_modified_ns"
+
+
+def converted_path(path: Path) -> Path:
+    """Return where the copy of a pickled checkpoint lies."""
+    return path.with_name(path.name + SUFFIX)
+
+
+def current_copy(path: Path, digest: Callable[[Path], str]) -> Path | None:
+    """Return the copy of a pickled checkpoint, None when there is none of this very file.
+
+    Args:
+        path: The original.
+        digest: Its SHA-256; asked for only when its time of change is not the recorded one.
+    """
+    copy = converted_path(path)
+    facts = _facts(copy)
+    stat = path.stat()
+    if facts.get(_SIZE) != str(stat.st_size):
+        return None
+    if facts.get(_CHANGED) != str(stat.st_mtime_ns) and facts.get(_DIGEST) != digest(path):
+        return None
+    return copy
+
+
+def write_copy(path: Path, state: Mapping[str, Tensor], digest: str) -> bool:
+    """Write the copy of a pickled checkpoint, whole or not at all.
+
+    Args:
+        path: The original.
+        state: All of its tensors.
+        digest: Its SHA-256.
+
+    Returns:
+        Whether it could be written; a full disk or a folder that may not be written to is no
+        reason to stop, for the original serves as well.
+    """
+    stat = path.stat()
+    facts = {_DIGEST: digest, _SIZE: str(stat.st_size), _CHANGED: str(stat.st_mtime_ns)}
+    partial = ""
+    try:
+        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        save_file(_separate(state), partial, metadata=facts)
+        os.replace(partial, converted_path(path))  # noqa: PTH105
+    except (OSError, SafetensorError):
+        with contextlib.suppress(OSError):
+            Path(partial).unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _facts(copy: Path) -> dict[str, str]:
+    try:
+        with safe_open(copy, framework="pt", device="cpu") as stored:
+            return dict(stored.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
+
+
+def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give tensors that share memory memory of their own; safetensors hold no such tensors."""
+    seen: set[int] = set()
+    result: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        place = tensor.untyped_storage().data_ptr()
+        whole = tensor.contiguous()
+        shared = place in seen or tensor.untyped_storage().nbytes() != whole.nbytes
+        result[name] = torch.clone(whole) if shared else whole
+        seen.add(place)
+    return result

@@ -1,0 +1,93 @@
+"""Telling what a file is that was saved under the name of a file of weights but holds none."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+_HEAD = 512
+_SHOWN = 60
+_POINTER = b"version https://git-lfs.github.com/"
+_PAGE = re.compile(rb"\s*(?:<\?xml|<!doctype html|<html|<head|<body)", re.IGNORECASE)
+_ZIP = b"PK\x03\x04"
+
+
+def refuse_placeholder(path: Path) -> None:
+    """Check that a file is neither a web page nor a pointer of Git LFS.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` saying which of them it is.
+    """
+    head = _head(path)
+    if head.startswith(_POINTER):
+        raise JobError(
+            ErrorCode.MODEL_INVALID,
+            f"The file {path.name} is a Git LFS pointer and not the file itself.",
+            f"Fetch the file with 'git lfs pull' or from the model's page, and put it at {path}.",
+        )
+    if _PAGE.match(head):
+        raise JobError(
+            ErrorCode.MODEL_INVALID,
+            f"The file {path.name} is a web page: a server sent it in place of the file.",
+            f"Delete {path}, log in or ask for access on the model's page, and download it again.",
+        )
+
+
+def refuse_text(path: Path) -> None:
+    """Check that a file of weights is not a readable text, such as a server's refusal.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` quoting how the text begins.
+    """
+    head = _head(path)
+    if not head:
+        raise _delete(path, "is empty")
+    if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head):
+        text = " ".join(head.decode("ascii").split())
+        shown = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+        raise _delete(path, f"is a text and no weights: it begins with {shown!r}")
+
+
+def refuse_cut_archive(path: Path) -> None:
+    """Check that a zip archive has its end, where its table of contents stands.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` when it has none.
+    """
+    if _head(path).startswith(_ZIP) and not zipfile.is_zipfile(path):
+        raise _delete(path, "is cut short: its end is missing")
+
+
+def is_torchscript(path: Path) -> bool:
+    """Tell whether a file is a program of TorchScript, as OpenAI published CLIP."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
+
+
+def torchscript_error(path: Path) -> JobError:
+    """Return the error for a program of TorchScript."""
+    return JobError(
+        ErrorCode.MODEL_INVALID,
+        f"The file {path.name} is a TorchScript program, which is not opened because it could run "
+        "anything.",
+        "Use the file of weights alone that the model's card names.",
+    )
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(_HEAD)
+
+
+def _delete(path: Path, what: str) -> JobError:
+    return JobError(
+        ErrorCode.MODEL_INVALID,
+        f"The file {path.name} {what}.",
+        f"Delete {path} and download the model again.",
+    )
