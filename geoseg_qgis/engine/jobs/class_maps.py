@@ -167,7 +167,7 @@ class PolygonClasses:
         known: dict[Value, int] = {NO_CLASS: 1}
         numbers = np.full(len(values), _WITHOUT_VALUE, dtype=np.int32)
         for place, raw in enumerate(values.tolist()):
-            value = _value(raw)
+            value = field_value(raw)
             if value is None:
                 continue
             if value not in known:
@@ -179,7 +179,7 @@ class PolygonClasses:
         return numbers
 
 
-def _value(raw: Any) -> Value | None:
+def field_value(raw: Any) -> Value | None:
     """Return a field's value as a whole number or a text, None for an empty one."""
     if raw is None or (isinstance(raw, float) and not math.isfinite(raw)):
         return None

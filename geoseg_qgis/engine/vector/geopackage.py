@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 import uuid
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,8 @@ def write_geopackage(
     crs_wkt: str,
     legend: tuple[LegendClass, ...],
     metadata: dict[str, str],
+    style_field: str = "class",
+    empty: Mapping[str, NDArray[np.bool_]] = MappingProxyType({}),
 ) -> None:
     """Write polygons with a style by class.
 
@@ -44,10 +48,13 @@ def write_geopackage(
         path: Final name.
         layer: Name of the layer.
         polygons: (n,) polygons or multipolygons in map coordinates; none gives an empty layer.
+            Heights are kept, and None is a feature without a geometry.
         fields: Name to (n,) values.
         crs_wkt: CRS; empty for none.
-        legend: Classes and colours of the field ``class``.
+        legend: Values and colours of the field that the style goes by.
         metadata: Kept with the layer.
+        style_field: That field.
+        empty: Name of a field to (n,) where it is NULL, beside not-a-number.
 
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
@@ -62,7 +69,8 @@ def write_geopackage(
                 geometry=shapely.to_wkb(polygons),
                 field_data=list(fields.values()),
                 fields=list(fields),
-                geometry_type="MultiPolygon",
+                field_mask=[empty.get(name) for name in fields],
+                geometry_type=f"MultiPolygon{' Z' if shapely.has_z(polygons).any() else ''}",
                 promote_to_multi=True,
                 crs=crs_wkt or None,
                 driver="GPKG",
@@ -70,7 +78,7 @@ def write_geopackage(
                 layer=layer,
                 layer_metadata={key: str(value) for key, value in metadata.items()},
             )
-        _store_style(draft, layer, polygon_style(legend, "class"))
+        _store_style(draft, layer, polygon_style(legend, style_field))
         draft.replace(path)
     except (DataSourceError, OSError, sqlite3.Error) as error:
         raise unwritable(path, error) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -32,11 +32,15 @@ class PlacedPolygons:
         polygons: (n,) valid polygons or multipolygons, x to the right and y down, in pixels.
         values: (n,) value of the field asked for, or None.
         skipped: Features left out because they have no area.
+        features: (n,) place of each polygon in the layer, from 0.
+        repaired: Polygons whose outlines were broken, such as by crossing themselves.
     """
 
     polygons: NDArray[np.object_]
     values: NDArray[Any] | None
     skipped: int
+    features: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    repaired: int = 0
 
     @cached_property
     def _tree(self) -> shapely.STRtree:
@@ -64,13 +68,13 @@ class PlacedPolygons:
         return burnt
 
 
-def read_polygons(source: VectorSource, grid: Grid, field: str = "") -> PlacedPolygons:
+def read_polygons(source: VectorSource, grid: Grid, field_name: str = "") -> PlacedPolygons:
     """Read a polygon layer onto a grid, whatever its CRS; broken outlines are repaired.
 
     Args:
         source: File and layer.
         grid: Where the polygons are wanted.
-        field: Field whose values are wanted as well; empty for none.
+        field_name: Field whose values are wanted as well; empty for none.
 
     Raises:
         JobError: ``SOURCE_UNREADABLE`` when the layer cannot be read, has no such field or a CRS
@@ -78,21 +82,39 @@ def read_polygons(source: VectorSource, grid: Grid, field: str = "") -> PlacedPo
     """
     try:
         meta, _, geometry, columns = pyogrio.raw.read(
-            source.path, layer=source.layer or None, columns=[field] if field else []
+            source.path, layer=source.layer or None, columns=[field_name] if field_name else []
         )
     except (DataSourceError, DataLayerError) as error:
         raise _unreadable(source, error) from error
-    if field and not columns:
+    if field_name and not columns:
         raise JobError(
             ErrorCode.SOURCE_UNREADABLE,
-            f"The polygon layer has no field called {field!r}.",
+            f"The polygon layer has no field called {field_name!r}.",
             "Choose one of its fields.",
         )
-    shapes = shapely.make_valid(shapely.from_wkb(geometry, on_invalid="fix"))
-    placed = _to_pixels(shapes, source.crs_wkt or meta["crs"] or "", grid)
+    drawn = shapely.from_wkb(geometry, on_invalid="fix")
+    broken = ~shapely.is_valid(drawn)
+    placed = _to_pixels(
+        _areas_of(shapely.make_valid(drawn)), source.crs_wkt or meta["crs"] or "", grid
+    )
     usable = (shapely.get_dimensions(placed) == 2) & ~shapely.is_empty(placed)
-    values = columns[0][usable] if field else None
-    return PlacedPolygons(placed[usable], values, int(np.count_nonzero(~usable)))
+    values = columns[0][usable] if field_name else None
+    return PlacedPolygons(
+        placed[usable],
+        values,
+        int(np.count_nonzero(~usable)),
+        np.flatnonzero(usable),
+        int(np.count_nonzero(broken & usable)),
+    )
+
+
+def _areas_of(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return shapes without the loose lines and points that a repair can leave beside areas."""
+    mixed = np.flatnonzero(shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION)
+    for index in mixed:
+        parts = shapely.get_parts(shapely.get_parts(shapes[index]))
+        shapes[index] = shapely.MultiPolygon(parts[shapely.get_dimensions(parts) == 2].tolist())
+    return shapes
 
 
 def rasterize_regions(
