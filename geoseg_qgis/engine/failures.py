@@ -7,7 +7,13 @@ import traceback
 
 from ..protocol.errors import ErrorCode, JobError
 
-_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory")
+_MEMORY_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "status_alloc_failed",
+)
 
 
 def as_job_error(error: BaseException) -> JobError:

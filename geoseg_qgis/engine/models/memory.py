@@ -30,6 +30,7 @@ BASE = {"cpu": 900 * MEBIBYTE, "cuda": 500 * MEBIBYTE}
 
 # Kernels have work space of their own, and allocators keep pages between tensors.
 ALLOCATOR_SHARE = 0.25
+WORKSPACE = 64 * MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def estimate_memory(
         loading = max((_loading_bytes(card, name, weights[name]) for name in names), default=0)
     return MemoryEstimate(
         sum(weights.values()),
-        max(round(activations * (1 + ALLOCATOR_SHARE)), loading),
+        max(round(activations * (1 + ALLOCATOR_SHARE)) + WORKSPACE, loading),
         BASE.get(device.type, 0),
     )
 

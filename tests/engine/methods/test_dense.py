@@ -93,7 +93,7 @@ def test_a_batch_that_does_not_fit_is_halved(tmp_path: Path) -> None:
         limit = 1
         surface = ScoreSurface(folder, "scores", raster.grid, 3)
         match_windows(reader, surface, network, WindowPlan(32, 32, 4), lambda _: None)
-        assert sizes == [4, 2, 1, 1, 2, 1, 1, 1]
+        assert sizes == [4, 2, 1, 1, 1, 1, 1]
         limit = 0
         with pytest.raises(JobError, match="does not fit") as caught:
             match_windows(reader, surface, network, WindowPlan(32, 32, 4), lambda _: None)
