@@ -134,10 +134,10 @@ class ObjectAccumulator:
         usable = np.ones(object_ids.shape, dtype=bool) if valid is None else valid
         counted = np.zeros(object_ids.shape, dtype=bool)
         counted[core] = True
-        members, local_ids = _local_ids(object_ids)
-        pixels = judged_pixels(probabilities, local_ids, usable, counted, self.options)
+        members, ids = local_ids(object_ids)
+        pixels = judged_pixels(probabilities, ids, usable, counted, self.options)
         tile = _TileSums(len(members))
-        tile.add_extent(local_ids, usable, counted, pixels.depth)
+        tile.add_extent(ids, usable, counted, pixels.depth)
         tile.add_probabilities(probabilities, pixels)
         for name, values in tile.sums.items():
             self._sums[name][members] += values
@@ -236,7 +236,7 @@ def run_sums(probabilities: FloatArray, pixels: JudgedPixels, count: int) -> NDA
     )
 
 
-def _local_ids(
+def local_ids(
     object_ids: NDArray[np.integer],
 ) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     """Return the ids of a tile, background first, and the place of each pixel's id among them."""

@@ -47,6 +47,11 @@ class QualityClass(IntEnum):
         return ("correct object", "wrong object", "correct background", "missed object")[self]
 
 
+def mask_of(sheets: NDArray[np.integer]) -> BoolArray:
+    """Return the pixels (H, W) of any object on sheets of object ids (S, H, W)."""
+    return np.asarray((sheets > 0).any(axis=0))
+
+
 def object_probability(probabilities: FloatArray) -> FloatArray:
     """Return P(TP) + P(FN), the probability that the pixel truly is object, (..., H, W)."""
     tp, fn = QualityClass.TRUE_POSITIVE, QualityClass.FALSE_NEGATIVE
@@ -141,11 +146,12 @@ def repaired_mask(
     changed = wrong > 0.5 + margin
     if minimum_area > 1:
         for side in (mask, ~mask):
-            changed &= ~_small_regions(changed & side, minimum_area)
+            changed &= ~small_regions(changed & side, minimum_area)
     return np.asarray(mask ^ changed)
 
 
-def _small_regions(regions: BoolArray, minimum_area: int) -> BoolArray:
+def small_regions(regions: BoolArray, minimum_area: int) -> BoolArray:
+    """Return the pixels of 8-connected regions with fewer than ``minimum_area`` pixels, (H, W)."""
     labels, _ = ndimage.label(regions, structure=np.ones((3, 3)))
     areas = np.bincount(labels.ravel())
     areas[0] = minimum_area
