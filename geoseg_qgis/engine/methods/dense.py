@@ -1,14 +1,16 @@
 """Class scores over a whole raster: windows through a network, blended on disk.
 
 Windows overlap and are weighted by linear ramps, so that no seam shows; a weight band beside the
-scores tells which pixels were seen at all. Memory is that of one batch of windows.
+scores tells which pixels were seen at all. Memory is that of one batch of windows, and one more
+for every further device that the windows are spread over.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,11 +18,12 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
-from ...protocol.errors import ErrorCode, JobError
+from ..models.ladder import MemoryLadder, Work
 from ..raster.grid import Grid
 from ..raster.scratch import ScratchArray, ScratchFolder
 from ..raster.tiles import Tile, feather_weights, plan_tiles
 from .reading import Picture, PictureReader, WindowBatch, read_batches
+from .spreading import Worker, spread
 
 WindowNetwork = Callable[[list[Picture], list[Window]], Tensor]
 """Pictures of one batch and their windows to (B, Q, H, W) float32 scores."""
@@ -28,9 +31,12 @@ WindowNetwork = Callable[[list[Picture], list[Window]], Tensor]
 Progress = Callable[[float], None]
 """Takes the finished fraction in 0..1; raises `CancelledError` when the user cancelled."""
 
-logger = logging.getLogger(__name__)
-
 LEAST_WEIGHT = 1e-6
+
+# How far windows shrink when memory runs out, and how much smaller ones overlap.
+SHRINK_LEVELS = 2
+LEAST_MULTIPLES = 2
+SHRUNK_OVERLAP = 0.25
 
 
 def share_of(progress: Progress, start: float, end: float) -> Progress:
@@ -44,11 +50,47 @@ def share_of(progress: Progress, start: float, end: float) -> Progress:
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """How a grid is cut: side and step of windows in pixels, windows a batch."""
+    """How a grid is cut.
+
+    Attributes:
+        size: Side of a window in pixels.
+        stride: Step between windows in pixels.
+        batch: Windows run together.
+        multiple: The network also takes smaller windows whose sides are multiples of this many
+            pixels, should memory run out; 0 when it takes no other side.
+    """
 
     size: int
     stride: int
     batch: int
+    multiple: int = 0
+
+    @property
+    def levels(self) -> int:
+        """How often windows may be halved."""
+        if not self.multiple:
+            return 0
+        sides = [self.side(level) for level in range(1, SHRINK_LEVELS + 1)]
+        least = LEAST_MULTIPLES * self.multiple
+        return sum(least <= side < self.size for side in sides)
+
+    def side(self, level: int) -> int:
+        """Return the side of windows halved ``level`` times, rounded up to a whole multiple."""
+        multiple = max(self.multiple, 1)
+        return -(-self.size // (multiple << level)) * multiple
+
+
+@dataclass(frozen=True)
+class DeviceNetwork:
+    """A window network on one device.
+
+    Attributes:
+        network: The network.
+        ladder: What is done when the device's memory runs out.
+    """
+
+    network: WindowNetwork
+    ladder: MemoryLadder
 
 
 class ScoreSurface:
@@ -87,51 +129,86 @@ class ScoreSurface:
 def match_windows(
     reader: PictureReader,
     surface: ScoreSurface,
-    network: WindowNetwork,
+    network: WindowNetwork | Sequence[DeviceNetwork],
     plan: WindowPlan,
     progress: Progress,
 ) -> None:
-    """Run ``network`` over all windows of the surface's grid and blend what it returns.
+    """Run a network over all windows of the surface's grid and blend what it returns.
+
+    Args:
+        reader: Where pixels come from.
+        surface: Where scores go.
+        network: The network, or its copies on several devices: these share the windows.
+        plan: How the grid is cut.
+        progress: Told the finished fraction.
 
     Raises:
-        JobError: ``OUT_OF_MEMORY`` when not even one window fits, ``CANCELLED``.
+        JobError: ``OUT_OF_MEMORY`` when not even one window fits, ``CANCELLED``;
+            ``DEVICE_UNAVAILABLE`` when one of several devices fails.
     """
+    if callable(network):
+        network = [DeviceNetwork(network, MemoryLadder())]
     grid = surface.grid
     tiles = plan_tiles(grid.height, grid.width, plan.size, plan.size - plan.stride)
+    workers = [Worker(str(copy.ladder.device), partial(_run_batch, copy, plan)) for copy in network]
     done = 0
-    for batch in read_batches(reader, grid, tiles, plan.size, plan.batch):
+    batches = read_batches(reader, grid, tiles, plan.size, plan.batch)
+    for batch, scores in spread(workers, batches):
+        for tile, tile_scores in zip(batch.tiles, scores, strict=True):
+            _blend(surface, tile, tile_scores, tiles)
         if batch.tiles:
-            scores = _run_batch(network, batch)
-            for tile, tile_scores in zip(batch.tiles, scores, strict=True):
-                _blend(surface, tile, tile_scores, tiles)
             done = tiles.index(batch.tiles[-1], done)
         progress((done + 1) / len(tiles))
 
 
 def _blend(surface: ScoreSurface, tile: Tile, scores: Tensor, tiles: list[Tile]) -> None:
     height, width = int(tile.window.height), int(tile.window.width)
-    values = scores[:, :height, :width].float().cpu().numpy()
+    values = scores[:, :height, :width].numpy()
     surface.add(tile.window, values, feather_weights(tile, tiles))
 
 
-def _run_batch(network: WindowNetwork, batch: WindowBatch) -> list[Tensor]:
-    """Run a batch, in halves when memory does not suffice."""
-    try:
-        return list(network(batch.pictures, [tile.window for tile in batch.tiles]))
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        if len(batch.tiles) == 1:
-            raise JobError(
-                ErrorCode.OUT_OF_MEMORY,
-                "One window of the image does not fit into the memory of the device.",
-                "Choose a smaller model or the device cpu.",
-                str(error),
-            ) from error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    middle = len(batch.tiles) // 2
-    logger.warning("Out of memory: batches of %d windows from here on.", middle)
-    return [
-        scores
-        for part in (slice(None, middle), slice(middle, None))
-        for scores in _run_batch(network, WindowBatch(batch.tiles[part], batch.pictures[part]))
-    ]
+def _run_batch(copy: DeviceNetwork, plan: WindowPlan, batch: WindowBatch) -> list[Tensor]:
+    """Return (Q, H, W) float32 on the CPU for each window."""
+
+    def compute(items: Sequence[tuple[Window, Picture]]) -> list[Tensor]:
+        scores = copy.network([picture for _, picture in items], [window for window, _ in items])
+        return list(scores.float().cpu())
+
+    def shrink(item: tuple[Window, Picture], level: int) -> Tensor:
+        return _in_smaller_windows(copy.network, item, plan.side(level))
+
+    work = Work(compute, shrink=shrink, levels=plan.levels)
+    pairs = zip(batch.tiles, batch.pictures, strict=True)
+    items = [(tile.window, picture) for tile, picture in pairs]
+    with _current_device(copy.ladder.device):
+        return copy.ladder.run(work, items)
+
+
+def _in_smaller_windows(network: WindowNetwork, item: tuple[Window, Picture], side: int) -> Tensor:
+    """Return the scores of one window from smaller ones, blended like windows are."""
+    window, picture = item
+    height, width = picture.valid.shape
+    tiles = plan_tiles(height, width, side, round(side * SHRUNK_OVERLAP))
+    total: Tensor | None = None
+    for tile in tiles:
+        rows, columns = tile.slices
+        part = Picture(picture.pixels[:, rows, columns], picture.valid[rows, columns])
+        if not part.valid.any():
+            continue
+        place = Window(
+            window.col_off + tile.window.col_off, window.row_off + tile.window.row_off, side, side
+        )
+        scores = network([part], [place])[0].float().cpu()
+        if total is None:
+            total = torch.zeros(len(scores), height, width)
+        total[:, rows, columns] += scores * torch.from_numpy(feather_weights(tile, tiles))
+    if total is None:
+        raise ValueError("The window holds no data; leave such windows out.")
+    return total
+
+
+def _current_device(device: torch.device | None) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which a thread's kernels run on a card other than the first."""
+    if device is None or device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.cuda.device(device)
