@@ -218,7 +218,9 @@ class ClassRasterWriter(GeoTiffWriter):
     ) -> None:
         super().__init__(path, grid, 1, "uint8", 0, provenance)
         self._legend = legend
-        self._tags[CLASSES_TAG] = format_classes(legend)
+        # Class text tells ids by their order; others stand in the attribute table alone.
+        if [item.class_id for item in legend] == list(range(1, len(legend) + 1)):
+            self._tags[CLASSES_TAG] = format_classes(legend)
 
     def write(self, window: Window, class_ids: NDArray[np.uint8]) -> None:
         """Write class ids of shape (h, w).
