@@ -111,6 +111,27 @@ def read_state(path: Path, weights: WeightsFile | None = None) -> State:
     return {name: _widened(tensor) for name, tensor in dequantise(state).items()}
 
 
+def read_tensors(path: Path, weights: WeightsFile, dtype: torch.dtype) -> State:
+    """Return the tensors of a safetensors file under their own names.
+
+    Args:
+        path: The file.
+        weights: What the card says about it; checked first.
+        dtype: Number format of the floating tensors returned.
+
+    Raises:
+        JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
+    """
+    verify_file(path, weights)
+    if not _is_safetensors(path):
+        refuse_text(path)
+        raise _spoilt(path, "holds no safetensors")
+    return {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in dequantise(_read_safetensors(path)).items()
+    }
+
+
 def _is_safetensors(path: Path) -> bool:
     with path.open("rb") as stream:
         return stream.read(9)[8:9] == b"{"

@@ -1,0 +1,260 @@
+"""SAM 3 as an image model: every object that a short phrase names, or that boxes show.
+
+The network is that of the transformers library. Published files hold it below ``detector_model.``
+beside a tracker for videos, which is left out. A card's component::
+
+    {"folder": "facebook/sam3", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5],
+     "weights": [{"file": "facebook/sam3/config.json", "layout": "json"},
+                 {"file": "facebook/sam3/tokenizer.json", "layout": "json"},
+                 {"file": "facebook/sam3/model.safetensors", "layout": "sam3"}]}
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from geoseg_qgis.engine.zoo.card import OtherComponent
+from geoseg_qgis.engine.zoo.reading import ObjectReader
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+from .checkpoint_folder import build_from_config, checked_folder, read_shards, read_tokenizer
+from .weights import State, load_strictly, refuse_meta_tensors
+
+# What the network was trained to read when only boxes say what is wanted.
+BOXES_ONLY = "visual"
+_DETECTOR = "detector_model."
+_TRACKER = ("tracker_model.", "tracker_neck.")
+
+
+@dataclass(frozen=True)
+class Sam3Embedding:
+    """An encoded image.
+
+    Attributes:
+        features: What the vision encoder returned.
+        source_size: (H, W) of the source in pixels.
+    """
+
+    features: Any
+    source_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Sam3Objects:
+    """Objects found in one image, the best first.
+
+    Attributes:
+        logits: Masks as logits, shape (N, h, w), float32; `sam2.upsample` brings them to a size.
+        boxes: Source pixels (left, top, right, bottom), shape (N, 4).
+        scores: Probability that the object is what was asked for, shape (N,).
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    scores: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return len(self.scores)
+
+
+@dataclass(frozen=True)
+class Sam3Model:
+    """A SAM 3 image model ready to encode and to be asked.
+
+    Attributes:
+        module: ``Sam3Model`` of transformers, in float32.
+        tokenizer: Byte pair encoding of phrases, with begin and end marks.
+        text_length: Numbers that the text encoder reads.
+        mean: Per channel of images in 0..1, shape (1, 3, 1, 1).
+        std: Per channel of images in 0..1, shape (1, 3, 1, 1).
+        device: Where the module lies.
+        dtype: Number format of its matrix products.
+    """
+
+    module: Any
+    tokenizer: Tokenizer
+    text_length: int
+    mean: Tensor
+    std: Tensor
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input in pixels."""
+        return int(self.module.config.vision_config.image_size)
+
+    @contextlib.contextmanager
+    def _computing(self) -> Any:
+        below = self.dtype != torch.float32
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, dtype=self.dtype if below else None, enabled=below),
+        ):
+            yield
+
+    def encode(self, image: Tensor) -> Sam3Embedding:
+        """Encode an image of values in 0..1, shape (1, 3, H, W), whatever its aspect."""
+        height, width = int(image.shape[-2]), int(image.shape[-1])
+        pixels = image.to(self.device, torch.float32)
+        if (height, width) != (self.image_size, self.image_size):
+            pixels = nn.functional.interpolate(
+                pixels, (self.image_size,) * 2, mode="bilinear", align_corners=False, antialias=True
+            )
+        with self._computing():
+            features = self.module.get_vision_features((pixels - self.mean) / self.std)
+        return Sam3Embedding(features, (height, width))
+
+    def tokenize(self, phrase: str) -> tuple[Tensor, Tensor]:
+        """Return the numbers of a phrase and which of them count, both (1, L), int64.
+
+        Too long a phrase is cut and still ends with the end mark.
+        """
+        numbers = list(self.tokenizer.encode(phrase).ids)
+        if len(numbers) > self.text_length:
+            numbers = [*numbers[: self.text_length - 1], numbers[-1]]
+        padding = self.text_length - len(numbers)
+        mask = [1] * len(numbers) + [0] * padding
+        return torch.tensor([numbers + numbers[-1:] * padding]), torch.tensor([mask])
+
+    def find(
+        self,
+        embedding: Sam3Embedding,
+        phrase: str = "",
+        *,
+        boxes: Tensor | None = None,
+        labels: Tensor | None = None,
+        threshold: float = 0.5,
+    ) -> Sam3Objects:
+        """Find every object in an image that a phrase names or that looks like the boxed ones.
+
+        Args:
+            embedding: One encoded image.
+            phrase: A few words; empty when the boxes alone say what is wanted.
+            boxes: Source pixels (left, top, right, bottom) around examples, shape (N, 4).
+            labels: 1 for what is wanted, 0 for what is not, shape (N,); all 1 when absent.
+            threshold: Objects of a lower score are left out, 0..1.
+
+        Raises:
+            JobError: ``INVALID_JOB`` without phrase and boxes, or with labels that do not fit.
+        """
+        _check_prompts(phrase, boxes, labels)
+        numbers, mask = self.tokenize(phrase or BOXES_ONLY)
+        prompts: dict[str, Tensor] = {}
+        if boxes is not None:
+            kinds = torch.ones(len(boxes), dtype=torch.long) if labels is None else labels.long()
+            prompts["input_boxes"] = _relative(boxes, embedding.source_size).to(self.device)[None]
+            prompts["input_boxes_labels"] = kinds.to(self.device)[None]
+        with self._computing():
+            output = self.module(
+                vision_embeds=embedding.features,
+                input_ids=numbers.to(self.device),
+                attention_mask=mask.to(self.device),
+                **prompts,
+            )
+            scores = output.pred_logits[0].float().sigmoid()
+            # The network tells apart whether there is such a thing at all and where it may be.
+            scores = scores * output.presence_logits[0].float().sigmoid()
+        return _best(output, scores, threshold, embedding.source_size)
+
+
+def load_sam3(
+    component: OtherComponent,
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Sam3Model:
+    """Return a SAM 3 image model with its weights.
+
+    Args:
+        component: What the card says.
+        folder: The card's folder.
+        device: Where to compute.
+        dtype: float32, or float16 or bfloat16 for matrix products under autocast.
+
+    Raises:
+        JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
+    """
+    reader = ObjectReader(dict(component.settings), "card.sam3")
+    place = checked_folder(component, folder, reader)
+    mean, std = reader.numbers("mean", 3), reader.numbers("std", 3)
+    reader.finish()
+    module: Any = build_from_config(place, build_sam3)
+    state = read_shards(component, folder, torch.float32)
+    load_strictly(module, detector_state(state, module), place.name)
+    refuse_meta_tensors(module, "SAM 3")
+    return Sam3Model(
+        module=module.to(device),
+        tokenizer=read_tokenizer(place),
+        text_length=int(module.config.text_config.max_position_embeddings),
+        mean=torch.tensor(mean, device=device).reshape(1, 3, 1, 1),
+        std=torch.tensor(std, device=device).reshape(1, 3, 1, 1),
+        device=device,
+        dtype=dtype,
+    )
+
+
+def build_sam3(data: Mapping[str, Any]) -> Any:
+    """Return the network of a configuration, that of a video model or of its detector."""
+    from transformers import Sam3Config, Sam3Model  # noqa: PLC0415 - takes seconds
+
+    return Sam3Model(Sam3Config.from_dict(dict(data.get("detector_config") or data)))
+
+
+def detector_state(state: State, module: nn.Module) -> State:
+    """Return the tensors of the image model under the module's names, without the tracker's."""
+    wanted = module.state_dict()
+    result: State = {}
+    for name, tensor in state.items():
+        if name.startswith(_TRACKER):
+            continue
+        own = name.removeprefix(_DETECTOR)
+        # Releases of transformers differ in whether the text encoder has this inner name.
+        flat = own.replace("text_encoder.text_model.", "text_encoder.")
+        result[own if own in wanted or flat not in wanted else flat] = tensor
+    return result
+
+
+def _check_prompts(phrase: str, boxes: Tensor | None, labels: Tensor | None) -> None:
+    if not phrase.strip() and (boxes is None or not len(boxes)):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "There is neither a phrase nor a box to look for.",
+            "Name the objects in a few words, or draw a box round one.",
+        )
+    if labels is not None and (boxes is None or len(labels) != len(boxes)):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "There are not as many labels as boxes.",
+            "Give one label for each box.",
+        )
+
+
+def _relative(boxes: Tensor, source_size: tuple[int, int]) -> Tensor:
+    height, width = source_size
+    left, top, right, bottom = boxes.float().cpu().unbind(-1)
+    centred = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+    return torch.stack(centred, dim=-1) / torch.tensor([width, height, width, height])
+
+
+def _best(
+    output: Any, scores: Tensor, threshold: float, source_size: tuple[int, int]
+) -> Sam3Objects:
+    height, width = source_size
+    order = scores.argsort(descending=True)
+    kept = order[scores[order] > threshold]
+    extent = torch.tensor([width, height, width, height], device=scores.device)
+    return Sam3Objects(
+        logits=output.pred_masks[0, kept].float(),
+        boxes=output.pred_boxes[0, kept].float() * extent,
+        scores=scores[kept],
+    )
