@@ -19,6 +19,7 @@ from pyogrio.errors import DataSourceError
 from ...protocol.legend import LegendClass
 from ..raster.disk import unwritable
 from ..raster.style import polygon_style
+from .attributes import free_names
 
 _STYLES_TABLE = """CREATE TABLE IF NOT EXISTS layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256),
@@ -51,7 +52,7 @@ def write_geopackage(
             Heights are kept, and None is a feature without a geometry.
         fields: Name to (n,) values.
         crs_wkt: CRS; empty for none.
-        legend: Values and colours of the field that the style goes by.
+        legend: Values and colours of the field that the style goes by; empty for no style.
         metadata: Kept with the layer.
         style_field: That field.
         empty: Name of a field to (n,) where it is NULL, beside not-a-number.
@@ -60,6 +61,7 @@ def write_geopackage(
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
     draft = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part.gpkg")
+    id_column, geometry_column = free_names(("fid", "geom"), fields)
     try:
         with warnings.catch_warnings():
             # A raster without a CRS has polygons without one.
@@ -75,10 +77,12 @@ def write_geopackage(
                 crs=crs_wkt or None,
                 driver="GPKG",
                 dataset_options={"VERSION": _VERSION},
+                layer_options={"FID": id_column, "GEOMETRY_NAME": geometry_column},
                 layer=layer,
                 layer_metadata={key: str(value) for key, value in metadata.items()},
             )
-        _store_style(draft, layer, polygon_style(legend, style_field))
+        if legend:
+            _store_style(draft, layer, polygon_style(legend, style_field), geometry_column)
         draft.replace(path)
     except (DataSourceError, OSError, sqlite3.Error) as error:
         raise unwritable(path, error) from error
@@ -87,7 +91,7 @@ def write_geopackage(
             leftover.unlink(missing_ok=True)
 
 
-def _store_style(path: Path, layer: str, style: str) -> None:
+def _store_style(path: Path, layer: str, style: str, geometry_column: str) -> None:
     connection = sqlite3.connect(path)
     try:
         with connection:
@@ -99,8 +103,8 @@ def _store_style(path: Path, layer: str, style: str) -> None:
             connection.execute(
                 "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "
                 "f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, "
-                "owner) VALUES ('', '', ?, 'geom', 'GeoSeg', ?, '', 1, 'Classes of GeoSeg', '')",
-                (layer, style),
+                "owner) VALUES ('', '', ?, ?, 'GeoSeg', ?, '', 1, 'Classes of GeoSeg', '')",
+                (layer, geometry_column, style),
             )
     finally:
         connection.close()

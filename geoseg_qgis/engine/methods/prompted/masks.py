@@ -1,0 +1,176 @@
+"""From a network's answer about a tile to the pixels of one object."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .objects import ObjectPrompt, Rectangle
+
+Logits = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_AROUND = np.ones((3, 3), dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the cells of an answer lie on the pixels of the results.
+
+    Attributes:
+        left: Output column of the left edge of the cells.
+        top: Output row of their upper edge.
+        across: Output pixels in a cell along a row.
+        down: Output pixels in a cell along a column.
+    """
+
+    left: float
+    top: float
+    across: float
+    down: float
+
+    def rescaled(self, scale: tuple[float, float]) -> Placement:
+        """Return it on a grid with so many times as many pixels across and down."""
+        across, down = scale
+        return Placement(
+            self.left * across, self.top * down, self.across * across, self.down * down
+        )
+
+
+@dataclass(frozen=True)
+class ObjectMask:
+    """Pixels of an object.
+
+    Attributes:
+        pixels: (h, w), True on the object.
+        left: Output column of the first pixel.
+        top: Output row of the first pixel.
+        step: Output pixels along each side of a pixel here; more than 1 for very large objects.
+    """
+
+    pixels: Mask
+    left: int
+    top: int
+    step: int = 1
+
+    @property
+    def to_pixels(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Scale and offset that bring output coordinates onto the pixels here."""
+        return (1 / self.step, 1 / self.step), (-self.left / self.step, -self.top / self.step)
+
+
+def logit_of(probability: float) -> float:
+    """Return the logit of a probability; 0 and 1 are taken as very close to it."""
+    certain = 1e-6
+    share = min(max(probability, certain), 1.0 - certain)
+    return math.log(share / (1.0 - share))
+
+
+def window_of_object(
+    logits: Logits, threshold: float, item: ObjectPrompt, placement: Placement
+) -> tuple[int, int, int, int] | None:
+    """Return the rows and columns of cells, end exclusive, that hold the object.
+
+    Pieces less than two cells apart are one here, so that what is cut out holds all that may turn
+    out to be connected on finer pixels.
+
+    Returns:
+        Top, bottom, left, right with two cells to spare; None for an empty mask.
+    """
+    near = ndimage.binary_dilation(logits > threshold, _AROUND)
+    scale = (1 / placement.across, 1 / placement.down)
+    cells = item.rescaled(scale, (-placement.left * scale[0], -placement.top * scale[1]))
+    found = np.argwhere(touching_parts(near, cells, 1))
+    if not len(found):
+        return None
+    (top, left), (bottom, right) = found.min(axis=0) - 1, found.max(axis=0) + 2
+    height, width = logits.shape
+    return max(int(top), 0), min(int(bottom), height), max(int(left), 0), min(int(right), width)
+
+
+def touching_parts(mask: Mask, item: ObjectPrompt, reach: int) -> Mask:
+    """Return the connected parts of a mask that an object's prompts touch.
+
+    Of the parts under a box or a polygon that is the one with most pixels there; of points, every
+    part that lies within ``reach`` pixels of one.
+
+    Args:
+        mask: (h, w), parts are 4-connected.
+        item: Prompts in pixels of the mask.
+        reach: Largest distance of a part from a point.
+    """
+    labels, count = ndimage.label(mask)
+    chosen = np.zeros(count + 1, dtype=np.bool_)
+    for area in item.areas:
+        sizes = np.bincount(labels[_slices(area, mask.shape)].ravel(), minlength=count + 1)
+        sizes[0] = 0
+        chosen[sizes.argmax()] = sizes.max() > 0
+    for x, y in item.positive.tolist():
+        chosen[_nearest_label(labels, x, y, reach)] = True
+    chosen[0] = False
+    touched: Mask = chosen[labels]
+    return touched
+
+
+def _nearest_label(labels: NDArray[np.int32], x: float, y: float, reach: int) -> int:
+    """Return the label at a point, else the nearest one within ``reach`` pixels, else 0."""
+    height, width = labels.shape
+    column, row = math.floor(x), math.floor(y)
+    if 0 <= column < width and 0 <= row < height and labels[row, column]:
+        return int(labels[row, column])
+    top, left = max(row - reach, 0), max(column - reach, 0)
+    part = labels[top : max(row + reach + 1, 0), left : max(column + reach + 1, 0)]
+    rows, columns = np.nonzero(part)
+    if not len(rows):
+        return 0
+    distance = np.hypot(columns + left + 0.5 - x, rows + top + 0.5 - y)
+    nearest = int(distance.argmin())
+    return int(part[rows[nearest], columns[nearest]])
+
+
+def _slices(area: Rectangle, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    left, top, right, bottom = area
+    rows = slice(max(math.floor(top), 0), min(max(math.ceil(bottom), 0), shape[0]))
+    columns = slice(max(math.floor(left), 0), min(max(math.ceil(right), 0), shape[1]))
+    return rows, columns
+
+
+def keep_within(mask: Mask, limits: Rectangle | None) -> Mask:
+    """Return a mask without the pixels whose centres lie outside of a rectangle."""
+    if limits is None:
+        return mask
+    left, top, right, bottom = limits
+    rows, columns = np.arange(mask.shape[0]) + 0.5, np.arange(mask.shape[1]) + 0.5
+    inside: Mask = ((rows >= top) & (rows <= bottom))[:, None] & (
+        (columns >= left) & (columns <= right)
+    )
+    return mask & inside
+
+
+def sample_cells(cells: Logits, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Logits:
+    """Return the values of cells at positions, bilinear, edges repeated.
+
+    Args:
+        cells: (h, w).
+        rows: Positions along the columns of cells, 0 being the upper edge.
+        columns: Positions along the rows of cells, 0 being the left edge.
+
+    Returns:
+        Shape (len(rows), len(columns)).
+    """
+    upper, lower, down = _neighbours(rows, cells.shape[0])
+    left, right, across = _neighbours(columns, cells.shape[1])
+    along = cells[upper] * (1 - down)[:, None] + cells[lower] * down[:, None]
+    return (along[:, left] * (1 - across) + along[:, right] * across).astype(np.float32)
+
+
+def _neighbours(
+    positions: NDArray[np.float64], length: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    centres = np.clip(positions - 0.5, 0, length - 1)
+    first = np.floor(centres).astype(np.intp)
+    return first, np.minimum(first + 1, length - 1), (centres - first).astype(np.float32)

@@ -1,0 +1,237 @@
+"""What the features of a prompt layer ask for: one object each, or one for a group of them.
+
+Points stay points, lines become points along them, rectangles become boxes, other polygons a box
+with points deep inside. Features that point away from an object become negative points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from ...vector.prompt_layer import PromptLayer
+
+Points = NDArray[np.float64]
+Rectangle = tuple[float, float, float, float]
+
+INNER_POINTS = 3
+MOST_POINTS = 32
+LINE_POINTS = 5
+BOX_MARGIN = 0.05
+POLYGON_MARGIN = 0.25
+_LEAST_INNER_RADIUS = 0.35
+
+
+@dataclass(frozen=True)
+class ObjectPrompt:
+    """All that is said about one object, in pixel coordinates (x, y), pixels being areas.
+
+    Attributes:
+        number: Place of the object among those of the layer.
+        first: Row of its first positive feature.
+        features: Number of its features.
+        positive: Points on it, shape (n, 2).
+        negative: Points that are not on it, shape (m, 2).
+        areas: Rectangles (left, top, right, bottom) round each box or part of a polygon.
+        margin: How far outside of the box round ``areas`` it may reach, in sides of that box.
+    """
+
+    number: int
+    first: int
+    features: int
+    positive: Points
+    negative: Points
+    areas: tuple[Rectangle, ...] = ()
+    margin: float = 0.0
+
+    @property
+    def box(self) -> Rectangle | None:
+        """The rectangle round its areas, None when it has none."""
+        if not self.areas:
+            return None
+        sides = np.array(self.areas)
+        return (*sides[:, :2].min(axis=0).tolist(), *sides[:, 2:].max(axis=0).tolist())
+
+    @property
+    def bounds(self) -> Rectangle:
+        """The rectangle round its box and its positive points."""
+        corners = np.concatenate([self.positive, np.array(self.areas).reshape(-1, 2)])
+        return (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
+
+    @property
+    def limits(self) -> Rectangle | None:
+        """The rectangle that it does not leave, None when it may lie anywhere."""
+        box = self.box
+        if box is None:
+            return None
+        left, top, right, bottom = box
+        across, down = (right - left) * self.margin, (bottom - top) * self.margin
+        return left - across, top - down, right + across, bottom + down
+
+    def rescaled(self, scale: tuple[float, float], offset: tuple[float, float]) -> ObjectPrompt:
+        """Return it with all coordinates multiplied by ``scale`` and then moved by ``offset``."""
+        factor, shift = np.array(scale), np.array(offset)
+        areas = np.array(self.areas).reshape(-1, 4) * np.tile(factor, 2) + np.tile(shift, 2)
+        return ObjectPrompt(
+            self.number,
+            self.first,
+            self.features,
+            self.positive * factor + shift,
+            self.negative * factor + shift,
+            tuple(tuple(area) for area in areas.tolist()),
+            self.margin,
+        )
+
+
+@dataclass(frozen=True)
+class ObjectPrompts:
+    """The objects of a layer, and what was left out.
+
+    Attributes:
+        objects: Those that can be looked for, in the order of their first features.
+        count: Objects of the layer.
+        outside: Features without a place on the raster.
+        empty: Features without a geometry.
+        without_positive: Objects with negative prompts alone.
+        thinned: Objects of which only some points are used, see `MOST_POINTS`.
+    """
+
+    objects: tuple[ObjectPrompt, ...]
+    count: int
+    outside: int
+    empty: int
+    without_positive: int
+    thinned: int
+
+
+def gather_objects(
+    layer: PromptLayer,
+    reachable: Rectangle,
+    line_points: int = LINE_POINTS,
+    inner_points: int = INNER_POINTS,
+) -> ObjectPrompts:
+    """Return the objects that a layer asks for.
+
+    Args:
+        layer: Features in pixel coordinates.
+        reachable: Left, top, right, bottom of the pixels that there are; what lies outside is
+            left out, areas are cut off there.
+        line_points: Points that a line becomes.
+        inner_points: Points inside of a polygon that is no box.
+    """
+    gatherer = _Gatherer(reachable, line_points, inner_points)
+    count = int(layer.objects.max()) + 1
+    rows: list[list[int]] = [[] for _ in range(count)]
+    for row, number in enumerate(layer.objects.tolist()):
+        rows[number].append(row)
+    found = [gatherer.gather(layer, number, members) for number, members in enumerate(rows)]
+    return ObjectPrompts(
+        tuple(item for item in found if item is not None),
+        count,
+        gatherer.outside,
+        gatherer.empty,
+        gatherer.without_positive,
+        gatherer.thinned,
+    )
+
+
+class _Gatherer:
+    """Turns features into objects and counts what is left out."""
+
+    def __init__(self, reachable: Rectangle, line_points: int, inner_points: int) -> None:
+        self.outside = 0
+        self.empty = 0
+        self.without_positive = 0
+        self.thinned = 0
+        self._reachable = shapely.box(*reachable)
+        self._line_points = line_points
+        self._inner_points = inner_points
+        shapely.prepare(self._reachable)
+
+    def gather(self, layer: PromptLayer, number: int, rows: list[int]) -> ObjectPrompt | None:
+        placed = [row for row in rows if self._has_place(layer.shapes[row])]
+        chosen = [row for row in placed if layer.positive[row]]
+        if not chosen:
+            self.without_positive += bool(placed)
+            return None
+        positive = [self._features(layer, row, self._inner_points) for row in chosen]
+        negative = [self._features(layer, row, 1) for row in placed if not layer.positive[row]]
+        areas = [area for feature in positive for area in feature.areas]
+        boxes = all(layer.boxes[row] for row, part in zip(chosen, positive) if part.areas)
+        return ObjectPrompt(
+            number,
+            chosen[0],
+            len(placed),
+            self._thin(positive),
+            self._thin(negative),
+            tuple(areas),
+            BOX_MARGIN if boxes else POLYGON_MARGIN,
+        )
+
+    def _has_place(self, shape: BaseGeometry) -> bool:
+        if shape.is_empty:
+            self.empty += 1
+            return False
+        if not shapely.intersects(self._reachable, shape):
+            self.outside += 1
+            return False
+        return True
+
+    def _features(self, layer: PromptLayer, row: int, inner_points: int) -> _Feature:
+        shape = shapely.intersection(layer.shapes[row], self._reachable)
+        is_box = bool(layer.boxes[row]) and bool(layer.positive[row])
+        points: list[Points] = []
+        areas: list[Rectangle] = []
+        for part in shapely.get_parts(shapely.get_parts(shape)):
+            if part.geom_type == "Polygon":
+                areas.append(part.bounds)
+                if not is_box:
+                    points.append(inner_points_of(part, inner_points))
+            elif part.geom_type in ("LineString", "LinearRing"):
+                places = (np.arange(self._line_points) + 0.5) / self._line_points
+                along = shapely.line_interpolate_point(part, places, normalized=True)
+                points.append(shapely.get_coordinates(along))
+            elif part.geom_type == "Point":
+                points.append(shapely.get_coordinates(part))
+        return _Feature(np.concatenate([np.zeros((0, 2)), *points]), areas)
+
+    def _thin(self, features: list[_Feature]) -> Points:
+        points = np.concatenate([np.zeros((0, 2)), *(feature.points for feature in features)])
+        if len(points) <= MOST_POINTS:
+            return points
+        self.thinned += 1
+        evenly = np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(np.intp)
+        kept: Points = points[evenly]
+        return kept
+
+
+@dataclass(frozen=True)
+class _Feature:
+    points: Points
+    areas: list[Rectangle]
+
+
+def inner_points_of(polygon: BaseGeometry, count: int) -> Points:
+    """Return up to ``count`` points deep inside a polygon and apart from each other, shape (n, 2).
+
+    Each is the centre of the largest circle in what the circles before it left over; circles that
+    are much smaller than the first are not taken.
+    """
+    rest, largest = polygon, 0.0
+    points: list[tuple[float, float]] = []
+    while len(points) < count and not rest.is_empty:
+        tolerance = max(float(rest.area) ** 0.5 / 50.0, 1e-6)
+        radius = shapely.maximum_inscribed_circle(rest, tolerance)
+        if radius.is_empty or radius.length < _LEAST_INNER_RADIUS * largest:
+            break
+        largest = max(largest, radius.length)
+        points.append(radius.coords[0])
+        circle = shapely.buffer(shapely.Point(radius.coords[0]), max(radius.length, tolerance))
+        pieces = shapely.get_parts(shapely.difference(rest, circle))
+        areas = pieces[shapely.get_dimensions(pieces) == 2]
+        rest = max(areas, key=shapely.area) if len(areas) else shapely.Polygon()
+    return np.array(points, dtype=np.float64).reshape(-1, 2)
