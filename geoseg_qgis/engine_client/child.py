@@ -14,6 +14,8 @@ _KEPT = {
     "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY",
     "MKL_NUM_THREADS", "HF_HOME", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS",
 }  # fmt: skip
+# The user's Hugging Face account, cache and mirror are for models, not for installers.
+_KEPT_FOR_MODELS = ("HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HF_ENDPOINT")
 _KEPT_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "GEOSEG_", "SLURM_")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -37,13 +39,21 @@ def clean_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, s
     return environment
 
 
-def engine_environment() -> Dict[str, str]:
+def engine_environment(variables: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
     """Return the variables of the engine process.
 
     On Linux the allocator is told to keep freed memory: handing every tensor back to the system
     costs more time than the arithmetic of large batches.
+
+    Args:
+        variables: Variables on top of the system's, such as QGIS's proxy.
     """
-    environment = clean_environment()
+    own = dict(variables or {})
+    # Programs read http_proxy before HTTP_PROXY.
+    given = {name: value for name, value in os.environ.items() if name.upper() not in own}
+    given.update(own)
+    environment = clean_environment(given)
+    environment.update({name: given[name] for name in _KEPT_FOR_MODELS if given.get(name)})
     environment["HF_HUB_DISABLE_TELEMETRY"] = "1"
     environment["TOKENIZERS_PARALLELISM"] = "false"
     # Waiting threads that spin fight with QGIS for the cores: on a busy machine of two cores a

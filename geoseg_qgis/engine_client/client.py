@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional
 
 from ..protocol import PLUGIN_VERSION, PROTOCOL_VERSION, messages
 from ..protocol.errors import CancelledError, ErrorCode, JobError
@@ -50,6 +50,10 @@ class EngineClient:
         log_file: Where the engine's stderr goes; by default in the data folder.
         silence_limit: Seconds without any sign of life after which a working engine is given up.
         drain_limit: Seconds that a cancelled job may take to end before the engine is killed.
+
+    Attributes:
+        variables: Variables of the engine on top of the system's; an engine that was started with
+            others is replaced before its next call.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class EngineClient:
         drain_limit: float = DRAIN_LIMIT,
     ) -> None:
         self.location = location
+        self.variables: Dict[str, str] = {}
         self._log_file = log_file or data_folder() / "logs" / "engine.log"
         self._silence_limit = silence_limit
         self._drain_limit = drain_limit
@@ -226,11 +231,13 @@ class EngineClient:
         return message
 
     def _ensure_started(self, is_cancelled: CancelCallback) -> EngineProcess:
-        process = self._process
+        process, variables = self._process, dict(self.variables)
         if process is not None and process.alive:
-            return process
+            if process.variables == variables:
+                return process
+            self._end_process(grace=1.0)
         self._end_process(grace=0.0)
-        process = EngineProcess(self.location, self._log_file)
+        process = EngineProcess(self.location, self._log_file, variables)
         self._process = process
         try:
             self._greet(process, is_cancelled)
@@ -344,8 +351,12 @@ _shared: Dict[str, EngineClient] = {}
 _shared_lock = threading.Lock()
 
 
-def shared_client(setting: str = "") -> EngineClient:
+def shared_client(setting: str = "", variables: Optional[Mapping[str, str]] = None) -> EngineClient:
     """Return the client whose warm engine all doors of this process share.
+
+    Args:
+        setting: Interpreter that the user chose; see `locate_engine`.
+        variables: Variables of the engine, such as a proxy; None leaves them as they are.
 
     Raises:
         JobError: ``ENGINE_MISSING`` when no engine is installed.
@@ -355,6 +366,8 @@ def shared_client(setting: str = "") -> EngineClient:
         client = _shared.get(location.python)
         if client is None:
             client = _shared[location.python] = EngineClient(location)
+        if variables is not None:
+            client.variables = dict(variables)
         return client
 
 

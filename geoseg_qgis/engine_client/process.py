@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import IO, Any, Deque, Dict, Optional
+from typing import IO, Any, Deque, Dict, Mapping, Optional
 
 from ..protocol import messages
 from ..protocol.errors import ErrorCode, JobError
@@ -35,6 +35,7 @@ class EngineProcess:
     Args:
         location: The engine's Python.
         log_file: Where its stderr goes; the file before it is kept as ``.1``.
+        variables: Variables on top of those of `child.engine_environment`.
 
     Attributes:
         inbox: Messages from the engine in order; None after its last one.
@@ -43,9 +44,15 @@ class EngineProcess:
         JobError: ``ENGINE_MISSING`` when the interpreter cannot be started.
     """
 
-    def __init__(self, location: EngineLocation, log_file: Path) -> None:
+    def __init__(
+        self,
+        location: EngineLocation,
+        log_file: Path,
+        variables: Optional[Mapping[str, str]] = None,
+    ) -> None:
         self.location = location
         self.log_file = log_file
+        self.variables = dict(variables or {})
         self.inbox: queue.Queue[Optional[Dict[str, Any]]] = queue.Queue()
         self.last_sign = time.monotonic()
         self._tail: Deque[str] = deque(maxlen=_TAIL_LINES)
@@ -124,7 +131,7 @@ class EngineProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=engine_environment(),
+                env=engine_environment(self.variables),
                 close_fds=True,
                 **start_options(),
             )

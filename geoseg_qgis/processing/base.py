@@ -22,7 +22,7 @@ from ..protocol.job import Job
 from ..protocol.result import Result
 from ..translation import tr
 from .help import help_text
-from .settings import Settings
+from .settings import Settings, engine_variables
 from .values import Values
 
 ICONS = Path(__file__).parent.parent / "icons"
@@ -181,7 +181,7 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
             else:
                 feedback.pushInfo(text)
 
-        client = shared_client(Settings.read().interpreter)
+        client = shared_client(Settings.read().interpreter, engine_variables())
         result: Result = client.run(job, on_progress, on_log, feedback.isCanceled)
         return result
 

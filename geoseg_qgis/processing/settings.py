@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from typing import Dict
 
 from qgis.core import QgsSettings
+
+from .proxy import proxy_variables
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 _INTERPRETER = "geoseg/interpreter"
 _MODEL_FOLDER = "geoseg/model_folder"
 _DEVICE = "geoseg/device"
+_MODEL_VARIABLE = "GEOSEG_MODELS"
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class Settings:
 
     Attributes:
         interpreter: Python of the engine; empty for the environment the plugin makes.
-        model_folder: Folder whose subfolders are model presets; empty for none.
+        model_folder: Folder of models, which downloads go to; empty for that of the account.
         device: Where models run when an algorithm says ``auto``.
     """
 
@@ -43,3 +48,13 @@ class Settings:
         store.setValue(_INTERPRETER, self.interpreter)
         store.setValue(_MODEL_FOLDER, self.model_folder)
         store.setValue(_DEVICE, self.device)
+
+
+def engine_variables() -> Dict[str, str]:
+    """Return what the engine is told in variables: the proxy of QGIS and the model folder."""
+    variables = proxy_variables()
+    folder = Settings.read().model_folder
+    if folder:
+        named = os.environ.get(_MODEL_VARIABLE, "")
+        variables[_MODEL_VARIABLE] = os.pathsep.join([folder, named] if named else [folder])
+    return variables

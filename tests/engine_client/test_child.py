@@ -44,6 +44,18 @@ def test_engine_keeps_freed_memory() -> None:
     assert engine_environment()["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
+def test_what_is_told_goes_before_what_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://old.example:1")
+    monkeypatch.setenv("HF_TOKEN", "pieces")
+    monkeypatch.setenv("GDAL_DATA", "/opt/qgis/gdal")
+    environment = engine_environment({"HTTP_PROXY": "http://new.example:2", "GDAL_DATA": "/x"})
+    assert environment["HTTP_PROXY"] == "http://new.example:2"
+    assert "HF_TOKEN" in environment
+    assert "http_proxy" not in environment
+    assert "GDAL_DATA" not in environment
+    assert "HF_TOKEN" not in clean_environment()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sessions are POSIX")
 def test_child_is_out_of_reach_of_the_terminal() -> None:
     command = [sys.executable, "-c", "import os; print(os.getsid(0) == os.getpid())"]

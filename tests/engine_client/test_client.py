@@ -232,6 +232,19 @@ def test_shared_client_is_one_for_all_doors(
     close_shared()
 
 
+def test_other_variables_take_another_engine(
+    monkeypatch: pytest.MonkeyPatch, location: EngineLocation, invalid_job: Job
+) -> None:
+    monkeypatch.setenv(PYTHON_VARIABLE, location.python)
+    first = start(shared_client(variables={"GEOSEG_MODELS": "a"}), invalid_job)
+    assert start(shared_client(), invalid_job) == first
+    assert start(shared_client(variables={"GEOSEG_MODELS": "a"}), invalid_job) == first
+    second = start(shared_client(variables={"GEOSEG_MODELS": "b"}), invalid_job)
+    assert second != first
+    assert not is_running(first)
+    close_shared()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_orphan_when_the_parent_is_killed(tmp_path: Path, number: int) -> None:
     """Killed QGIS runs no clean-up: the engine must notice by itself."""
