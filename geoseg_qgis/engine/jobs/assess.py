@@ -1,0 +1,179 @@
+"""Assessment: imagery and a mask of it to a map of where the mask is right and wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from ...protocol.errors import ErrorCode, JobError
+from ...protocol.job import Job
+from ...protocol.result import Result
+from ...protocol.tasks import AssessTask
+from ..methods.reading import PictureReader, Scene
+from ..models.preset import LoadedPreset
+from ..raster.grid import Grid, model_grid, output_grid
+from ..raster.scratch import ScratchFolder
+from ..raster.source import Raster, open_raster
+from ..raster.stretch import measure_stretch
+from .assess_layers import write_rasters
+from .assess_masks import open_mask
+from .assess_numbers import assessment_numbers
+from .assess_polygons import write_missed, write_objects
+from .assess_report import Surroundings, write_report
+from .assessment import Assessment, Assessor, unjudge
+from .context import JobContext
+from .destinations import check_destinations
+from .provenance import describe_run
+from .warm import warm_models
+
+METHOD = "segassess"
+_MANY_CLASSES = 5
+
+
+def run(job: Job, context: JobContext) -> Result:
+    """Do an ``assess`` job.
+
+    Raises:
+        JobError: Whatever stands in the way, with the next step.
+    """
+    task = _task(job)
+    files = _files(task)
+    check_destinations(files, "Give a file for the quality raster, the polygons or the report.")
+    job = _with_method(job)
+    with open_raster(job.raster) as raster:
+        output = output_grid(raster.grid, job.grid)
+        context.progress(0.0, "Loading the models")
+        models = warm_models(job, context)
+        folder = Path(next(iter(files.values()))).resolve().parent
+        with ScratchFolder(folder) as scratch:
+            reading = context.span(0.01, 0.08)
+            mask = open_mask(
+                task, output, scratch, lambda done: reading.progress(done, "Reading the mask")
+            )
+            scene = Scene(
+                PictureReader(raster, measure_stretch(raster, output, job.raster.stretch)),
+                output,
+                _network_grid(raster, output, models, context),
+                scratch,
+            )
+            _tell(mask.remarks, len(mask.classes), context)
+            assessor = Assessor(scene, models.segassess, mask, task)
+            found = assessor.assess(context.span(0.08, 0.88))
+            _report_failures(scene.reader, context)
+            return _write(job, found, scene, models, context.span(0.88, 1.0))
+
+
+def _task(job: Job) -> AssessTask:
+    task = job.task
+    if not isinstance(task, AssessTask):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "The job's task is not one of assessment.",
+            "Write the members of an assess task.",
+        )
+    if (task.mask is None) == (task.mask_polygons is None):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "The job names no mask, or two of them.",
+            "Give a mask raster or mask polygons.",
+        )
+    return task
+
+
+def _with_method(job: Job) -> Job:
+    if job.method not in ("", METHOD):
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"Assessment has no method called {job.method!r}.",
+            f"Use {METHOD}.",
+        )
+    return replace(job, method=METHOD)
+
+
+def _files(task: AssessTask) -> dict[str, str]:
+    """Return output name to path of the files that are wanted."""
+    named = {
+        "OUTPUT": task.quality_raster,
+        "POLYGONS": task.polygon_file,
+        "MISSED": task.missed_file,
+        "REPAIRED": task.repaired_mask,
+        "SCORES": task.scores,
+        "REPORT": task.report,
+    }
+    return {name: path for name, path in named.items() if path is not None}
+
+
+def _network_grid(raster: Raster, output: Grid, models: LoadedPreset, context: JobContext) -> Grid:
+    """Return the grid that the network reads, and say where it was not made for its pixels."""
+    liked = models.card.pixel_size
+    base = model_grid(output, raster.grid, liked.preferred if liked else None)
+    size = base.ground_pixel_size()
+    if size is None:
+        return base
+    context.info(f"{models.card.title} reads the image at {max(size):.3g} m per pixel.")
+    if liked is not None and max(size) > liked.coarsest:
+        context.warn(
+            f"The image has {max(size):.3g} m per pixel, but {models.card.title} was made for "
+            f"{liked.finest:g} to {liked.coarsest:g} m: its judgement means little here. Choose "
+            "another model or finer imagery."
+        )
+    return base
+
+
+def _tell(remarks: Iterable[str], classes: int, context: JobContext) -> None:
+    for remark in remarks:
+        context.warn(remark)
+    if classes > _MANY_CLASSES:
+        context.info(f"{classes} classes are assessed, one after the other.")
+
+
+def _report_failures(reader: PictureReader, context: JobContext) -> None:
+    failures = sorted(set(reader.failures))
+    if failures:
+        context.warn(
+            f"{len(failures)} places of the raster could not be read and were not assessed: "
+            f"{failures[0]} Repair the file, then run again."
+        )
+
+
+def _write(
+    job: Job, found: Assessment, scene: Scene, models: LoadedPreset, context: JobContext
+) -> Result:
+    task: AssessTask = job.task
+    provenance = describe_run(job, models, scene.base) | {"variant": task.variant.value}
+    found = replace(found, objects=unjudge(found.objects, found.mask.areas < task.minimum_area))
+    tally = write_rasters(
+        found.merged,
+        found.mask.classes,
+        task,
+        found.smallest,
+        provenance=provenance,
+        context=context.span(0.0, 0.5),
+    )
+    drawing = context.span(0.5, 0.9)
+    if task.polygon_file is not None:
+        write_objects(
+            Path(task.polygon_file),
+            found,
+            task.mask_polygons,
+            scene.output,
+            provenance=provenance,
+            progress=lambda done: drawing.progress(done, "Drawing polygons"),
+        )
+    if task.missed_file is not None:
+        write_missed(Path(task.missed_file), found, scene.output, provenance=provenance)
+    context.progress(0.9, "Writing the report")
+    if task.report is not None:
+        surroundings = Surroundings(
+            scene, models.card, models.segassess.settings, tuple(context.warnings), provenance
+        )
+        write_report(task.report, found, tally, task, surroundings)
+    context.progress(1.0, "Writing the report")
+    return Result(
+        _files(task),
+        assessment_numbers(found),
+        tally.summaries(),
+        tuple(context.warnings),
+        provenance,
+    )
