@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from rasterio.windows import Window
@@ -12,7 +13,14 @@ from torch import Tensor
 
 from ...protocol.errors import ErrorCode, JobError
 from ...protocol.tasks import OpenVocabularyTask
-from ..methods.dense import Progress, ScoreSurface, WindowPlan, match_windows
+from ..methods.dense import (
+    DeviceNetwork,
+    Progress,
+    ScoreSurface,
+    WindowNetwork,
+    WindowPlan,
+    match_windows,
+)
 from ..methods.fast import FastSettings, window_logits
 from ..methods.gumix.settings import GumixSettings
 from ..methods.gumix.surfaces import GumixModels, route_raster
@@ -29,6 +37,10 @@ from ..models.device import windows_per_batch
 from ..models.preset import LoadedPreset
 from .context import JobContext
 from .regions import gumix_masks, make_proposer, proposed_regions, user_regions
+from .warm import memory_ladder
+
+if TYPE_CHECKING:
+    from ..models.clip import ClipModel
 
 MATCHING = "Matching words"
 
@@ -91,18 +103,24 @@ def match_gumix(request: MatchRequest, context: JobContext) -> Match:
     regions = user_regions(scene, request.task, finding)
     if regions is None and models.card.sam2 is not None:
         masks = gumix_masks(settings.proposals, request.task.points_per_side)
-        proposer = make_proposer(scene, models, masks, settings.scales[-1], finding)
-        regions = proposed_regions(scene, proposer, finding)
+        # No name keeps the proposer, so that its network can be dropped when memory runs out.
+        regions = proposed_regions(
+            scene, make_proposer(scene, models, masks, settings.scales[-1], finding), finding
+        )
     elif regions is None:
         context.warn(f"{models.card.title} has no SAM 2: every pixel speaks for itself.")
-    networks = GumixModels(
-        clip=models.clip.module,
-        dino=models.dino.module,
-        text=request.text,
-        class_index=request.contest.queries.class_index,
-        settings=settings,
-        device=models.device.device,
-        batch=request.batch,
+    networks, *copies = (
+        GumixModels(
+            clip=copy.clip.module,
+            dino=copy.dino.module,
+            text=request.text.to(copy.device.device),
+            class_index=request.contest.queries.class_index,
+            settings=settings,
+            device=copy.device.device,
+            batch=request.batch,
+            ladder=memory_ladder(copy, context, "clip", "dino"),
+        )
+        for copy in models.copies
     )
     weighing = context.span(0.95, 1.0)
     probabilities = route_raster(
@@ -111,6 +129,7 @@ def match_gumix(request: MatchRequest, context: JobContext) -> Match:
         regions,
         lambda done: matching.progress(done, MATCHING),
         lambda done: weighing.progress(done, "Weighing the scales"),
+        copies=copies,
     )
     return Match(probabilities, regions)
 
@@ -149,7 +168,7 @@ def match_fast(request: MatchRequest, context: JobContext) -> Match:
     """Run dense CLIP alone; regions only if the user gave some."""
     regions = user_regions(request.scene, request.task, context.span(0.0, 0.1))
     span = context.span(0.1, 1.0)
-    probabilities = _dense(request, lambda done: span.progress(done, MATCHING))
+    probabilities = _dense(request, lambda done: span.progress(done, MATCHING), context)
     return Match(probabilities, regions)
 
 
@@ -157,7 +176,7 @@ def match_selection(request: MatchRequest, context: JobContext) -> Match:
     """Run dense CLIP, then let SAM 2's masks carry what dominates inside them."""
     scene, models = request.scene, request.models
     matching, selecting = context.span(0.0, 0.4), context.span(0.4, 1.0)
-    dense = _dense(request, lambda done: matching.progress(done, MATCHING))
+    dense = _dense(request, lambda done: matching.progress(done, MATCHING), context)
     regions = user_regions(scene, request.task, matching)
     if regions is not None:
         return Match(dense, regions)
@@ -180,23 +199,32 @@ def match_selection(request: MatchRequest, context: JobContext) -> Match:
     return Match(probabilities, None)
 
 
-def _dense(request: MatchRequest, progress: Progress) -> SampledProbabilities:
+def _dense(request: MatchRequest, progress: Progress, context: JobContext) -> SampledProbabilities:
     scene, clip = request.scene, request.models.clip
     mean, std = clip.mean.flatten().tolist(), clip.std.flatten().tolist()
     settings = FastSettings(pixel_mean=_in_grey_levels(mean), pixel_std=_in_grey_levels(std))
-    text = request.text
+    networks = [
+        DeviceNetwork(
+            _dense_network(copy.clip, request.text.to(copy.device.device), settings),
+            memory_ladder(copy, context, "clip"),
+        )
+        for copy in request.models.copies
+    ]
+    side = -(-settings.window // clip.patch_size) * clip.patch_size
+    surface = ScoreSurface(scene.folder, "dense", scene.base, len(request.text))
+    plan = WindowPlan(side, settings.stride, request.batch, clip.patch_size)
+    match_windows(scene.reader, surface, networks, plan, progress)
+    index = request.contest.queries.class_index
+    return SampledProbabilities(scene, surface, index, settings.logit_scale)
 
+
+def _dense_network(clip: ClipModel, text: Tensor, settings: FastSettings) -> WindowNetwork:
     def network(pictures: list[Picture], _windows: list[Window]) -> Tensor:
         images = [item.normalised(settings.pixel_mean, settings.pixel_std) for item in pictures]
         batch = torch.stack(images).to(clip.device)
         return window_logits(clip.module, batch, text, settings)
 
-    side = -(-settings.window // clip.patch_size) * clip.patch_size
-    surface = ScoreSurface(scene.folder, "dense", scene.base, len(text))
-    plan = WindowPlan(side, settings.stride, request.batch)
-    match_windows(scene.reader, surface, network, plan, progress)
-    index = request.contest.queries.class_index
-    return SampledProbabilities(scene, surface, index, settings.logit_scale)
+    return network
 
 
 def _in_grey_levels(values: Sequence[float]) -> tuple[float, ...]:

@@ -13,6 +13,7 @@ from ..models.preset import LoadedPreset
 from ..raster.region_raster import read_region_raster
 from ..vector.read import rasterize_regions
 from .context import JobContext
+from .warm import memory_ladder
 
 PHASE = "Finding regions"
 
@@ -68,6 +69,7 @@ def make_proposer(
         settings=settings,
         subdivision=subdivision,
         checkpoint=lambda _: context.check_cancelled(),
+        ladder=memory_ladder(models, context, "sam2"),
     )
 
 

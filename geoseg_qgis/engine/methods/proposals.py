@@ -9,9 +9,11 @@ import torch
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
+from torch import Tensor
 
 from ..models.automatic_masks import AutomaticMasks, AutomaticMaskSettings, automatic_masks
-from ..models.sam2 import Sam2Model
+from ..models.ladder import MemoryLadder, Work
+from ..models.sam2 import Sam2Embedding, Sam2Model
 from ..raster.grid import Grid
 from .dense import Progress
 from .reading import Picture, PictureReader
@@ -54,6 +56,7 @@ class Sam2Proposer:
         settings: Points, thresholds.
         subdivision: Result pixels along one pixel of ``grid``.
         checkpoint: Called between batches of prompts; raises when the user cancelled.
+        ladder: What is done when the device's memory runs out.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Sam2Proposer:
         settings: AutomaticMaskSettings,
         subdivision: int,
         checkpoint: Progress,
+        ladder: MemoryLadder | None = None,
     ) -> None:
         self.grid = grid
         self.subdivision = subdivision
@@ -73,6 +77,7 @@ class Sam2Proposer:
         self._model = model
         self._settings = settings
         self._checkpoint = checkpoint
+        self._ladder = ladder or MemoryLadder(model.device)
 
     def __call__(self, window: Window) -> NDArray[np.int32]:
         """Return ids on the result's pixels; the largest mask wins overlaps, as in GUMix-RS."""
@@ -94,8 +99,13 @@ class Sam2Proposer:
     def masks(self, picture: Picture) -> AutomaticMasks:
         """Return the masks of a square picture."""
         images = torch.from_numpy(picture.pixels)[None].float() / 255.0
-        embedding = self._model.encode(images)
-        return automatic_masks(self._model, embedding, self._settings, self._checkpoint)
+        tile: Work[Tensor, Sam2Embedding] = Work(
+            lambda parts: [self._model.encode(part) for part in parts], "One tile of the image"
+        )
+        embedding = self._ladder.run(tile, [images])[0]
+        return automatic_masks(
+            self._model, embedding, self._settings, self._checkpoint, self._ladder
+        )
 
 
 def _paint(masks: AutomaticMasks, ids: NDArray[np.int32]) -> None:

@@ -7,14 +7,16 @@ the objects found and not with the source's size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .device import prompts_per_batch
+from .ladder import MemoryLadder, Work
 from .sam2 import MaskChoice, Sam2Embedding, Sam2Model, stability, upsample
+from .sam2_decoder import SharedImage
 
 Checkpoint = Callable[[float], None]
 
@@ -116,6 +118,7 @@ def automatic_masks(
     embedding: Sam2Embedding,
     settings: AutomaticMaskSettings | None = None,
     checkpoint: Checkpoint | None = None,
+    ladder: MemoryLadder | None = None,
 ) -> AutomaticMasks:
     """Find masks all over an image.
 
@@ -124,6 +127,7 @@ def automatic_masks(
         embedding: One encoded image.
         settings: How to look and what to keep.
         checkpoint: Called between batches with the fraction done; what it raises ends the search.
+        ladder: What is done when the device's memory runs out.
 
     Returns:
         The masks that passed, duplicates removed.
@@ -132,29 +136,43 @@ def automatic_masks(
     points = point_grid(settings.points_per_side, embedding.source_size)
     batch_size = settings.batch_size or prompts_per_batch(model.device, model.prompt_bytes)
     shared = model.share(embedding)
+
+    def answer(batch: Sequence[Tensor]) -> list[AutomaticMasks]:
+        return [_answered(model, embedding, shared, torch.stack(list(batch)), settings)]
+
+    ladder = ladder or MemoryLadder(model.device)
+    work: Work[Tensor, AutomaticMasks] = Work(answer, "One point of the image")
     found: list[AutomaticMasks] = []
     for start in range(0, len(points), batch_size):
         if checkpoint is not None:
             checkpoint(start / len(points))
-        batch = points[start : start + batch_size]
-        output = model.predict(
-            embedding,
-            points=batch[:, None],
-            labels=torch.ones(len(batch), 1, dtype=torch.int32),
-            choice=MaskChoice.THREE if settings.three_masks else MaskChoice.SINGLE,
-            shared=shared,
-        )
-        repeated = batch.to(model.device).repeat_interleave(output.iou.shape[1], dim=0)
-        found.append(
-            _scored(
-                output.logits.flatten(0, 1),
-                output.iou.flatten(),
-                repeated,
-                embedding.source_size,
-                settings,
-            )
-        )
+        found += ladder.run(work, list(points[start : start + batch_size]))
     return _without_duplicates(_concatenated(found), settings.overlap_threshold)
+
+
+def _answered(
+    model: Sam2Model,
+    embedding: Sam2Embedding,
+    shared: SharedImage,
+    points: Tensor,
+    settings: AutomaticMaskSettings,
+) -> AutomaticMasks:
+    """Return the masks of points (N, 2) that pass."""
+    output = model.predict(
+        embedding,
+        points=points[:, None],
+        labels=torch.ones(len(points), 1, dtype=torch.int32),
+        choice=MaskChoice.THREE if settings.three_masks else MaskChoice.SINGLE,
+        shared=shared,
+    )
+    repeated = points.to(model.device).repeat_interleave(output.iou.shape[1], dim=0)
+    return _scored(
+        output.logits.flatten(0, 1),
+        output.iou.flatten(),
+        repeated,
+        embedding.source_size,
+        settings,
+    )
 
 
 @torch.inference_mode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ MALLOC_SETTINGS = {
 _LARGEST_REUSED = 32 * 1024 * 1024
 _SIDE = 64
 
+EVERY_CARD = "cuda:all"
+
 
 @dataclass(frozen=True)
 class ChosenDevice:
@@ -34,13 +36,25 @@ class ChosenDevice:
         device: The torch device.
         name: Its name for people.
         memory: Its memory in bytes, None when it shares the machine's.
-        note: Why ``auto`` did not take an accelerator that is there; empty otherwise.
+        note: Which accelerators that are there were left out, and why; empty otherwise.
+        others: Further devices that share the work; each has its own copy of the networks.
     """
 
     device: torch.device
     name: str
     memory: int | None = None
     note: str = ""
+    others: tuple[ChosenDevice, ...] = ()
+
+    @property
+    def all(self) -> tuple[ChosenDevice, ...]:
+        """This device and the further ones."""
+        return (self, *self.others)
+
+    @property
+    def title(self) -> str:
+        """The names of all devices, for people."""
+        return " and ".join(each.name for each in self.all)
 
     @property
     def kind(self) -> str:
@@ -52,7 +66,8 @@ def choose_device(asked: str = "auto") -> ChosenDevice:
     """Return the device to run on.
 
     Args:
-        asked: ``auto``, ``cuda``, ``cuda:1``, ``mps`` or ``cpu``.
+        asked: ``auto``, ``cuda``, ``cuda:1``, ``cuda:all`` (every NVIDIA card, windows are shared
+            among them), ``mps`` or ``cpu``.
 
     Raises:
         JobError: ``DEVICE_UNAVAILABLE`` when the device asked for is missing or fails a test;
@@ -60,6 +75,8 @@ def choose_device(asked: str = "auto") -> ChosenDevice:
     """
     if asked == "auto":
         return _choose_automatically()
+    if asked == EVERY_CARD:
+        return _choose_every_card()
     try:
         device = torch.device(asked)
     except RuntimeError:
@@ -68,7 +85,7 @@ def choose_device(asked: str = "auto") -> ChosenDevice:
         raise JobError(
             ErrorCode.INVALID_JOB,
             f"There is no device called {asked!r}.",
-            "Use auto, cuda, cuda:1, mps or cpu.",
+            "Use auto, cuda, cuda:1, cuda:all, mps or cpu.",
         )
     reason = _absence(device) or device_problem(device)
     if reason:
@@ -122,6 +139,27 @@ def _choose_automatically() -> ChosenDevice:
         "Repair the engine's environment.",
         note,
     )
+
+
+def _choose_every_card() -> ChosenDevice:
+    cards, notes = [], []
+    for name in available_devices():
+        device = torch.device(name)
+        if device.type != "cuda":
+            continue
+        reason = device_problem(device)
+        if reason:
+            notes.append(f"{name} was left out: {reason}.")
+        else:
+            cards.append(_described(device))
+    if not cards:
+        raise JobError(
+            ErrorCode.DEVICE_UNAVAILABLE,
+            "No NVIDIA graphics card can be used by the engine.",
+            "Choose the device auto or cpu, or repair the engine with a build for this device.",
+            " ".join(notes),
+        )
+    return replace(cards[0], note=" ".join(notes), others=tuple(cards[1:]))
 
 
 def _cuda_count() -> int:

@@ -32,6 +32,9 @@ BASE = {"cpu": 900 * MEBIBYTE, "cuda": 500 * MEBIBYTE}
 ALLOCATOR_SHARE = 0.25
 WORKSPACE = 64 * MEBIBYTE
 
+# More than any batch takes beside the weights, with room to spare.
+AMPLE = 6 * 1024 * MEBIBYTE
+
 
 @dataclass(frozen=True)
 class MemoryEstimate:
@@ -104,31 +107,46 @@ def fits(estimate: MemoryEstimate, device: torch.device, free: int | None = None
     """
     if free is None:
         free = free_memory(device)
-        if device.type == "cpu" and free is not None:
-            # This process is part of the base already.
-            free += min(resident_memory() or 0, estimate.base)
-        elif free is not None:
-            free += estimate.base
     return free is None or estimate.total <= free
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the bytes a device has left for this process, None where nobody knows.
+    """Return the bytes a device has for this process and its models, None where nobody knows.
 
-    What PyTorch keeps for tensors to come counts as free.
+    What the process already holds of its base counts as free, and so does what PyTorch keeps for
+    tensors to come.
     """
     if device.type == "cpu":
-        return system_memory()[1]
+        free = system_memory()[1]
+        return None if free is None else free + min(resident_memory() or 0, BASE["cpu"])
     if device.type != "cuda" or not torch.cuda.is_available():
         return None
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(torch.cuda.mem_get_info(device)[0]) + kept
+    return int(torch.cuda.mem_get_info(device)[0]) + kept + BASE["cuda"]
 
 
-def largest_fitting(presets: Iterable[Preset], device: torch.device, method: str) -> Preset | None:
+def surely_fits(card: ModelCard, free: int) -> bool:
+    """Tell from the sizes of its files alone whether a preset fits without doubt.
+
+    Weights grow at most fourfold from int8 to float32, and no batch has taken more than `AMPLE`.
+    """
+    files = [weights for name in card.components for weights in card.weights_of(name)]
+    known = [weights.size for weights in files if weights.size is not None]
+    return len(known) == len(files) and AMPLE + 4 * sum(known) <= free
+
+
+def largest_fitting(
+    presets: Iterable[Preset], device: torch.device, method: str, free: int | None = None
+) -> Preset | None:
     """Return the preset with the most weights that serves a method and fits, None without one.
 
     Presets whose files are on this machine go before those that must be downloaded.
+
+    Args:
+        presets: What to choose from.
+        device: Where it would run.
+        method: Static method name.
+        free: Free bytes of the device; asked for when None.
     """
     best: tuple[bool, int] = (False, -1)
     found = None
@@ -137,7 +155,7 @@ def largest_fitting(presets: Iterable[Preset], device: torch.device, method: str
             continue
         estimate = estimate_memory(preset.card, device, method=method, folder=preset.folder)
         rank = (preset.is_ready(method), estimate.weights)
-        if rank > best and fits(estimate, device):
+        if rank > best and fits(estimate, device, free):
             best, found = rank, preset
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from geoseg_qgis.engine.zoo.vocabulary import Vocabulary
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .device import ChosenDevice, default_dtype
+from .ladder import free_cached_memory
 from .weights import file_sha256, verify_file
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Model = TypeVar("Model")
 
 
 class LoadedPreset:
-    """The networks of one preset on one device.
+    """The networks of one preset on one device, and copies of them on its further devices.
 
     Args:
         preset: Card and folder.
@@ -44,12 +44,19 @@ class LoadedPreset:
         self.device = device
         self._dtype = dtype
         self._models: dict[str, Any] = {}
+        self._used: set[str] = set()
         self._lock = threading.RLock()
+        self._others = tuple(LoadedPreset(preset, other, dtype) for other in device.others)
 
     @property
     def card(self) -> ModelCard:
         """The preset's card."""
         return self.preset.card
+
+    @property
+    def copies(self) -> tuple[LoadedPreset, ...]:
+        """This preset and its copies, one a device."""
+        return (self, *self._others)
 
     @property
     def folder(self) -> Path:
@@ -149,6 +156,7 @@ class LoadedPreset:
         with self._lock:
             if name not in self._models:
                 self._models[name] = load()
+                self._used.add(name)
             model: Model = self._models[name]
             return model
 
@@ -160,21 +168,31 @@ class LoadedPreset:
         """Forget the networks and give their memory back."""
         with self._lock:
             self._models.clear()
-        gc.collect()
-        if self.device.kind == "cuda":
-            torch.cuda.empty_cache()
-        elif self.device.kind == "mps":
-            torch.mps.empty_cache()
+            self._used.clear()
+        for other in self._others:
+            other.release()
+        free_cached_memory()
+
+    def drop_all_but(self, *needed: str) -> bool:
+        """Forget the networks that a stage does not need; they are loaded again when asked for.
+
+        Returns:
+            Whether there were any.
+        """
+        with self._lock:
+            spare = [name for name in self.card.components if name not in needed]
+            found = [name for name in spare if self._models.pop(name, None) is not None]
+        return bool(found)
 
     def provenance(self) -> Mapping[str, str]:
         """Return what an output must say about its models: names, digests, device, formats."""
         facts = {
             "model": self.card.name,
             "model_revision": self.card.revision,
-            "device": f"{self.device.device} ({self.device.name})",
+            "device": ", ".join(f"{each.device} ({each.name})" for each in self.device.all),
         }
         for name in self.card.components:
-            if name not in self._models:
+            if name not in self._used:
                 continue
             digests = (
                 file_sha256(self.preset.path(weights.file))
@@ -208,8 +226,11 @@ class PresetShelf:
         """Return the preset's networks, those in memory when they are the same."""
         with self._lock:
             current = self._current
-            wanted = (preset, device.device, dtype)
-            if current is None or (current.preset, current.device.device, current._dtype) != wanted:
+            wanted = (preset, _places(device), dtype)
+            if (
+                current is None
+                or (current.preset, _places(current.device), current._dtype) != wanted
+            ):
                 if current is not None:
                     current.release()
                 current = self._current = LoadedPreset(preset, device, dtype)
@@ -225,3 +246,7 @@ class PresetShelf:
             if self._current is not None:
                 self._current.release()
             self._current = None
+
+
+def _places(device: ChosenDevice) -> tuple[torch.device, ...]:
+    return tuple(each.device for each in device.all)

@@ -8,7 +8,7 @@ ranges and median are taken over all of it, so that the same ground is treated a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,16 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
+from ...models.ladder import MemoryLadder
 from ...raster.grid import Grid
-from ..dense import Progress, ScoreSurface, WindowPlan, match_windows, share_of
+from ..dense import (
+    DeviceNetwork,
+    Progress,
+    ScoreSurface,
+    WindowPlan,
+    match_windows,
+    share_of,
+)
 from ..labelling import blocks
 from ..reading import Picture, Scene
 from ..region_map import RegionMap
@@ -43,6 +51,7 @@ class GumixModels:
         settings: Normalisation and the method's constants.
         device: Where the networks lie.
         batch: Windows run together.
+        ladder: What is done when the device's memory runs out.
     """
 
     clip: Any
@@ -52,6 +61,7 @@ class GumixModels:
     settings: GumixSettings
     device: torch.device
     batch: int
+    ladder: MemoryLadder = field(default_factory=MemoryLadder)
 
 
 class RegionGeometry:
@@ -219,6 +229,8 @@ def route_raster(
     regions: RegionMap | None,
     match: Progress,
     weigh: Progress,
+    *,
+    copies: Sequence[GumixModels] = (),
 ) -> RoutedProbabilities:
     """Run GUMix-RS over a raster.
 
@@ -228,19 +240,23 @@ def route_raster(
         regions: The raster's regions, or None.
         match: Told the finished fraction of the window networks.
         weigh: Told the finished fraction of gathering the routing statistics.
+        copies: The same on further devices, which share the windows.
 
     Returns:
         Probabilities that can be read in any window of the output grid.
     """
     settings = models.settings
-    plan = WindowPlan(settings.window, settings.stride, models.batch)
+    plan = WindowPlan(settings.window, settings.stride, models.batch, settings.pad_multiple)
     work = np.cumsum([0.0] + [scale * scale for scale in settings.scales])
     surfaces = []
     for index, scale in enumerate(settings.scales):
         grid = scene.scale_grid(scale)
         surface = ScoreSurface(scene.folder, f"scores-{scale:g}", grid, len(models.text))
-        network = GumixNetwork(models, regions, grid.shape)
+        networks = [
+            DeviceNetwork(GumixNetwork(each, regions, grid.shape), each.ladder)
+            for each in (models, *copies)
+        ]
         progress = share_of(match, work[index] / work[-1], work[index + 1] / work[-1])
-        match_windows(scene.reader, surface, network, plan, progress)
+        match_windows(scene.reader, surface, networks, plan, progress)
         surfaces.append(surface)
     return RoutedProbabilities(scene, models, surfaces, regions, weigh)
