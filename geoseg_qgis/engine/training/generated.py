@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Dict, List
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from numpy.typing import NDArray
 
 from geoseg_qgis.engine.training.datasets import GENERATED, Scene
 from geoseg_qgis.engine.training.scenes import generate_scene
@@ -43,6 +45,15 @@ _SURFACES: Dict[str, tuple[str, ...]] = {
 }
 
 
+def class_surfaces() -> npt.NDArray[np.int32]:
+    """Return the surfaces, as bit masks, that each class of a generated scene may be."""
+    table = np.full(len(CLASS_NAMES), UNKNOWN, np.int32)
+    for index, name in enumerate(CLASS_NAMES):
+        if name in _SURFACES:
+            table[index] = partial_label(*_SURFACES[name])
+    return table
+
+
 def generated_scenes(folder: Path, count: int) -> List[Scene]:
     """Return the first ``count`` generated scenes, drawing those that ``folder`` lacks.
 
@@ -51,10 +62,7 @@ def generated_scenes(folder: Path, count: int) -> List[Scene]:
         count: Number of scenes; seeds run from 0.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    table = np.full(len(CLASS_NAMES), UNKNOWN, np.int32)
-    for index, name in enumerate(CLASS_NAMES):
-        if name in _SURFACES:
-            table[index] = partial_label(*_SURFACES[name])
+    table = class_surfaces()
     scenes = []
     for seed in range(count):
         path = folder / f"scene-{seed:04d}.npz"
@@ -66,6 +74,15 @@ def generated_scenes(folder: Path, count: int) -> List[Scene]:
         labels = torch.from_numpy(table[classes])
         scenes.append(Scene(GENERATED, path.stem, torch.from_numpy(pixels), labels, ZOOM))
     return scenes
+
+
+def class_labels() -> NDArray[np.int32]:
+    """Return the partial label of every generated class, (classes,)."""
+    table = np.full(len(CLASS_NAMES), UNKNOWN, np.int32)
+    for index, name in enumerate(CLASS_NAMES):
+        if name in _SURFACES:
+            table[index] = partial_label(*_SURFACES[name])
+    return table
 
 
 def _draw(path: Path, seed: int) -> None:

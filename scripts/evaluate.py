@@ -1,0 +1,233 @@
+"""How well the models at hand do on images that the built-in ones never saw: `make evaluate`.
+
+Writes `docs/evaluation.md`. Rows of presets whose weights are not on this machine stay empty, to be
+filled by whoever has them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT))
+
+from evaluation_clicks import click_rows  # noqa: E402
+from evaluation_sets import (  # noqa: E402
+    GENERATED,
+    OTHER_WORDS,
+    REAL,
+    WORDS,
+    LabelledImage,
+    Question,
+    drawn_images,
+    real_images,
+    scenes_with,
+)
+
+from geoseg_qgis.engine.jobs.context import JobContext  # noqa: E402
+from geoseg_qgis.engine.jobs.registry import run_job  # noqa: E402
+from geoseg_qgis.engine.training.evaluate import confusion, score  # noqa: E402
+from geoseg_qgis.engine.zoo.card import CARD_FILE  # noqa: E402
+from geoseg_qgis.engine.zoo.registry import Preset, catalogue, open_preset  # noqa: E402
+from geoseg_qgis.protocol.job import Job, JobKind  # noqa: E402
+from geoseg_qgis.protocol.source import RasterSource  # noqa: E402
+from geoseg_qgis.protocol.tasks import OpenVocabularyTask  # noqa: E402
+
+BUILT_IN = "offline-small"
+METHODS = ("gumix", "mask_selection", "fast")
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "gumix without DINO (each cell looks evenly at its region)": {
+        "gumix": {"layer_weights": [0, 0, 0, 0], "layer_sensitivities": [0, 0, 0, 0]}
+    },
+    "gumix without SAM 2 regions": {"sam2": None},
+    "gumix without the 1.5x scale": {"gumix": {"scales": [1.0]}},
+}
+
+
+HEAD = """# Measured quality
+
+Validation images of real sets and generated scenes that no built-in model was trained on. Empty
+cells wait for somebody who has the weights: `make evaluate` fills the rows of all presets that are
+on the machine. Numbers are IoU, 0 to 1, over all pixels of a set; what is not labelled does not
+count."""
+SECTIONS = (
+    (
+        "Open vocabulary",
+        "Mean IoU of the classes in the column's title. The images of cars and of SpaceNet hold "
+        "things smaller than a patch of the built-in CLIP.",
+        "open_vocabulary",
+    ),
+    (
+        "Words that were no class in training",
+        "IoU on generated scenes of words that training used only as synonyms or attributes.",
+        "words",
+    ),
+    (
+        "Clicks",
+        "IoU after one and after five clicks of the standard protocol: the first click deepest in "
+        "the object, each further one deepest in the larger error, the answer so far given along.",
+        "clicks",
+    ),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "evaluation.md")
+    parser.add_argument("--scenes", type=int, default=200, help="generated scenes")
+    parser.add_argument("--limit", type=int, help="images of each set, for a quick look")
+    parser.add_argument("--numbers", type=Path, default=ROOT / "runs" / "evaluation.json")
+    options = parser.parse_args(arguments)
+    if not (options.data / "splits.json").is_file():
+        sys.stdout.write(f"There are no labelled images in {options.data}; give --data.\n")
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = measure(options, Path(folder))
+    options.numbers.parent.mkdir(parents=True, exist_ok=True)
+    options.numbers.write_text(json.dumps(numbers, indent=1))
+    options.out.write_text(markdown(numbers))
+    say(markdown(numbers))
+    return 0
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return every table as plain numbers."""
+    presets = catalogue().presets
+    asked: dict[str, tuple[Question, list[LabelledImage]]] = {
+        dataset: (question, list(real_images(options.data, dataset, options.limit)))
+        for dataset, question in REAL.items()
+    }
+    asked["generated"] = (GENERATED, list(drawn_images(folder, options.scenes)))
+    rows = []
+    for name, method, preset in variants(presets, folder):
+        row: dict[str, Any] = {"model": preset.card.name, "method": name}
+        for question, images in asked.values():
+            row[question.name] = segmentation_score(preset, method, question, images, folder)
+        rows.append(row)
+        say(str(row))
+    rows += [
+        {**dict.fromkeys(rows[0]), "model": preset.card.name, "method": method}
+        for preset in presets.values()
+        for method in METHODS
+        if method in preset.card.methods and not preset.is_ready(method)
+    ]
+    return {
+        "open_vocabulary": rows,
+        "words": word_rows(presets[BUILT_IN], folder),
+        "clicks": click_rows(presets[BUILT_IN], options.data, options.limit),
+    }
+
+
+def variants(presets: dict[str, Preset], folder: Path) -> Iterator[tuple[str, str, Preset]]:
+    """Yield name of the variant, method and preset of all that can run here."""
+    for preset in presets.values():
+        for method in METHODS:
+            if preset.is_ready(method):
+                yield method, method, preset
+    for number, (name, change) in enumerate(ABLATIONS.items()):
+        yield name, "gumix", changed_preset(presets[BUILT_IN], change, folder / f"variant-{number}")
+
+
+def changed_preset(preset: Preset, change: Mapping[str, Any], folder: Path) -> Preset:
+    """Return a preset with the same weights and other settings; None takes a member away."""
+    shutil.copytree(preset.folder, folder)
+    card = json.loads((folder / CARD_FILE).read_text())
+    for name, value in change.items():
+        if value is None:
+            del card[name]
+        else:
+            card[name] = {**card.get(name, {}), **value}
+    if "sam2" not in card:
+        card["methods"] = ["gumix", "fast"]
+    (folder / CARD_FILE).write_text(json.dumps(card))
+    return open_preset(str(folder))
+
+
+def segmentation_score(
+    preset: Preset, method: str, question: Question, images: Sequence[LabelledImage], folder: Path
+) -> float | None:
+    """Return the mean IoU of the scored classes over all images, None without images."""
+    count = len(question.surfaces)
+    histogram = torch.zeros(count, count, dtype=torch.int64)
+    for image in images:
+        predicted = class_indices(preset, method, question, image.path, folder)
+        histogram += confusion(predicted, image.labels, question.surfaces)
+    if not histogram.sum():
+        return None
+    result = score(histogram, [str(index) for index in range(count)])
+    return round(sum(result.iou[: question.scored]) / question.scored, 4)
+
+
+def class_indices(
+    preset: Preset, method: str, question: Question, path: Path, folder: Path
+) -> torch.Tensor:
+    """Run the job that every door makes; return (H, W) class indices, unclassified as the last."""
+    output = folder / "classes.tif"
+    task = OpenVocabularyTask(question.classes, rivals=False, class_raster=str(output))
+    source = RasterSource(str(path), path.stem)
+    job = Job(JobKind.OPEN_VOCABULARY, source, task, method=method, model=str(preset.folder))
+    run_job(job, JobContext())
+    with rasterio.open(output) as dataset:
+        classes = dataset.read(1).astype(np.int64)
+    return torch.from_numpy(np.where(classes == 0, len(question.surfaces), classes) - 1)
+
+
+def word_rows(preset: Preset, folder: Path, count: int = 40) -> list[dict[str, Any]]:
+    """Return the IoU of every word of `WORDS` on generated scenes that show it."""
+    rows: list[dict[str, Any]] = []
+    for word, picks in WORDS.items():
+        question = Question(word, f"{word}; {OTHER_WORDS[word]}", (1, 2), 1)
+        hit = union = shown = 0
+        for path, truth in scenes_with(picks, folder, count):
+            found = class_indices(preset, "gumix", question, path, folder).numpy() == 0
+            hit += int((found & truth).sum())
+            union += int((found | truth).sum())
+            shown += 1
+        rows.append({"word": word, "IoU": hit / max(union, 1), "scenes": shown})
+        say(str(rows[-1]))
+    return rows
+
+
+def markdown(numbers: Mapping[str, Any]) -> str:
+    """Return the page of all tables."""
+    parts = [HEAD]
+    for title, text, key in SECTIONS:
+        parts += [f"## {title}", text, table(numbers[key])]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a Markdown table of rows with the same names; None is left empty."""
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def say(text: str) -> None:
+    """Tell how far it is."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

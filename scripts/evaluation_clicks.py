@@ -1,0 +1,66 @@
+"""Clicks on real objects: the built-in SAM 2 beside itself before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from geoseg_qgis.engine.models.device import choose_device
+from geoseg_qgis.engine.models.preset import LoadedPreset
+from geoseg_qgis.engine.models.sam2 import Sam2Model
+from geoseg_qgis.engine.training import train_sam2
+from geoseg_qgis.engine.training.clicks import click_scores, examples
+from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.surfaces import BIT
+from geoseg_qgis.engine.zoo.registry import Preset
+
+OBJECTS = {
+    "building (OpenAerialMap)": ("oam_buildings", "building"),
+    "building (Dubai)": ("dubai_landcover", "building"),
+    "tree crown (NEON)": ("neon_tree_boxes", "tree"),
+    "field (Korea, 10 m)": ("s2_korea_10m", "field"),
+}
+WINDOW = 256
+CLICKS = 5
+OF_EACH_IMAGE = 10
+AIMS = (0.8, 0.85, 0.9)
+
+
+def click_rows(preset: Preset, data: Path, limit: int | None) -> list[dict[str, Any]]:
+    """Return a row for each kind of object: IoU after one and five clicks, and clicks needed."""
+    trained = LoadedPreset(preset, choose_device("cpu")).sam2
+    rows = []
+    for title, (dataset, surface) in OBJECTS.items():
+        scenes = load_scenes(data, "validation", (dataset,))[:limit]
+        chosen = list(examples(scenes, BIT[surface], WINDOW, OF_EACH_IMAGE))
+        if not chosen:
+            continue
+        row: dict[str, Any] = {"objects": title, "number": len(chosen)}
+        for name, model in (("trained", trained), ("untrained", untrained_model())):
+            scores = np.array([click_scores(model, example, CLICKS) for example in chosen])
+            row[f"{name}, 1 click"] = float(scores[:, 0].mean())
+            row[f"{name}, 5 clicks"] = float(scores[:, -1].mean())
+            if name == "trained":
+                row.update({f"NoC@{aim:.0%}": clicks_needed(scores, aim) for aim in AIMS})
+        rows.append(row)
+    return rows
+
+
+def clicks_needed(scores: np.ndarray, aim: float) -> float:
+    """Return the mean number of clicks to reach an IoU, counting `CLICKS` where it is missed."""
+    reached = scores >= aim
+    return float(np.where(reached.any(1), reached.argmax(1) + 1, CLICKS).mean())
+
+
+def untrained_model() -> Sam2Model:
+    """Return the network as training finds it."""
+    torch.manual_seed(0)
+    mean, std = (
+        torch.tensor(values)[:, None, None] for values in (train_sam2.MEAN, train_sam2.STD)
+    )
+    network = train_sam2.build().eval()
+    device = torch.device("cpu")
+    return Sam2Model(network, train_sam2.ARCHITECTURE, mean, std, device, torch.float32)
