@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..protocol.errors import ErrorCode, JobError
 from ..protocol.job import Job, JobKind
@@ -13,8 +15,11 @@ from ..protocol.tasks import (
     EvaluateTask,
     InstructionTask,
     LengthUnit,
+    ModelAction,
+    ModelsTask,
     OpenVocabularyTask,
     PolygonOptions,
+    PromptsTask,
     ReclassifyTask,
     ReferTask,
 )
@@ -49,7 +54,9 @@ def add_job_commands(commands: argparse._SubParsersAction[argparse.ArgumentParse
     )
     _add_outputs(reclassify)
     _add_refer(commands)
+    _add_prompts(commands)
     _add_evaluate(commands)
+    _add_models(commands)
 
 
 def job_from_arguments(options: argparse.Namespace) -> Job:
@@ -61,6 +68,8 @@ def job_from_arguments(options: argparse.Namespace) -> Job:
     kind = JobKind(options.command)
     if kind is JobKind.EVALUATE:
         return _evaluate_job(options)
+    if kind is JobKind.MODELS:
+        return _models_job(options)
     if not (options.output or options.polygons or getattr(options, "scores", None)):
         raise JobError(
             ErrorCode.INVALID_JOB,
@@ -76,7 +85,11 @@ def job_from_arguments(options: argparse.Namespace) -> Job:
             _absolute_or_none(options.polygons),
         )
         return Job(kind, source, task)
-    makers = {JobKind.OPEN_VOCABULARY: _open_vocabulary_task, JobKind.REFER: _refer_task}
+    makers: dict[JobKind, Callable[[argparse.Namespace], Any]] = {
+        JobKind.OPEN_VOCABULARY: _open_vocabulary_task,
+        JobKind.REFER: _refer_task,
+        JobKind.PROMPTS: _prompts_task,
+    }
     return Job(
         kind,
         _source(options),
@@ -118,6 +131,36 @@ def _refer_task(options: argparse.Namespace) -> ReferTask:
         mask_raster=_absolute_or_none(options.output),
         polygon_file=_absolute_or_none(options.polygons),
         scores=_absolute_or_none(options.scores),
+    )
+
+
+def _add_prompts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        JobKind.PROMPTS.value,
+        help="points, lines, boxes or polygons of a layer to one outline each",
+        description="Outline the objects that the features of a layer point at.",
+    )
+    _add_imagery(parser, "sam2 or unigeoseg", "sam2")
+    parser.add_argument("--prompts", required=True, help="vector file of any CRS")
+    parser.add_argument("--prompts-layer", default="", help="layer of that file, if it has several")
+    parser.add_argument("--label-field", default="", help="1 is on the object, 0 is not")
+    parser.add_argument("--group-field", default="", help="equal values make one object")
+    parser.add_argument("--threshold", type=float, default=0.5, help="probability, 0..1")
+    parser.add_argument("--minimum-score", type=float, default=0.0, help="0..1")
+    _add_outputs(parser)
+
+
+def _prompts_task(options: argparse.Namespace) -> PromptsTask:
+    return PromptsTask(
+        prompts=VectorSource(_absolute(options.prompts), options.prompts_layer),
+        prompts_name=Path(options.prompts).stem,
+        label_field=options.label_field,
+        group_field=options.group_field,
+        threshold=options.threshold,
+        minimum_score=options.minimum_score,
+        polygons=_polygon_options(options),
+        polygon_file=_absolute_or_none(options.polygons),
+        mask_raster=_absolute_or_none(options.output),
     )
 
 
@@ -169,6 +212,35 @@ def _evaluate_job(options: argparse.Namespace) -> Job:
     )
     source = RasterSource(_absolute(options.input), Path(options.input).stem)
     return Job(JobKind.EVALUATE, source, task, _grid(options))
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        JobKind.MODELS.value,
+        help="list, download, verify or remove model presets",
+        description="List model presets, bring their files, verify or remove them.",
+    )
+    actions = [action.value for action in ModelAction]
+    parser.add_argument("action", nargs="?", choices=actions, default=ModelAction.LIST.value)
+    parser.add_argument("models", nargs="*", metavar="NAME", help="presets, or folders with a card")
+    parser.add_argument("--folder", default="", help="model folder in place of GEOSEG_MODELS")
+    parser.add_argument("--adopt-from", default="", help="folder with files fetched by hand")
+    parser.add_argument("--offline", action="store_true", help="leave the network alone")
+    parser.add_argument("--table", help="CSV to write")
+    parser.add_argument("--device", default="auto", help="what memory is told for")
+    parser.add_argument("--print-job", action="store_true", help="print the job and do nothing")
+
+
+def _models_job(options: argparse.Namespace) -> Job:
+    task = ModelsTask(
+        ModelAction(options.action),
+        tuple(options.models),
+        _absolute_or_none(options.folder) or "",
+        _absolute_or_none(options.adopt_from) or "",
+        options.offline,
+        _absolute_or_none(options.table),
+    )
+    return Job(JobKind.MODELS, None, task, device=options.device)
 
 
 def _grid(options: argparse.Namespace) -> GridRequest:
