@@ -8,7 +8,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 
@@ -29,6 +29,7 @@ class Plan:
         weight_decay: AdamW weight decay.
         warmup_steps: Steps of linear rise.
         averaging: Decay of the moving average of the weights.
+        blocks: Parts of the names of matrices that Muon trains.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Plan:
     weight_decay: float = 0.05
     warmup_steps: int = 100
     averaging: float = 0.995
+    blocks: Tuple[str, ...] = BLOCK_NAMES
 
 
 def _optimizers(model: torch.nn.Module, plan: Plan) -> List[torch.optim.Optimizer]:
@@ -45,7 +47,8 @@ def _optimizers(model: torch.nn.Module, plan: Plan) -> List[torch.optim.Optimize
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if parameter.ndim == 2 and any(part in name for part in BLOCK_NAMES):
+        inside = any(part in name for part in plan.blocks) and "bias_table" not in name
+        if parameter.ndim == 2 and inside:
             matrices.append(parameter)
         elif parameter.ndim > 1:
             decayed.append(parameter)

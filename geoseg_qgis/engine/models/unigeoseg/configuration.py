@@ -35,13 +35,17 @@ class LanguageConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VisionConfig:
-    """Sizes of the Swin tower; the defaults are Swin-B with 12x12 windows."""
+    """Sizes of the Swin tower; the defaults are Swin-B with 12x12 windows.
+
+    ``position_frequencies`` adds absolute positions to the patches; published towers have none.
+    """
 
     image_size: int = 512
     embed_dim: int = 128
     depths: tuple[int, ...] = (2, 2, 18, 2)
     num_heads: tuple[int, ...] = (4, 8, 16, 32)
     window_size: int = 12
+    position_frequencies: int = 0
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -51,7 +55,11 @@ class VisionConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationConfig:
-    """Sizes of the description head, the pixel decoder and the mask decoder."""
+    """Sizes of the description head, the pixel decoder and the mask decoder.
+
+    ``position_frequencies`` adds absolute positions to the fine map; published networks, which have
+    room to learn positions from their borders, do without.
+    """
 
     head_width: int = 512
     head_heads: int = 8
@@ -65,6 +73,7 @@ class SegmentationConfig:
     decoder_layers: int = 9
     decoder_ffn: int = 2048
     num_queries: int = 100
+    position_frequencies: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -108,14 +108,7 @@ class MaskDecoder(nn.Module):
         Returns:
             Mask logits (B, Q, H/4, W/4) before the first and after each layer; the last counts.
         """
-        values = [
-            level.flatten(2).transpose(1, 2) + embedding
-            for level, embedding in zip(features.multi_scale, self.level_embed.weight, strict=True)
-        ]
-        keys = [
-            value + self._positions(level).to(value.dtype)
-            for value, level in zip(values, features.multi_scale, strict=True)
-        ]
+        keys, values = self.read_levels(features)
         predictions = [self.predict(query, features.mask_features)]
         layers = zip(
             self.transformer_cross_attention_layers,
@@ -131,6 +124,18 @@ class MaskDecoder(nn.Module):
             query = feed_forward(self_attention(query))
             predictions.append(self.predict(query, features.mask_features))
         return predictions
+
+    def read_levels(self, features: PixelFeatures) -> tuple[list[Tensor], list[Tensor]]:
+        """Return keys and values (B, N, C) of each level; keys know their positions."""
+        values = [
+            level.flatten(2).transpose(1, 2) + embedding
+            for level, embedding in zip(features.multi_scale, self.level_embed.weight, strict=True)
+        ]
+        keys = [
+            value + self._positions(level).to(value.dtype)
+            for value, level in zip(values, features.multi_scale, strict=True)
+        ]
+        return keys, values
 
     def predict(self, query: Tensor, mask_features: Tensor) -> Tensor:
         """Compare queries (B, Q, C) with features (B, C, H, W): logits (B, Q, H, W)."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .configuration import SegmentationConfig
 from .deformable_attention import DeformableAttention, LevelShapes
-from .position_encoding import sine_positions
+from .position_encoding import FourierPositions, sine_positions
 
 NUM_LEVELS = 3
 _GROUPS = 32
@@ -105,6 +105,11 @@ class PixelDecoder(nn.Module):
             nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(_GROUPS, width), nn.ReLU()
         )
         self.mask_features = nn.Conv2d(width, width, 1)
+        self.fine_positions = (
+            FourierPositions(config.position_frequencies, width)
+            if config.position_frequencies
+            else None
+        )
 
     def forward(self, maps: list[Tensor]) -> PixelFeatures:
         """Decode tower maps, finest first (strides 4, 8, 16, 32), each (B, C_i, H_i, W_i)."""
@@ -117,7 +122,10 @@ class PixelDecoder(nn.Module):
         upsampled = nn.functional.interpolate(
             multi_scale[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False
         )
-        return PixelFeatures(self.mask_features(self.layer_1(lateral + upsampled)), multi_scale)
+        fine = lateral + upsampled
+        if self.fine_positions is not None:
+            fine = fine + self.fine_positions(*fine.shape[-2:]).permute(2, 0, 1)
+        return PixelFeatures(self.mask_features(self.layer_1(fine)), multi_scale)
 
 
 def reference_points(shapes: LevelShapes, device: torch.device) -> Tensor:

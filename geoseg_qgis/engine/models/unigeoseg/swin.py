@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .configuration import VisionConfig
+from .position_encoding import FourierPositions
 
 PATCH_SIZE = 4
 _REGION_PENALTY = -100.0
@@ -165,6 +166,11 @@ class SwinTower(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.patch_embed = PatchEmbedding(config.embed_dim)
+        self.patch_positions = (
+            FourierPositions(config.position_frequencies, config.embed_dim)
+            if config.position_frequencies
+            else None
+        )
         last = len(config.depths) - 1
         self.layers = nn.ModuleList(
             SwinStage(width, depth, heads, config.window_size, merge=stage < last)
@@ -185,6 +191,8 @@ class SwinTower(nn.Module):
             Four maps (B, C_i, H_i, W_i) at strides 4, 8, 16 and 32, finest first.
         """
         features = self.patch_embed(pixels)
+        if self.patch_positions is not None:
+            features = features + self.patch_positions(*features.shape[1:3])
         maps = []
         for index, stage in enumerate(self.layers):
             staged, features = stage(features)

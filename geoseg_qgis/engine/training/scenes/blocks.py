@@ -63,7 +63,7 @@ def lay_block(site: Site, block: Block, ground: str, tint: float = 1.0) -> None:
 
 def plant_block(site: Site, block: Block, count: float, radii: tuple[float, float]) -> None:
     """Plant trees where a block has open ground."""
-    for _ in range(int(site.random.poisson(count))):
+    for _ in range(int(site.random.poisson(max(count, 0.0)))):
         u = site.between(-0.48, 0.48) * block.length
         v = site.between(-0.48, 0.48) * block.width
         x, y = block.frame.point(u, v)

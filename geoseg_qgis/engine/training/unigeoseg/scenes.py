@@ -1,275 +1,163 @@
-"""Generated aerial scenes with everything that can be asked of them.
+"""Generated scenes with everything that can be asked of them, kept on disk once they are drawn.
 
-A scene is drawn from its number alone, so a data set of any length needs no files and is the same
-everywhere.
+A scene depends on its seed alone. Its file holds the picture, the exact classes and instances, what
+is known of every object, and the sentences and questions with the pixels they mean.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Sequence
-from typing import NamedTuple
+import json
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg_qgis.engine.models.unigeoseg.coordinates import describe_box, describe_points
-from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+from geoseg_qgis.engine.training.scenes import generate_scene
+from geoseg_qgis.engine.training.scenes.reasoning import ask
+from geoseg_qgis.engine.training.scenes.referring import Expression, refer
+from geoseg_qgis.engine.training.scenes.scene import Scene
 
-from .samples import Sample
+logger = logging.getLogger(__name__)
 
-Region = NDArray[np.bool_]
-Generator = np.random.Generator
-
-GROUNDS = {"grass": (96, 122, 70), "sand": (196, 176, 138), "soil": (140, 108, 82)}
-ROOFS = {
-    "red": (178, 74, 58),
-    "blue": (70, 98, 168),
-    "white": (232, 230, 224),
-    "grey": (128, 128, 132),
-}
-KINDS = ("road", "lake", "building", "tree", "pool")
-PLURALS = {
-    "road": "roads",
-    "lake": "lakes",
-    "building": "buildings",
-    "tree": "trees",
-    "pool": "swimming pools",
-}
-QUESTIONS = {
-    "road": ("Where would cars drive?", "Which area is used for traffic?"),
-    "lake": ("Where could a boat float?", "Which area could supply water in a drought?"),
-    "building": ("Where do people live?", "Which areas would need to be evacuated at night?"),
-    "tree": ("What gives shade in summer?", "What would burn first in a dry forest fire?"),
-    "pool": ("Where could children swim in a garden?",),
-}
-ANSWERS = {
-    "road": "It is the road, because vehicles move on it.",
-    "lake": "It is the lake, because it is open water.",
-    "building": "These are the buildings, because people stay in them.",
-    "tree": "These are the trees, because they have leaves and wood.",
-    "pool": "It is the swimming pool, because it is made for swimming.",
-}
-_TASKS = (Task.REFERRING, Task.INTERACTIVE, Task.REASONING)
-_SMALLEST = 12
-_ABSENT_SHARE = 0.05
-_CLOUD_CELLS = 9
-
-
-class Thing(NamedTuple):
-    """One object of a scene."""
-
-    kind: str
-    colour: str
-    region: Region
-    """(S, S), the pixels of it that nothing covers."""
+SIDE = 256
+PIXEL_SIZES = (0.15, 0.6)
+VALIDATION_SEED = 1_000_000
+REASONING = "reasoning"
+_ALL_SENTENCES = 1000
+_WORDINGS = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneratedScene:
-    """One sample: scene ``number`` of ``seed``, drawn when it is read."""
+class Wish:
+    """Words and the pixels they mean.
 
-    number: int
-    seed: int
-    side: int = 128
+    Attributes:
+        text: A sentence or a question.
+        kind: Kind of the expression, see ``scenes.referring.Expression``.
+        instances: Objects that are meant; empty when classes are.
+        classes: Ids of the classes that are meant; empty when objects are.
+    """
 
-    @property
-    def task(self) -> Task:
-        """Tasks take turns."""
-        return _TASKS[self.number % len(_TASKS)]
-
-    def read(self) -> Sample:
-        """Draw the scene and ask something of it."""
-        generator = np.random.default_rng((self.seed, self.number))
-        image, things = draw_scene(generator, self.side)
-        asked = {
-            Task.REFERRING: _refer,
-            Task.INTERACTIVE: _point_at,
-            Task.REASONING: _reason,
-        }[self.task](generator, things, self.side)
-        return Sample(image, asked.region.astype(np.uint8), asked.text, asked.answer, self.task)
-
-
-class _Asked(NamedTuple):
     text: str
-    answer: str
-    region: Region
+    kind: str
+    instances: tuple[int, ...]
+    classes: tuple[int, ...]
 
 
-def generated_scenes(count: int, seed: int = 0, side: int = 128) -> list[GeneratedScene]:
-    """Return scenes 0 to ``count`` of a seed."""
-    return [GeneratedScene(number, seed, side) for number in range(count)]
+@dataclasses.dataclass(frozen=True)
+class Thing:
+    """What is known of one object, see ``scenes.scene.SceneObject``."""
+
+    instance: int
+    class_name: str
+    colour: str
+    kind: str
+    shape: str
+    roof: str
+    centroid: tuple[float, float]
+    area: float
 
 
-def draw_scene(generator: Generator, side: int) -> tuple[NDArray[np.uint8], list[Thing]]:
-    """Draw an image (S, S, 3) uint8 and return what is on it, at least one building."""
-    ground = GROUNDS[str(generator.choice(list(GROUNDS)))]
-    image = np.broadcast_to(np.array(ground, float), (side, side, 3)).copy()
-    image += _clouds(generator, side, 14.0)[..., None]
-    owner = np.zeros((side, side), dtype=int)
-    drawn: list[tuple[str, str]] = []
-    for kind in KINDS:
-        for _ in range(_how_many(generator, kind)):
-            region, colour, tint = _shape(generator, kind, side)
-            if kind in ("building", "pool"):
-                _cast_shadow(image, region, max(side // 64, 1))
-            image[region] = np.array(tint, float)
-            image[region] += (
-                generator.normal(0.0, 6.0) + _clouds(generator, side, 7.0)[region][:, None]
-            )
-            drawn.append((kind, colour))
-            owner[region] = len(drawn)
-    image += generator.normal(0.0, 4.0, image.shape)
-    image *= generator.uniform(0.8, 1.15)
-    things = [
-        Thing(kind, colour, owner == index) for index, (kind, colour) in enumerate(drawn, start=1)
-    ]
-    visible = [thing for thing in things if thing.region.sum() >= _SMALLEST]
-    return image.clip(0, 255).astype(np.uint8), visible
+@dataclasses.dataclass(frozen=True)
+class StoredScene:
+    """A drawn scene.
+
+    Attributes:
+        image: (S, S, 3) uint8 RGB.
+        classes: (S, S) uint8, indices of ``legend.CLASS_NAMES``.
+        instances: (S, S) uint16, 0 where no object is.
+        things: The objects by rising instance, from 1.
+        wishes: All that can be asked.
+    """
+
+    image: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
+    instances: NDArray[np.uint16]
+    things: tuple[Thing, ...]
+    wishes: tuple[Wish, ...]
+
+    def mask(self, wish: Wish) -> NDArray[np.bool_]:
+        """Return the pixels that a wish of this scene means, (S, S)."""
+        if wish.instances:
+            return np.isin(self.instances, wish.instances)
+        return np.isin(self.classes, wish.classes)
 
 
-def _how_many(generator: Generator, kind: str) -> int:
-    if kind == "building":
-        return int(generator.integers(2, 7))
-    if kind == "tree":
-        return int(generator.integers(0, 12))
-    return int(generator.random() < 0.5)
+def stored_scenes(folder: Path, seeds: Iterable[int]) -> list[StoredScene]:
+    """Return scenes, drawing those that ``folder`` lacks.
+
+    Args:
+        folder: Where drawn scenes are kept, one compressed file each.
+        seeds: Which scenes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scenes = []
+    for count, seed in enumerate(seeds, start=1):
+        path = folder / f"scene-{seed:07d}.npz"
+        if not path.exists():
+            _draw(path, seed)
+            if count % 50 == 0:
+                logger.info("drew %d scenes", count)
+        scenes.append(_read(path))
+    return scenes
 
 
-def _shape(generator: Generator, kind: str, side: int) -> tuple[Region, str, tuple[int, int, int]]:
-    centre = generator.uniform(0.1 * side, 0.9 * side, 2)
-    angle = generator.uniform(0.0, np.pi)
-    if kind == "building":
-        colour = str(generator.choice(list(ROOFS)))
-        half = generator.uniform(0.05, 0.13, 2) * side
-        return _rectangle(side, centre, half, angle), colour, ROOFS[colour]
-    if kind == "road":
-        half = np.array([2.0, generator.uniform(0.025, 0.05)]) * side
-        return _rectangle(side, centre, half, angle), "grey", (104, 102, 104)
-    if kind == "lake":
-        half = generator.uniform(0.1, 0.25, 2) * side
-        wobble = 1.0 + _clouds(generator, side, 0.25)
-        return _ellipse(side, centre, half, angle) < wobble, "dark", (48, 74, 92)
-    if kind == "pool":
-        half = generator.uniform(0.025, 0.05, 2) * side
-        return _rectangle(side, centre, half, angle), "turquoise", (84, 190, 206)
-    half = np.full(2, generator.uniform(0.02, 0.06) * side)
-    wobble = 1.0 + _clouds(generator, side, 0.3)
-    return _ellipse(side, centre, half, angle) < wobble, "green", (44, 78, 42)
+def pixel_size_of(seed: int) -> float:
+    """Return the metres in a pixel of a scene, log-uniform in ``PIXEL_SIZES``."""
+    low, high = (math.log(size) for size in PIXEL_SIZES)
+    return round(math.exp(np.random.default_rng([seed, 7]).uniform(low, high)), 3)
 
 
-def _turned(
-    side: int, centre: NDArray[np.float64], half: NDArray[np.float64], angle: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coordinates along the two axes of a turned shape, 1 at its edge."""
-    rows, columns = np.mgrid[0:side, 0:side] + 0.5
-    y, x = rows - centre[0], columns - centre[1]
-    along = (x * np.cos(angle) + y * np.sin(angle)) / half[0]
-    across = (y * np.cos(angle) - x * np.sin(angle)) / half[1]
-    return along, across
+def wishes_of(scene: Scene) -> tuple[Wish, ...]:
+    """Return every sentence about a scene, and its questions in several wordings."""
+    questions = [question for seed in range(_WORDINGS) for question in ask(scene, seed, 100)]
+    found: dict[str, Wish] = {}
+    for expression in (*refer(scene, 0, _ALL_SENTENCES), *questions):
+        found.setdefault(expression.text, _wish(scene, expression))
+    return tuple(found.values())
 
 
-def _rectangle(
-    side: int, centre: NDArray[np.float64], half: NDArray[np.float64], angle: float
-) -> Region:
-    along, across = _turned(side, centre, half, angle)
-    inside: Region = (abs(along) < 1.0) & (abs(across) < 1.0)
-    return inside
+def _wish(scene: Scene, expression: Expression) -> Wish:
+    classes: Sequence[int] = ()
+    if not expression.instances:
+        classes = np.unique(scene.classes[expression.mask]).tolist()
+    return Wish(expression.text, expression.kind, expression.instances, tuple(classes))
 
 
-def _ellipse(
-    side: int, centre: NDArray[np.float64], half: NDArray[np.float64], angle: float
-) -> NDArray[np.float64]:
-    """Distance from the centre, 1 on the ellipse."""
-    along, across = _turned(side, centre, half, angle)
-    distance: NDArray[np.float64] = np.hypot(along, across)
-    return distance
-
-
-def _clouds(generator: Generator, side: int, strength: float) -> NDArray[np.float64]:
-    """Smooth noise (S, S); the strength is the deviation at its coarse cells."""
-    weights = _cloud_weights(side)
-    smooth: NDArray[np.float64] = (
-        weights @ generator.normal(0.0, strength, (_CLOUD_CELLS, _CLOUD_CELLS)) @ weights.T
+def _draw(path: Path, seed: int) -> None:
+    scene = generate_scene(seed, SIDE, pixel_size_of(seed))
+    names = [field.name for field in dataclasses.fields(Thing)]
+    things = [{name: getattr(item, name) for name in names} for item in scene.objects]
+    wishes = [dataclasses.asdict(wish) for wish in wishes_of(scene)]
+    draft = path.with_suffix(".part.npz")
+    np.savez_compressed(
+        draft,
+        image=scene.image,
+        classes=scene.classes,
+        instances=scene.instances.astype(np.uint16),
+        facts=np.array(json.dumps({"things": things, "wishes": wishes})),
     )
-    return smooth
+    draft.replace(path)
 
 
-@functools.cache
-def _cloud_weights(side: int) -> NDArray[np.float64]:
-    """Linear interpolation from the coarse cells to the pixels of one axis."""
-    positions = np.linspace(0.0, _CLOUD_CELLS - 1.0, side)
-    distance = abs(positions[:, None] - np.arange(_CLOUD_CELLS))
-    weights: NDArray[np.float64] = np.maximum(1.0 - distance, 0.0)
-    return weights
+def _read(path: Path) -> StoredScene:
+    with np.load(path) as stored:
+        facts = json.loads(str(stored["facts"]))
+        return StoredScene(
+            stored["image"],
+            stored["classes"],
+            stored["instances"],
+            tuple(Thing(**_with_tuples(item)) for item in facts["things"]),
+            tuple(Wish(**_with_tuples(item)) for item in facts["wishes"]),
+        )
 
 
-def _cast_shadow(image: NDArray[np.float64], region: Region, reach: int) -> None:
-    shadow = np.roll(region, (reach, reach), axis=(0, 1))
-    shadow[:reach] = False
-    shadow[:, :reach] = False
-    image[shadow & ~region] *= 0.55
-
-
-def _union(things: Sequence[Thing], side: int) -> Region:
-    region = np.zeros((side, side), dtype=bool)
-    for thing in things:
-        region |= thing.region
-    return region
-
-
-def _refer(generator: Generator, things: Sequence[Thing], side: int) -> _Asked:
-    """Ask by kind, by colour of the roof, by place or by size."""
-    buildings = [thing for thing in things if thing.kind == "building"]
-    way = int(generator.integers(4))
-    if way == 0 or not buildings:
-        kind = _kind_to_ask(generator, things)
-        same = [thing for thing in things if thing.kind == kind]
-        name = PLURALS[kind] if len(same) != 1 else kind
-        text = str(generator.choice([f"the {name}", f"all {PLURALS[kind]}", name]))
-        return _Asked(text, "", _union(same, side))
-    if way == 1:
-        colour = str(generator.choice([thing.colour for thing in buildings]))
-        same = [thing for thing in buildings if thing.colour == colour]
-        noun = "building" if len(same) == 1 else "buildings"
-        return _Asked(f"the {colour} {noun}", "", _union(same, side))
-    centres = [np.argwhere(thing.region).mean(axis=0) for thing in buildings]
-    if way == 2:
-        axis = int(generator.integers(2))
-        order = sorted(range(len(buildings)), key=lambda index: float(centres[index][axis]))
-        first = bool(generator.integers(2))
-        word = (("topmost", "lowest"), ("leftmost", "rightmost"))[axis][0 if first else 1]
-        return _Asked(f"the {word} building", "", buildings[order[0 if first else -1]].region)
-    largest = max(buildings, key=lambda thing: int(thing.region.sum()))
-    return _Asked("the largest building", "", largest.region)
-
-
-def _point_at(generator: Generator, things: Sequence[Thing], side: int) -> _Asked:
-    """Ask by a box around a thing, or by one to three points on it."""
-    thing = things[int(generator.integers(len(things)))]
-    pixels = np.argwhere(thing.region)
-    if generator.random() < 0.5:
-        (top, left), (bottom, right) = pixels.min(axis=0), pixels.max(axis=0) + 1
-        text = describe_box(left / side, top / side, right / side, bottom / side)
-        return _Asked(text, "", thing.region)
-    chosen = pixels[generator.integers(len(pixels), size=int(generator.integers(1, 4)))]
-    points = [((column + 0.5) / side, (row + 0.5) / side) for row, column in chosen]
-    return _Asked(describe_points(points), "", thing.region)
-
-
-def _reason(generator: Generator, things: Sequence[Thing], side: int) -> _Asked:
-    """Ask a question that names no object."""
-    kind = _kind_to_ask(generator, things)
-    same = [thing for thing in things if thing.kind == kind]
-    text = str(generator.choice(list(QUESTIONS[kind])))
-    return _Asked(text, ANSWERS[kind] if same else "There is none.", _union(same, side))
-
-
-def _kind_to_ask(generator: Generator, things: Sequence[Thing]) -> str:
-    """Choose a kind that is there, now and then one that is not."""
-    present = sorted({thing.kind for thing in things})
-    absent = sorted(set(KINDS) - set(present))
-    if absent and generator.random() < _ABSENT_SHARE:
-        return str(generator.choice(absent))
-    return str(generator.choice(present))
+def _with_tuples(members: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in members.items()
+    }

@@ -1,7 +1,8 @@
-"""Train the built-in UniGeoSeg on generated scenes.
+"""Train the built-in UniGeoSeg on generated scenes and on real pictures with partial labels.
 
-Run `python -m geoseg_qgis.engine.training.unigeoseg.train_preset --folder RUN --steps N`; a run
-that was stopped goes on where it was. `RUN/weights` is the checkpoint folder.
+Run `python -m geoseg_qgis.engine.training.unigeoseg.train_preset --data DATA --scenes CACHE
+--out RUN --minutes M`; a run that was stopped goes on where it was, and one that is given more
+minutes goes on from its last weights. Each picture is read once for several requests.
 """
 
 from __future__ import annotations
@@ -9,91 +10,311 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
-from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
+from geoseg_qgis.engine.methods.unigeoseg.letterbox import normalise
 from geoseg_qgis.engine.models.unigeoseg.configuration import (
     LanguageConfig,
     SegmentationConfig,
     UniGeoSegConfig,
     VisionConfig,
 )
+from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
-from geoseg_qgis.engine.models.unigeoseg.template import END_OF_TEXT, SEGMENTATION_WORD
-from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
+from geoseg_qgis.engine.models.unigeoseg.sequence import Piece, Request, split_dialogue
+from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+from geoseg_qgis.engine.models.unigeoseg.template import (
+    UNIFIED,
+    encode_instruction,
+    encode_template,
+)
+from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, load_tokenizer
+from geoseg_qgis.engine.training.crops import CropSampler, vary_colour
+from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.loop import Plan, Trainer
 
-from .evaluate import evaluate
-from .losses import LossSettings
-from .scenes import generated_scenes
-from .trainer import TrainingSettings, UniGeoSegTrainer
+from .dense import (
+    STRIDE,
+    DenseReading,
+    DenseTargets,
+    dense_loss,
+    join_targets,
+    partial_targets,
+    scene_targets,
+)
+from .real import allowed_classes, ask_of_labels
+from .scenes import SIDE, StoredScene, stored_scenes
+from .shared import answer_all
+from .wishes import Asker, Mirror, draw_requests, reword
+from .words import TOKENIZER_FILE, initial_embeddings, learn_tokenizer, save_tokenizer
 
-WORDS = {END_OF_TEXT: 256, SEGMENTATION_WORD: 257, "[PAD]": 258}
-BUILT_IN = UniGeoSegConfig(
-    language=LanguageConfig(
-        vocab_size=259,
+VISION = VisionConfig(
+    image_size=SIDE,
+    embed_dim=32,
+    depths=(1, 2, 4, 1),
+    num_heads=(1, 2, 4, 8),
+    window_size=8,
+    position_frequencies=6,
+)
+SEGMENTATION = SegmentationConfig(
+    head_width=128,
+    head_heads=4,
+    head_dim=32,
+    width=96,
+    num_heads=4,
+    encoder_layers=1,
+    encoder_ffn=256,
+    sampling_points=2,
+    decoder_layers=3,
+    decoder_ffn=256,
+    num_queries=1,
+    position_frequencies=6,
+)
+MUON_MATRICES = ("blocks.", "model.layers.", "transformer_", "d_layers.", "self_attn.value_proj")
+REAL_SHARE = 0.2
+DENSE_UNTIL = 0.08
+"""Progress up to which pictures are only read densely, without any request."""
+DENSE_WEIGHT = 2.0
+MASK_WEIGHT = 5.0
+DICE_WEIGHT = 5.0
+_NEAREST_PIXELS = 255
+
+
+def built_in_config(vocabulary: int) -> UniGeoSegConfig:
+    """Return the sizes of the built-in network for a vocabulary."""
+    language = LanguageConfig(
+        vocab_size=vocabulary,
         hidden_size=128,
         intermediate_size=384,
-        num_hidden_layers=4,
+        num_hidden_layers=3,
         num_attention_heads=4,
-    ),
-    vision=VisionConfig(
-        image_size=256, embed_dim=32, depths=(2, 2, 4, 2), num_heads=(1, 2, 4, 8), window_size=8
-    ),
-    segmentation=SegmentationConfig(
-        head_width=128,
-        head_heads=4,
-        head_dim=32,
-        width=64,
-        num_heads=4,
-        encoder_layers=2,
-        encoder_ffn=256,
-        decoder_layers=6,
-        decoder_ffn=256,
-        num_queries=1,
-    ),
-)
-_VALIDATION_SEED = 1_000_000
+        max_position_embeddings=512,
+    )
+    return UniGeoSegConfig(language, VISION, SEGMENTATION)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, then score scenes that were not trained on; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+class Lesson(NamedTuple):
+    """One step's material: B pictures with R requests each."""
+
+    pixels: Tensor
+    """(B, 3, S, S) float32, normalised."""
+    requests: list[list[Request]]
+    answers: Tensor
+    """(B, R, S/4, S/4) float32, the share of each cell that is meant."""
+    known: Tensor
+    """(B, R, S/4, S/4) float32, 1 where the answer is known."""
+    facts: DenseTargets
+
+
+class Pupil(nn.Module):
+    """The network and the dense reading of its features."""
+
+    def __init__(self, model: UniGeoSeg) -> None:
+        super().__init__()
+        self.model = model
+        self.reading = DenseReading(model.config.segmentation.width)
+
+
+class Teacher:
+    """Draws lessons, endless and seeded.
+
+    Args:
+        scenes: Generated scenes.
+        crops: Sampler of real pictures, or None.
+        tokenizer: Encodes the requests.
+        seed: Seed of every choice.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[StoredScene],
+        crops: CropSampler | None,
+        tokenizer: BytePairTokenizer,
+        seed: int,
+    ) -> None:
+        self._scenes = list(scenes)
+        self._askers = [Asker(scene) for scene in scenes]
+        self._crops = crops
+        self._tokenizer = tokenizer
+        self._random = np.random.default_rng(seed)
+
+    def lesson(self, pictures: int, count: int, progress: float) -> Lesson:
+        """Draw ``pictures`` with ``count`` requests each, for a progress of 0..1."""
+        drawn: list[Lesson] = []
+        while len(drawn) < pictures:
+            real = self._crops is not None and self._random.random() < REAL_SHARE
+            made = self._real(count) if real else self._generated(count, progress)
+            if made is not None:
+                drawn.append(made)
+        return Lesson(
+            torch.cat([lesson.pixels for lesson in drawn]),
+            [requests for lesson in drawn for requests in lesson.requests],
+            torch.cat([lesson.answers for lesson in drawn]),
+            torch.cat([lesson.known for lesson in drawn]),
+            join_targets([lesson.facts for lesson in drawn]),
+        )
+
+    def _generated(self, count: int, progress: float) -> Lesson:
+        random = self._random
+        index = int(random.integers(len(self._scenes)))
+        scene, asker = self._scenes[index], self._askers[index]
+        mirror = Mirror(bool(random.integers(2)), bool(random.integers(2)))
+        asked = draw_requests(asker, count, progress, random, mirror)
+        image = np.ascontiguousarray(mirror.turn(scene.image).transpose(2, 0, 1))
+        pixels = _mild(torch.from_numpy(image).float() / _NEAREST_PIXELS, random)
+        answers = torch.from_numpy(np.stack([one.mask for one in asked]).astype(np.float32))
+        requests = [self._request(reword(one.text, random), one.task) for one in asked]
+        cells = nn.functional.avg_pool2d(answers, STRIDE)
+        return Lesson(
+            _as_input(pixels),
+            [requests],
+            cells[None],
+            torch.ones_like(cells)[None],
+            scene_targets(scene, mirror),
+        )
+
+    def _real(self, count: int) -> Lesson | None:
+        if self._crops is None:
+            return None
+        batch = self._crops.batch(1)
+        asked = ask_of_labels(batch.labels[0], count, self._random)
+        if not asked:
+            return None
+        known = torch.stack([one.known for one in asked]).float()
+        answers = torch.stack([one.answer for one in asked])
+        return Lesson(
+            _as_input(batch.pixels[0]),
+            [[self._request(reword(one.text, self._random), one.task) for one in asked]],
+            nn.functional.avg_pool2d(answers, STRIDE)[None],
+            (nn.functional.avg_pool2d(known, STRIDE) == 1).float()[None],
+            partial_targets(allowed_classes(batch.labels[0])),
+        )
+
+    def _request(self, text: str, task: Task) -> Request:
+        return Request(encode_instruction(text, self._tokenizer), task, parse_coordinates(text))
+
+
+def lesson_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict[str, Tensor]:
+    """Return the losses of one lesson, named; ``total`` is to be minimised."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        answer = answer_all(pupil.model, lesson.pixels, pieces, lesson.requests)
+        read = pupil.reading(answer.mask_features)
+    dense = dense_loss(read, lesson.facts)
+    mask = dice = torch.zeros(())
+    for logits in answer.masks:
+        cross_entropy, overlap = cell_losses(logits.float(), lesson.answers, lesson.known)
+        mask, dice = mask + cross_entropy, dice + overlap
+    mask, dice = mask / len(answer.masks), dice / len(answer.masks)
+    total = DENSE_WEIGHT * dense + MASK_WEIGHT * mask + DICE_WEIGHT * dice
+    return {"dense": dense, "mask": mask, "dice": dice, "last_dice": overlap, "total": total}
+
+
+def dense_only_losses(pupil: Pupil, lesson: Lesson) -> dict[str, Tensor]:
+    """Return the losses of a lesson whose requests are not asked."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = pupil.model.encode_image(lesson.pixels)
+        read = pupil.reading(features.pixels.mask_features)
+    dense = dense_loss(read, lesson.facts)
+    return {"dense": dense, "total": DENSE_WEIGHT * dense}
+
+
+def cell_losses(logits: Tensor, answers: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Compare logits (B, R, h, w) with shares of cells where these are known.
+
+    Returns:
+        Mean cross entropy and mean Dice loss.
+    """
+    wrong = nn.functional.binary_cross_entropy_with_logits(logits, answers, reduction="none")
+    amount = known.sum(dim=(2, 3)).clamp(min=1)
+    cross_entropy = ((wrong * known).sum(dim=(2, 3)) / amount).mean()
+    found = logits.sigmoid() * known
+    wanted = answers * known
+    overlap = 2 * (found * wanted).sum(dim=(2, 3)) + 1
+    size = found.sum(dim=(2, 3)) + wanted.sum(dim=(2, 3)) + 1
+    return cross_entropy, (1 - overlap / size).mean()
+
+
+def build_tokenizer(folder: Path, scenes: Sequence[StoredScene]) -> BytePairTokenizer:
+    """Read the tokenizer of a run, or learn it from the sentences of scenes and keep it."""
+    if not (folder / TOKENIZER_FILE).is_file():
+        texts = {wish.text for scene in scenes for wish in scene.wishes}
+        openings = ("segment find show map select mark every the all a of",)
+        extra = (
+            "Please segment the targets at the points [0.1,0.2], [0.3,0.4] and [0.5,0.6].",
+            "Please segment the target at the point inside the box x0,y0=[0.1,0.2], x1,y1=[0.5,1].",
+        )
+        save_tokenizer(learn_tokenizer([*texts, *openings, *extra]), folder)
+    tokenizer = load_tokenizer(folder)
+    if not isinstance(tokenizer, BytePairTokenizer):
+        raise TypeError(f"The tokenizer in {folder} is not one of byte pairs.")
+    return tokenizer
+
+
+def build_pupil(tokenizer: BytePairTokenizer, seed: int) -> Pupil:
+    """Return a fresh network; the same seed gives the same weights."""
+    torch.manual_seed(seed)
+    config = built_in_config(tokenizer.vocabulary_size)
+    pupil = Pupil(UniGeoSeg(config, with_language_head=False))
+    table = pupil.model.model.embed_tokens.weight
+    drawn = initial_embeddings(tokenizer, table.shape[1], torch.Generator().manual_seed(seed))
+    table.data.copy_(drawn)
+    return pupil
+
+
+def _as_input(pixels: Tensor) -> Tensor:
+    """Normalise (3, S, S) in 0..1 as the method does: (1, 3, S, S)."""
+    whole = (pixels.clamp(0, 1) * _NEAREST_PIXELS).round().to(torch.uint8)
+    return normalise(whole.permute(1, 2, 0).numpy())
+
+
+def _mild(pixels: Tensor, random: np.random.Generator) -> Tensor:
+    """Vary the colours of some pictures; the others keep theirs, which sentences name."""
+    return vary_colour(pixels, random) if random.random() < 0.35 else pixels
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train until the minutes are used."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description="Train the built-in UniGeoSeg.")
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--steps", type=int, required=True, help="length of the whole run")
-    parser.add_argument("--until", type=int, help="stop after this step and keep the state")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--side", type=int, default=BUILT_IN.vision.image_size)
-    parser.add_argument("--validation", type=int, default=60, help="scenes to score")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real pictures")
+    parser.add_argument("--scenes", type=Path, required=True, help="where drawn scenes are kept")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint, log and tokenizer")
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--count", type=int, default=2400, help="generated scenes")
+    parser.add_argument("--pictures", type=int, default=4, help="pictures a step")
+    parser.add_argument("--requests", type=int, default=10, help="requests a picture")
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
 
-    settings = TrainingSettings(
-        options.folder,
-        options.steps,
-        batch_size=options.batch_size,
-        rate=options.rate,
-        weight_decay=0.01,
-        train_tower=True,
-        checkpoint_steps=100,
-        loss=LossSettings(points=1536),
-        readers=1,
-    )
-    torch.manual_seed(settings.seed)
-    scenes = generated_scenes(options.steps * options.batch_size, settings.seed, options.side)
-    trainer = UniGeoSegTrainer(UniGeoSeg(BUILT_IN), ByteTokenizer(WORDS), scenes, settings)
-    trainer.run(options.until)
-    unseen = generated_scenes(options.validation, _VALIDATION_SEED, options.side)
-    scores = evaluate(load_checkpoint(trainer.weights_folder), unseen)
-    table = {name: task_scores.as_row() for name, task_scores in scores.items()}
-    text = json.dumps({"step": trainer.step, "scores": table}, indent=1)
-    (options.folder / "scores.json").write_text(text, encoding="utf-8")
-    return 0
+    options.out.mkdir(parents=True, exist_ok=True)
+    scenes = stored_scenes(options.scenes, range(options.count))
+    tokenizer = build_tokenizer(options.out, scenes)
+    pupil = build_pupil(tokenizer, options.seed)
+    pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
+    plan = Plan(options.out, options.minutes, options.rate, 0.02, blocks=MUON_MATRICES)
+    trainer = Trainer(pupil, plan, {"config": json.dumps(pupil.model.config.to_json())})
+    seed = trainer.stage_seed(options.seed)
+    real = load_scenes(options.data, "train")
+    teacher = Teacher(scenes, CropSampler(real, SIDE, seed + 1), tokenizer, seed)
+    pupil.train()
+
+    def losses(_step: int) -> dict[str, Tensor]:
+        progress = trainer.seconds / (plan.minutes * 60)
+        if progress < DENSE_UNTIL:
+            return dense_only_losses(pupil, teacher.lesson(2 * options.pictures, 1, 0.0))
+        asked = (progress - DENSE_UNTIL) / (1 - DENSE_UNTIL)
+        lesson = teacher.lesson(options.pictures, options.requests, asked)
+        return lesson_losses(pupil, lesson, pieces)
+
+    trainer.run(losses)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,0 +1,147 @@
+"""The dense lesson: what every pixel of the fine map is, taught beside the requests.
+
+A linear reading of the mask features must tell class, colour, kind and roof, and where the centre
+of the pixel's object lies. Requests select by exactly these facts, so a network that has them in
+its features needs to learn no more than which of them the words name. The reading is thrown away
+after training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from geoseg_qgis.engine.models.unigeoseg.position_encoding import fourier_features
+from geoseg_qgis.engine.training.scenes.legend import CLASS_NAMES
+
+from .scenes import StoredScene, Thing
+from .wishes import Mirror
+
+IGNORED = 255
+STRIDE = 4
+CENTRE_FREQUENCIES = 4
+COLOURS = (
+    "white", "black", "grey", "silver", "red", "blue", "brown", "orange", "green", "beige",
+    "yellow",
+)  # fmt: skip
+KINDS = (
+    "house", "shed", "apartment building", "villa", "terraced house", "hall", "warehouse", "barn",
+    "silo", "car", "van", "truck", "bus", "conifer", "palm tree", "vegetable field",
+    "ploughed field", "wheat field", "maize field", "vineyard", "rape field", "potato field",
+    "meadow field", "stubble field", "tennis court", "basketball court", "football pitch",
+)  # fmt: skip
+ROOFS = ("flat", "gable", "hip")
+_FACTS: Mapping[str, tuple[str, ...]] = {
+    "class_name": CLASS_NAMES, "colour": COLOURS, "kind": KINDS, "roof": ROOFS,
+}  # fmt: skip
+_FACT_WEIGHTS = {"class_name": 1.0, "colour": 0.3, "kind": 0.3, "roof": 0.2}
+_CENTRE_WEIGHT = 2.0
+
+
+class DenseTargets(NamedTuple):
+    """Facts of B pictures at the fine map's cells."""
+
+    facts: dict[str, Tensor]
+    """(B, h, w) int64 for each fact, ``IGNORED`` where it is not known."""
+    allowed: Tensor
+    """(B, classes, h, w) bool, the classes that a cell may have; none where nothing is known."""
+    centres: Tensor
+    """(B, h, w, 3) float32: x, y as fractions and the size of the object; NaN elsewhere."""
+
+
+class DenseReading(nn.Module):
+    """A linear layer from the mask features to the facts."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self._sizes = [len(values) for values in _FACTS.values()]
+        self._sizes += [4 * CENTRE_FREQUENCIES + 1]
+        self.reading = nn.Conv2d(width, sum(self._sizes), 1)
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        """Map (B, C, h, w) to one float32 map a fact, and one of the centres."""
+        return list(self.reading(features).float().split(self._sizes, dim=1))
+
+
+def scene_targets(scene: StoredScene, mirror: Mirror) -> DenseTargets:
+    """Return the facts of one generated scene, B = 1."""
+    cells = slice(STRIDE // 2, None, STRIDE)
+    classes = np.ascontiguousarray(mirror.turn(scene.classes)[cells, cells])
+    instances = np.ascontiguousarray(mirror.turn(scene.instances)[cells, cells])
+    facts = {"class_name": torch.from_numpy(classes)[None].long()}
+    for name, values in _FACTS.items():
+        if name != "class_name":
+            facts[name] = torch.from_numpy(_table(scene.things, name, values)[instances])[None]
+    centres = torch.from_numpy(_centres(scene, mirror)[instances])[None]
+    known = nn.functional.one_hot(facts["class_name"], len(CLASS_NAMES)).bool()
+    return DenseTargets(facts, known.permute(0, 3, 1, 2), centres)
+
+
+def partial_targets(allowed: Tensor) -> DenseTargets:
+    """Return the facts of a real picture from what its cells may be, (classes, h, w) bool."""
+    _, height, width = allowed.shape
+    unknown = torch.full((1, height, width), IGNORED, dtype=torch.long)
+    facts = dict.fromkeys(_FACTS, unknown)
+    return DenseTargets(facts, allowed[None], torch.full((1, height, width, 3), torch.nan))
+
+
+def join_targets(targets: Sequence[DenseTargets]) -> DenseTargets:
+    """Put pictures into one batch."""
+    return DenseTargets(
+        {name: torch.cat([target.facts[name] for target in targets]) for name in _FACTS},
+        torch.cat([target.allowed for target in targets]),
+        torch.cat([target.centres for target in targets]),
+    )
+
+
+def dense_loss(read: Sequence[Tensor], targets: DenseTargets) -> Tensor:
+    """Compare what was read with the facts; means over the cells where a fact is known."""
+    classes = read[0]
+    known = targets.allowed.any(dim=1)
+    possible = classes.masked_fill(~targets.allowed, -torch.inf).logsumexp(dim=1)
+    surprise = classes.logsumexp(dim=1) - torch.where(known, possible, classes[:, 0])
+    loss = _FACT_WEIGHTS["class_name"] * (surprise * known).sum() / known.sum().clamp(min=1)
+    for (name, weight), logits in zip(_FACT_WEIGHTS.items(), read[:-1], strict=True):
+        if name == "class_name":
+            continue
+        wrong = nn.functional.cross_entropy(
+            logits, targets.facts[name], ignore_index=IGNORED, reduction="sum"
+        )
+        loss = loss + weight * wrong / (targets.facts[name] != IGNORED).sum().clamp(min=1)
+    return loss + _CENTRE_WEIGHT * _centre_loss(read[-1], targets.centres)
+
+
+def _centre_loss(read: Tensor, centres: Tensor) -> Tensor:
+    inside = ~centres[..., 0].isnan()
+    if not bool(inside.any()):
+        return read.sum() * 0.0
+    wanted = centres[inside]
+    waves = [fourier_features(wanted[:, axis], CENTRE_FREQUENCIES) for axis in (0, 1)]
+    found = read.permute(0, 2, 3, 1)[inside]
+    return nn.functional.mse_loss(found, torch.cat([*waves, wanted[:, 2:]], dim=1))
+
+
+def _table(things: Sequence[Thing], name: str, values: Sequence[str]) -> NDArray[np.int64]:
+    numbers = {value: index for index, value in enumerate(values)}
+    known = [numbers.get(getattr(thing, name), IGNORED) for thing in things]
+    return np.array([IGNORED, *known], np.int64)
+
+
+def _centres(scene: StoredScene, mirror: Mirror) -> NDArray[np.float32]:
+    """Centre as fractions and log10 of the share of the picture, by instance; (N + 1, 3)."""
+    height, width = scene.instances.shape
+    table = np.full((len(scene.things) + 1, 3), np.nan, np.float32)
+    sizes = np.bincount(scene.instances.ravel(), minlength=len(table))
+    for thing in scene.things:
+        x, y = thing.centroid[0] / width, thing.centroid[1] / height
+        table[thing.instance] = (
+            1 - x if mirror.across else x,
+            1 - y if mirror.down else y,
+            np.log10(max(sizes[thing.instance], 1) / scene.instances.size) / 2,
+        )
+    return table
