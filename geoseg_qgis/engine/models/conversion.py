@@ -18,15 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-SUFFIX = ".safetensors"
+from geoseg_qgis.engine.zoo.receipts import converted_path
+
 _DIGEST = "original_sha256"
 _SIZE = "original_size"
 _CHANGED = "original_modified_ns"
-
-
-def converted_path(path: Path) -> Path:
-    """Return where the copy of a pickled checkpoint lies."""
-    return path.with_name(path.name + SUFFIX)
 
 
 def current_copy(path: Path, digest: Callable[[Path], str]) -> Path | None:

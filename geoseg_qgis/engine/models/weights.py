@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg_qgis.engine.zoo.card import WeightsFile
+from geoseg_qgis.engine.zoo.receipts import read_receipt
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .conversion import current_copy, write_copy
@@ -48,10 +49,14 @@ _digests: dict[tuple[str, int, int], str] = {}
 def file_sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file, read in blocks.
 
-    The digest is kept for the life of the process as long as size and modification time stay.
+    The digest is kept for the life of the process as long as size and modification time stay; one
+    that was measured when the file was brought is taken from its receipt.
     """
     facts = path.stat()
     key = (str(path.resolve()), facts.st_mtime_ns, facts.st_size)
+    receipt = read_receipt(path)
+    if receipt is not None and receipt.fits(path):
+        return receipt.sha256
     if key not in _digests:
         digest = hashlib.sha256()
         with path.open("rb") as stream:

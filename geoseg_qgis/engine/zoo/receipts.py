@@ -40,6 +40,11 @@ def receipt_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.receipt.json")
 
 
+def converted_path(path: Path) -> Path:
+    """Return where the safetensors lie that a pickled file ``path`` was turned into."""
+    return path.with_name(f"{path.name}.safetensors")
+
+
 def read_receipt(path: Path) -> Receipt | None:
     """Return the receipt of the file ``path``; one that cannot be read counts as none."""
     try:

@@ -12,7 +12,7 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .locks import alone_with
 from .pace import Watch
-from .receipts import read_receipt, receipt_path
+from .receipts import converted_path, read_receipt, receipt_path
 from .registry import Origin, Preset
 from .states import PresetState, preset_state
 
@@ -85,14 +85,17 @@ def _remove_file(path: Path, removal: Removal) -> None:
     if receipt is None or not receipt.source:
         removal.kept.append(f"{path} stays, because GeoSeg did not put it there.")
         return
-    size = path.stat().st_size
-    try:
-        path.unlink()
-    except OSError as error:
-        raise unwritable(path, error) from error
+    for each in (converted_path(path), path):
+        if not each.is_file():
+            continue
+        size = each.stat().st_size
+        try:
+            each.unlink()
+        except OSError as error:
+            raise unwritable(each, error) from error
+        removal.freed += size
     with contextlib.suppress(OSError):
         receipt_path(path).unlink()
-    removal.freed += size
     removal.deleted.append(path.name)
 
 

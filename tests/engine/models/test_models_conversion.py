@@ -8,9 +8,10 @@ import torch
 from safetensors import safe_open
 
 from geoseg_qgis.engine.models import weights as weights_module
-from geoseg_qgis.engine.models.conversion import converted_path, current_copy, write_copy
+from geoseg_qgis.engine.models.conversion import current_copy, write_copy
 from geoseg_qgis.engine.models.weights import file_sha256, read_state
 from geoseg_qgis.engine.zoo.card import WeightsFile
+from geoseg_qgis.engine.zoo.receipts import converted_path
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 ENTRY = WeightsFile("x.pt", "open_clip")
