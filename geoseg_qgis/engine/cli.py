@@ -1,6 +1,7 @@
 """The engine's command line: the same jobs without QGIS.
 
-Exit status: 0 done, 1 the job failed, 2 wrong arguments, 130 cancelled with Ctrl+C.
+Exit status: 0 done, 1 the job failed or models are damaged, 2 wrong arguments, 130 cancelled with
+Ctrl+C.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ def main(arguments: list[str]) -> int:
     """Run one command and return its exit status."""
     options = _parser().parse_args(arguments)
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
-        "models": _list_models,
         "devices": _list_devices,
     }
     return commands.get(options.command, _do_job)(options)
@@ -45,7 +45,6 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="do a job that was saved as JSON")
     run.add_argument("job", help="JSON file, or - for standard input")
     add_job_commands(commands)
-    commands.add_parser("models", help="list the model presets")
     commands.add_parser("devices", help="list what there is to compute with")
     commands.add_parser("serve", help="serve jobs over standard input and output")
     for command in commands.choices.values():
@@ -74,7 +73,7 @@ def _do_job(options: argparse.Namespace) -> int:
     finally:
         reporter.close()
     _print_result(result, options.json)
-    return 0
+    return 1 if result.numbers.get("DAMAGED_COUNT") else 0
 
 
 def _read_job(path: str) -> Job:
@@ -117,33 +116,6 @@ def _print_result(result: Result, as_json: bool) -> None:
         sys.stdout.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
     else:
         sys.stdout.write(format_result(result) + "\n")
-
-
-def _list_models(options: argparse.Namespace) -> int:
-    from .zoo.registry import catalogue  # noqa: PLC0415
-
-    found = catalogue()
-    if options.json:
-        entries = [
-            {
-                "name": preset.card.name,
-                "title": preset.card.title,
-                "methods": list(preset.card.methods),
-                "origin": preset.origin.value,
-                "missing": [weights.file for weights in preset.missing_files()],
-            }
-            for preset in found.presets.values()
-        ]
-        sys.stdout.write(json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
-        return 0
-    rows = [("preset", "methods", "where", "title")]
-    for preset in found.presets.values():
-        where = preset.origin.value if not preset.missing_files() else "not downloaded"
-        rows.append((preset.card.name, " ".join(preset.card.methods), where, preset.card.title))
-    sys.stdout.write("\n".join(format_table(rows)) + "\n")
-    for problem in found.problems:
-        sys.stderr.write(f"Warning: {problem}\n")
-    return 0
 
 
 def _list_devices(options: argparse.Namespace) -> int:

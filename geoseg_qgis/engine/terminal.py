@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..protocol.errors import JobError
-from ..protocol.result import ClassSummary, Result
+from ..protocol.result import ClassSummary, ModelSummary, Result
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 _PLAIN_INTERVAL = 5.0
+_MODEL_COLUMNS = ("preset", "state", "MB", "memory GB", "fits", "methods", "licence")
 
 
 class TerminalReporter:
@@ -75,12 +76,14 @@ class TerminalReporter:
 
 
 def format_result(result: Result) -> str:
-    """Return a result as text: classes as a table, then numbers, then files."""
+    """Return a result as text: classes and models as tables, then numbers, then files."""
     lines: list[str] = []
     if result.classes:
         rows: list[tuple[str, ...]] = [("id", "class", "share", "area m2", "polygons")]
         rows += [_class_row(item) for item in result.classes]
         lines += format_table(rows)
+    if result.models:
+        lines += format_table([_MODEL_COLUMNS, *map(_model_row, result.models)])
     for name, number in result.numbers.items():
         lines.append(f"{name}: {number:g}")
     for name, path in result.files.items():
@@ -115,4 +118,16 @@ def _class_row(item: ClassSummary) -> tuple[str, ...]:
         f"{item.share:.1%}",
         f"{item.area:,.0f}",
         str(item.polygons),
+    )
+
+
+def _model_row(item: ModelSummary) -> tuple[str, ...]:
+    return (
+        item.name,
+        item.state,
+        f"{item.size / 1e6:,.0f}" if item.size else "",
+        f"{item.memory / 1e9:.1f}" if item.memory else "",
+        "yes" if item.fits else "no",
+        " ".join(item.methods),
+        item.licence,
     )

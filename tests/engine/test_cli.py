@@ -101,7 +101,7 @@ def test_missing_job_file_is_explained(tmp_path: Path) -> None:
 def test_models_are_listed() -> None:
     done = geoseg("models", "--json")
     assert done.returncode == 0, done.stderr
-    names = {entry["name"]: entry for entry in json.loads(done.stdout)}
+    names = {entry["name"]: entry for entry in json.loads(done.stdout)["models"]}
     assert "gumix" in names["gumix-paper"]["methods"]
     assert "gumix-paper" in geoseg("models").stdout
 

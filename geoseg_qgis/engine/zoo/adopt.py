@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -28,17 +29,47 @@ _DEPTH = 4
 _BLOB = re.compile(r"[0-9a-f]{64}")
 
 
-def found_in_folder(weights: WeightsFile, folder: Path) -> Iterator[Path]:
-    """Yield files of the right name (and size, if known) in ``folder`` and a few levels below."""
+def found_in_folder(weights: WeightsFile, folder: Path) -> list[Path]:
+    """Return files of the right name (and size, if known) in ``folder`` and a few levels below.
+
+    The one whose path says most of where the file was published comes first: many models have a
+    ``config.json``. Without a SHA-256 to choose by, there has to be one such file.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` when several may be meant and nothing tells them apart.
+    """
+    ranked = sorted(
+        (-_likeness(path, weights), len(path.parts), path)
+        for path in _named_alike(weights, folder)
+        if path.is_file() and weights.size in (None, path.stat().st_size)
+    )
+    if weights.sha256 is None and len(ranked) > 1 and ranked[0][:2] == ranked[1][:2]:
+        raise JobError(
+            ErrorCode.MODEL_INVALID,
+            f"{folder} holds several files that could be {weights.file}: {ranked[0][2]} and "
+            f"{ranked[1][2]}.",
+            "Give the folder of the one that is meant as ADOPT_FROM.",
+        )
+    return [path for _, _, path in ranked]
+
+
+def _named_alike(weights: WeightsFile, folder: Path) -> Iterator[Path]:
     names = {Path(weights.file).name, Path(weights.repository_file or weights.file).name}
     for place, folders, files in os.walk(folder):
         if len(Path(place).relative_to(folder).parts) >= _DEPTH:
             folders.clear()
-        folders.sort()
-        for name in sorted(names & set(files)):
-            path = Path(place, name)
-            if weights.size is None or path.stat().st_size == weights.size:
-                yield path
+        yield from (Path(place, name) for name in names & set(files))
+
+
+def _likeness(path: Path, weights: WeightsFile) -> int:
+    """Return how many parts, from the end, a path has in common with where a file was published."""
+    published = Path(weights.repository or "", weights.repository_file or weights.file)
+    return max(_common_end(path, Path(weights.file)), _common_end(path, published))
+
+
+def _common_end(first: Path, second: Path) -> int:
+    pairs = zip(reversed(first.parts), reversed(second.parts), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def found_in_presets(weights: WeightsFile, presets: Iterable[Preset]) -> Iterator[Path]:

@@ -83,7 +83,11 @@ def bring_preset(preset: Preset, options: DownloadOptions, watch: Watch) -> Deli
     ]
     left: list[WeightsFile] = []
     for weights in wanted:
-        source = _adopt(delivery.preset, weights, [*others, delivery.preset], options, watch)
+        try:
+            source = _adopt(delivery.preset, weights, [*others, delivery.preset], options, watch)
+        except JobError as error:
+            _keep(error, delivery)
+            continue
         if source is None:
             left.append(weights)
         else:
@@ -176,9 +180,14 @@ def _fetch_all(
             delivery.fetched += _fetch(delivery.preset, weights, address, options.transfer, span)
             delivery.brought.append(weights.file)
         except JobError as error:
-            if error.code not in (ErrorCode.MODEL_MISSING, ErrorCode.MODEL_INVALID):
-                raise
-            delivery.problems.append(error)
+            _keep(error, delivery)
+
+
+def _keep(error: JobError, delivery: Delivery) -> None:
+    """Keep what stands in the way of one file; what stands in the way of all is raised."""
+    if error.code not in (ErrorCode.MODEL_MISSING, ErrorCode.MODEL_INVALID):
+        raise error
+    delivery.problems.append(error)
 
 
 def _usable_address(preset: Preset, weights: WeightsFile, options: DownloadOptions) -> Address:

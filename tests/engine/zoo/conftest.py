@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from model_server import ModelServer
+from model_server import ModelServer, write_certificate
 
 from geoseg_qgis.protocol.errors import CancelledError
 
@@ -72,17 +71,4 @@ def server() -> Iterator[ModelServer]:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key and a certificate for 127.0.0.1 that nobody trusts by itself, in one file."""
-    folder = tmp_path_factory.mktemp("certificate")
-    key, chain = folder / "key.pem", folder / "chain.pem"
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-            "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
-            "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(chain),
-        ],
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
-    both = folder / "both.pem"
-    both.write_bytes(key.read_bytes() + chain.read_bytes())
-    return both
+    return write_certificate(tmp_path_factory.mktemp("certificate"))

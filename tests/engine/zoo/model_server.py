@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,6 +85,22 @@ class ModelServer(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: clients that hang up are part of the tests."""
+
+
+def write_certificate(folder: Path) -> Path:
+    """Return a file with a key and a certificate for 127.0.0.1, which nobody trusts by itself."""
+    key, chain, both = (folder / name for name in ("key.pem", "chain.pem", "both.pem"))
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+            "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+            "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(chain),
+        ],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    both.write_bytes(key.read_bytes() + chain.read_bytes())
+    return both
 
 
 class _Handler(BaseHTTPRequestHandler):
