@@ -24,6 +24,7 @@ MALLOC_SETTINGS = {
 # glibc's own limit for what it keeps when it is freed.
 _LARGEST_REUSED = 32 * 1024 * 1024
 _SIDE = 64
+_TRAINED_IN_BFLOAT16 = ("unigeoseg", "sam3", "language")
 
 EVERY_CARD = "cuda:all"
 
@@ -222,13 +223,13 @@ def default_dtype(device: torch.device, component: str) -> torch.dtype:
     """Return the number format a component is computed in unless a job says otherwise.
 
     Accelerators take float16 for CLIP and SAM 2 and float32 for DINOv3, as the GUMix-RS paper's
-    code does, and for UniGeoSeg the bfloat16 it is published in, where they have it; processors
-    take float32.
+    code does, and for UniGeoSeg, SAM 3 and language models the bfloat16 they were trained in,
+    where they have it; processors take float32.
     """
     if device.type == "cpu" or component == "dino":
         return torch.float32
-    if component == "unigeoseg" and device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.bfloat16
+    if component in _TRAINED_IN_BFLOAT16 and device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return torch.float16
 
 

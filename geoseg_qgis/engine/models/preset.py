@@ -21,7 +21,9 @@ from .weights import file_sha256, verify_file
 if TYPE_CHECKING:
     from .clip import ClipModel
     from .dino import DinoModel
+    from .language import LanguageModel
     from .sam2 import Sam2Model
+    from .sam3 import Sam3Model
     from .segassess.component import SegAssessModel
     from .unigeoseg.checkpoint import Checkpoint
 
@@ -137,6 +139,30 @@ class LoadedPreset:
             return load_checkpoint(folder, self.device.device, self.dtype("unigeoseg"))
 
         return self.keep("unigeoseg", load)
+
+    @property
+    def sam3(self) -> Sam3Model:
+        """Model of every object that a phrase or boxes ask for."""
+        from .sam3 import load_sam3  # noqa: PLC0415 - as the others
+
+        component = self._component("sam3", self.card.others.get("sam3"))
+        return self.keep(
+            "sam3",
+            lambda: load_sam3(component, self.folder, self.device.device, self.dtype("sam3")),
+        )
+
+    @property
+    def language(self) -> LanguageModel:
+        """Language model that looks at images."""
+        from .language import load_language  # noqa: PLC0415 - as the others
+
+        component = self._component("language", self.card.others.get("language"))
+        return self.keep(
+            "language",
+            lambda: load_language(
+                component, self.folder, self.device.device, self.dtype("language")
+            ),
+        )
 
     @property
     def instruction_vocabulary(self) -> Vocabulary | None:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -5,12 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_folders import FOLDER, write_language
+from tiny_folders import FOLDER, write_card, write_language
 from tokenizers import Tokenizer
 
+from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.models.language import LanguageModel, build_language, load_language
+from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.models.unfilled import build_unfilled
-from geoseg_qgis.engine.zoo.registry import open_preset
+from geoseg_qgis.engine.zoo.card import parse_card
+from geoseg_qgis.engine.zoo.registry import Origin, Preset, open_preset
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 CPU = torch.device("cpu")
@@ -217,3 +221,17 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     torch.save({"x": torch.ones(1)}, place / "model-0.safetensors")
     with pytest.raises(JobError, match="holds no safetensors"):
         load_language(component, tmp_path, CPU)
+
+
+def test_a_preset_loads_it(tmp_path: Path) -> None:
+    component, _, _ = write_language(tmp_path)
+    write_card(tmp_path, "language", component, "sam2")
+    with pytest.raises(JobError, match="names 'sam2', but there is no sam2"):
+        open_preset(str(tmp_path / "card.json"))
+    card = parse_card(
+        {**json.loads((tmp_path / "card.json").read_text()), "methods": ["sam3"], "sam3": {}}
+    )
+    preset = LoadedPreset(Preset(card, tmp_path, Origin.USER), choose_device("cpu"))
+    answer = preset.language.generate(PROMPT, picture(), longest=4)
+    assert answer == load_language(component, tmp_path, CPU).generate(PROMPT, picture(), longest=4)
+    assert preset.loaded() == ("language",)

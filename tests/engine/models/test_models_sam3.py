@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_folders import FOLDER, write_sam3
+from tiny_folders import FOLDER, write_card, write_sam3
 
+from geoseg_qgis.engine.models.device import choose_device
+from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.models.sam3 import Sam3Model, build_sam3, detector_state, load_sam3
 from geoseg_qgis.engine.models.unfilled import build_unfilled
 from geoseg_qgis.engine.zoo.registry import open_preset
@@ -154,3 +156,15 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JobError) as caught:
         load_sam3(component, tmp_path, CPU)
     assert caught.value.code is ErrorCode.MODEL_MISSING
+
+
+def test_a_preset_loads_it_and_tells_where_it_came_from(tmp_path: Path) -> None:
+    component, _ = write_sam3(tmp_path)
+    write_card(tmp_path, "sam3", component, "sam3")
+    preset = LoadedPreset(open_preset(str(tmp_path / "card.json")), choose_device("cpu"))
+    assert preset.preset.is_ready("sam3")
+    assert preset.sam3 is preset.sam3
+    assert len(preset.sam3.find(preset.sam3.encode(picture()), "road", threshold=0.0)) == 5
+    facts = preset.provenance()
+    assert len(facts["sam3_sha256"].split()) == 3
+    assert facts["sam3_dtype"] == "float32"

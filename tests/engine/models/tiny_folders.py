@@ -26,6 +26,21 @@ QWEN_PIECES = [
 ]
 
 
+def write_card(folder: Path, component: str, part: OtherComponent, method: str) -> None:
+    """Write the card of a preset that has one component with a loader of its own."""
+    weights = [{"file": entry.file, "layout": entry.layout} for entry in part.weights]
+    card = {
+        "name": "tiny",
+        "title": "Tiny",
+        "revision": "7",
+        "licence": "CC0-1.0",
+        "description": "For tests.",
+        "methods": [method],
+        component: {**part.settings, "weights": weights},
+    }
+    (folder / "card.json").write_text(json.dumps(card))
+
+
 def byte_tokenizer(pieces: list[str]) -> Tokenizer:
     """Return a byte pair encoding without merges: one number a byte, then the special pieces."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
