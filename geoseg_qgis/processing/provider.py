@@ -11,6 +11,7 @@ from ..protocol import PLUGIN_VERSION
 from .assess import AssessAlgorithm
 from .base import ICONS, GeoSegAlgorithm
 from .evaluate import EvaluateAlgorithm
+from .models import ModelsAlgorithm
 from .openvocabulary import OpenVocabularyAlgorithm
 from .prompts import PromptsAlgorithm
 from .reclassify import ReclassifyAlgorithm
@@ -60,5 +61,6 @@ def algorithms() -> List[GeoSegAlgorithm]:
         ReclassifyAlgorithm(),
         AssessAlgorithm(),
         EvaluateAlgorithm(),
+        ModelsAlgorithm(),
         SetupAlgorithm(),
     ]

@@ -20,6 +20,7 @@ IDS = {
     "geoseg:reclassify",
     "geoseg:assess",
     "geoseg:evaluate",
+    "geoseg:models",
     "geoseg:setup",
 }
 

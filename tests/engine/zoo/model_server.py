@@ -108,6 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ModelServer
 
     def do_GET(self) -> None:
+        """Hand out, refuse, redirect."""
         path = self.path
         if "://" in path:
             path = "/" + path.split("/", 3)[3]
@@ -124,6 +125,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(offer.status, offer)
         else:
             self._hand_out(offer, headers)
+
+    def do_CONNECT(self) -> None:
+        """Be a proxy that lets nobody through."""
+        self.server.asked.append(Asked(self.path, {}))
+        self.close_connection = True
+        self._refuse(403, Offer())
 
     def _refuse(self, status: int, offer: Offer, more: dict[str, str] | None = None) -> None:
         self.send_response(status)
