@@ -54,7 +54,7 @@ class Job:
         grid: Part and pixel size to process.
         method: Static method name, for example ``gumix``; empty where a job has only one.
         model: Preset name or folder; empty for the default of the method.
-        device: ``auto``, ``cuda``, ``cuda:1``, ``mps`` or ``cpu``.
+        device: ``auto``, ``cuda``, ``cuda:1``, ``cuda:all``, ``mps`` or ``cpu``.
     """
 
     kind: JobKind

@@ -138,7 +138,7 @@ def surely_fits(card: ModelCard, free: int) -> bool:
 def largest_fitting(
     presets: Iterable[Preset], device: torch.device, method: str, free: int | None = None
 ) -> Preset | None:
-    """Return the preset with the most weights that serves a method and fits, None without one.
+    """Return the preset with the largest files that serves a method and fits, None without one.
 
     Presets whose files are on this machine go before those that must be downloaded.
 
@@ -148,16 +148,20 @@ def largest_fitting(
         method: Static method name.
         free: Free bytes of the device; asked for when None.
     """
-    best: tuple[bool, int] = (False, -1)
-    found = None
-    for preset in presets:
-        if method not in preset.card.methods:
-            continue
+    serving = [preset for preset in presets if method in preset.card.methods]
+
+    def rank(preset: Preset) -> tuple[bool, int]:
+        return preset.is_ready(method), _stored(preset.card, method)
+
+    for preset in sorted(serving, key=rank, reverse=True):
         estimate = estimate_memory(preset.card, device, method=method, folder=preset.folder)
-        rank = (preset.is_ready(method), estimate.weights)
-        if rank > best and fits(estimate, device, free):
-            best, found = rank, preset
-    return found
+        if fits(estimate, device, free):
+            return preset
+    return None
+
+
+def _stored(card: ModelCard, method: str) -> int:
+    return sum(_file_bytes(card, name) for name in needed_components(card, method))
 
 
 def _weight_bytes(networks: CardNetworks, component: str) -> int:
