@@ -38,7 +38,7 @@ from .provenance import describe_run
 from .results import ResultFiles
 from .warm import warm_models
 
-METHODS = ("sam2", "unigeoseg")
+METHODS: dict[str, type[Answerer]] = {"sam2": Sam2Answerer, "unigeoseg": UniGeoSegAnswerer}
 OBJECT = (LegendClass(1, ("object",), "#d1495b"),)
 OUTLINING = "Outlining objects"
 
@@ -58,17 +58,10 @@ def run(job: Job, context: JobContext) -> Result:
         layer = read_prompts(task.prompts, output, task.label_field, task.group_field)
         for note in layer.notes:
             context.warn(note)
+        wanted = _gather(layer, output, METHODS[job.method])
         context.progress(0.01, "Loading the models")
         models = warm_models(job, context)
         answerer = _answerer(job.method, models)
-        wanted = gather_objects(
-            layer,
-            (0.0, 0.0, float(output.width), float(output.height)),
-            answerer.line_points,
-            answerer.inner_points,
-        )
-        _require_objects(wanted)
-        answerer.check(wanted.objects)
         segmentation = PromptedSegmentation(
             PictureReader(raster, measure_stretch(raster, output, job.raster.stretch)),
             _ladder(raster, output, models, answerer.tile),
@@ -103,6 +96,18 @@ def _task(job: Job) -> PromptsTask:
             f"Use one of {', '.join(METHODS)}.",
         )
     return job.task
+
+
+def _gather(layer: PromptLayer, output: Grid, method: type[Answerer]) -> ObjectPrompts:
+    wanted = gather_objects(
+        layer,
+        (0.0, 0.0, float(output.width), float(output.height)),
+        method.line_points,
+        method.inner_points,
+    )
+    _require_objects(wanted)
+    method.check(wanted.objects)
+    return wanted
 
 
 def _answerer(method: str, models: LoadedPreset) -> Answerer:

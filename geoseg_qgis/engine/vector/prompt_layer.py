@@ -67,9 +67,7 @@ def read_prompts(
             labels of no known meaning.
     """
     try:
-        meta, _, geometry, columns = pyogrio.raw.read(
-            source.path, layer=source.layer or None, force_2d=True
-        )
+        meta, _, geometry, columns = pyogrio.raw.read(source.path, layer=source.layer or None)
     except (DataSourceError, DataLayerError, FeatureError, FieldError) as error:
         raise JobError(
             ErrorCode.SOURCE_UNREADABLE,
@@ -118,6 +116,7 @@ def _readable_shapes(geometry: NDArray[Any]) -> NDArray[np.object_]:
     """Return geometries, repaired where they are areas, empty where there is nothing to use."""
     shapes = np.asarray(shapely.from_wkb(geometry, on_invalid="ignore"), dtype=object)
     shapes[shapely.is_missing(shapes)] = shapely.Point()
+    shapes = np.asarray(shapely.force_2d(shapes), dtype=object)
     areal = shapely.get_dimensions(shapes) == 2
     shapes[areal] = shapely.make_valid(shapes[areal])
     return shapes

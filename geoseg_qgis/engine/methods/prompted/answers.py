@@ -58,7 +58,8 @@ class Answerer(Protocol):
     inner_points: int
     takes_negative: bool
 
-    def check(self, objects: Sequence[ObjectPrompt]) -> None:
+    @classmethod
+    def check(cls, objects: Sequence[ObjectPrompt]) -> None:
         """Refuse objects that it cannot answer, before anything is computed.
 
         Raises:
@@ -96,7 +97,8 @@ class Sam2Answerer:
         self._model = model
         self._batch = batch or prompts_per_batch(model.device, model.prompt_bytes)
 
-    def check(self, objects: Sequence[ObjectPrompt]) -> None:
+    @classmethod
+    def check(cls, objects: Sequence[ObjectPrompt]) -> None:
         """Accept everything."""
 
     def read(self, pixels: NDArray[np.uint8]) -> tuple[Sam2Embedding, SharedImage]:
@@ -168,7 +170,8 @@ class UniGeoSegAnswerer:
         self.tile = segmenter.side
         self._segmenter = segmenter
 
-    def check(self, objects: Sequence[ObjectPrompt]) -> None:
+    @classmethod
+    def check(cls, objects: Sequence[ObjectPrompt]) -> None:
         """Refuse negative prompts and more than three points an object."""
         negative = sum(len(item.negative) > 0 for item in objects)
         if negative:
