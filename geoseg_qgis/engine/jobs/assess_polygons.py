@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...protocol.legend import LegendClass
 from ...protocol.source import VectorSource
 from ..methods.segassess import ObjectQuality, ObjectStatus, fix_priority, fix_rank
+from ..methods.segassess.missed_raster import MissedObjects
 from ..raster.grid import Grid
 from ..vector.areas import trace_areas
 from ..vector.attributes import Attributes, attributes_of
@@ -23,7 +24,7 @@ from ..vector.polygonize import LAYER, place
 from .assess_layers import class_ids
 from .assess_masks import Mask, PolygonMask
 from .assess_numbers import NOT_ASSESSED, PROBLEM_COLORS, problems
-from .assessment import Assessment, Missed
+from .assessment import Assessment
 
 Progress = Callable[[float], None]
 QUALITY_FIELDS = (
@@ -195,7 +196,7 @@ def write_missed(path: Path, found: Assessment, grid: Grid, *, provenance: dict[
     )
 
 
-def missed_ranks(missed: Missed) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def missed_ranks(missed: MissedObjects) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the priority and the rank of each missed object; the larger first among equals."""
     priority = fix_priority(np.zeros(len(missed.scores)), missed.scores)
     return priority, fix_rank(priority.round(2), shapely.area(missed.polygons))

@@ -31,7 +31,7 @@ from ..methods.segassess.blocks import (
     quality_blocks,
 )
 from ..methods.segassess.merged import MergedQuality
-from ..methods.segassess.missed_raster import MissedRaster
+from ..methods.segassess.missed_raster import MissedObjects, SmallestMissed, missed_objects
 from ..methods.segassess.runs import RunSums
 from ..methods.segassess.surfaces import QualityPlan, quality_surface
 from ..models.segassess.component import SegAssessModel
@@ -43,21 +43,6 @@ GPU_BATCH = 16
 _CELL = 256
 _SMALLEST_CELL = 64
 _TOLERANCE = 1.0
-
-
-@dataclass(frozen=True)
-class Missed:
-    """Likely missed objects of all classes, (n,) each.
-
-    Attributes:
-        polygons: Outlines in pixels of the output grid.
-        scores: Mean P(FN).
-        classes: Class numbers.
-    """
-
-    polygons: NDArray[np.object_]
-    scores: NDArray[np.float64]
-    classes: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -78,7 +63,7 @@ class Assessment:
     mask: Mask
     merged: MergedQuality
     objects: ObjectQuality
-    missed: Missed
+    missed: MissedObjects
     summary: LayerSummary
     by_class: tuple[tuple[MaskClass, LayerSummary], ...]
     options: ObjectOptions
@@ -116,9 +101,6 @@ class Assessor:
         self._layer = LayerAccumulator()
         self._by_class = {item.number: LayerAccumulator() for item in mask.classes}
         self._merged = MergedQuality(scene.folder, scene.output, mask.read_classes)
-        self._missed: list[Missed] = [
-            Missed(np.zeros(0, object), np.zeros(0), np.zeros(0, np.uint8))
-        ]
 
     def assess(self, context: JobContext) -> Assessment:
         """Assess all classes.
@@ -126,32 +108,33 @@ class Assessor:
         Raises:
             JobError: ``OUT_OF_MEMORY``, ``DISK_FULL`` or ``CANCELLED``.
         """
-        count = len(self._mask.classes)
-        for place, item in enumerate(self._mask.classes):
-            self._assess_class(item, context.span(place / count, (place + 1) / count))
+        classes = self._mask.classes
+        looking, tracing = context.span(0.0, 0.95), context.span(0.95, 1.0)
+        for place, item in enumerate(classes):
+            share = looking.span(place / len(classes), (place + 1) / len(classes))
+            self._assess_class(item, share)
+        missed = missed_objects(
+            self._merged,
+            self._scene.folder,
+            SmallestMissed(self._task.missed_area, self._options.missed_area),
+            _TOLERANCE,
+            lambda done: tracing.progress(done, "Drawing missed objects"),
+        )
         totals = None if self._runs is None else self._runs.totals
         return Assessment(
             self._mask,
             self._merged,
             self._object_quality(),
-            Missed(
-                np.concatenate([part.polygons for part in self._missed]),
-                np.concatenate([part.scores for part in self._missed]),
-                np.concatenate([part.classes for part in self._missed]),
-            ),
+            missed,
             self._layer.result(run_totals=totals),
-            tuple((item, self._by_class[item.number].result()) for item in self._mask.classes),
+            tuple((item, self._by_class[item.number].result()) for item in classes),
             self._options,
             len(self._views),
         )
 
     def _assess_class(self, item: MaskClass, context: JobContext) -> None:
         layer = self._mask.layer(item.number)
-        looking, judging, tracing = (
-            context.span(0, 0.8),
-            context.span(0.8, 0.95),
-            context.span(0.95, 1),
-        )
+        looking, judging = context.span(0.0, 0.85), context.span(0.85, 1.0)
         what = f"Assessing {item.name}"
         batch = CPU_BATCH if self._model.device.type == "cpu" else GPU_BATCH
         surface = quality_surface(
@@ -163,7 +146,6 @@ class Assessor:
             name=f"quality{item.number}",
             runs=self._runs,
         )
-        missed = MissedRaster(self._scene.folder, self._scene.output, f"missed{item.number}")
         height = self._scene.output.height
         for block in quality_blocks(
             self._scene,
@@ -174,19 +156,9 @@ class Assessor:
             options=self._options,
         ):
             self._add(item.number, block)
-            missed.add(block)
             below = block.window.row_off + block.window.height
             judging.progress(below / height, "Judging objects")
         surface.close()
-        found = missed.trace(
-            self._task.missed_area,
-            self._options.missed_area,
-            _TOLERANCE,
-            lambda done: tracing.progress(done, "Drawing missed objects"),
-        )
-        missed.close()
-        numbers = np.full(len(found.polygons), item.number, dtype=np.uint8)
-        self._missed.append(Missed(found.polygons, found.scores, numbers))
 
     def _add(self, number: int, block: QualityBlock) -> None:
         self._merged.add(number, block)

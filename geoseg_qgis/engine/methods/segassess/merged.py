@@ -32,11 +32,15 @@ class MergedQuality:
         folder: Scratch folder.
         grid: Output grid.
         read_classes: Gives the mask's class of each pixel of a window, 0 for none.
+
+    Attributes:
+        grid: Output grid.
+        read_classes: As given.
     """
 
     def __init__(self, folder: ScratchFolder, grid: Grid, read_classes: ReadClasses) -> None:
         self.grid = grid
-        self._read_classes = read_classes
+        self.read_classes = read_classes
         shape = grid.height, grid.width
         # Bands: steps of the four probabilities, quality, class that the pixel should have.
         self._bands = ScratchArray(folder, "merged", 6, *shape, np.uint8)
@@ -52,7 +56,7 @@ class MergedQuality:
         core = block.core
         probabilities, valid = block.probabilities[(slice(None), *core)], block.valid[core]
         quality = (probabilities.argmax(0) + 1).astype(np.uint8)
-        classes = self._read_classes(block.window)
+        classes = self.read_classes(block.window)
         bands, claims = self._bands.read(block.window), self._claims.read(block.window)[0]
         missed = probabilities[QualityClass.FALSE_NEGATIVE]
         claim = np.rint(missed * SCORE_STEPS).astype(np.uint16) + 1
@@ -78,6 +82,19 @@ class MergedQuality:
         steps: NDArray[np.float32] = bands[:4].astype(np.float32) / np.float32(SCORE_STEPS)
         return steps, bands[4] > 0
 
+    def missed(self, window: Window) -> NDArray[np.uint8]:
+        """Return the class that is most likely missed at each pixel without one, else 0, (h, w)."""
+        bands = self._bands.read(window)
+        missed = bands[4] == QualityClass.FALSE_NEGATIVE.raster_value
+        return np.where(missed & (self.read_classes(window) == 0), bands[5], np.uint8(0))
+
+    def missing_probability(self, window: Window) -> NDArray[np.float32]:
+        """Return P(FN) in steps of `SCORE_STEPS`, (h, w)."""
+        steps: NDArray[np.float32] = self._bands.read(window)[QualityClass.FALSE_NEGATIVE].astype(
+            np.float32
+        )
+        return steps
+
     def repaired(self, window: Window, minimum_area: int) -> NDArray[np.uint8]:
         """Return the class that each pixel should have, (h, w).
 
@@ -85,7 +102,7 @@ class MergedQuality:
         changed regions of fewer than ``minimum_area`` pixels keep the mask.
         """
         outer, core = widen(window, min(minimum_area, _LARGEST_HALO), self.grid)
-        classes = self._read_classes(outer)
+        classes = self.read_classes(outer)
         bands = self._bands.read(outer)
         wrong = bands[QualityClass.FALSE_POSITIVE] > SCORE_STEPS / 2
         known = bands[4] > 0

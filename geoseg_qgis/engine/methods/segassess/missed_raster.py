@@ -1,7 +1,7 @@
-"""Likely missed objects of one class over a whole raster, as polygons.
+"""Likely missed objects over a whole raster, as polygons.
 
-Connected regions of false negatives are found over all tiles; those that touch an object of the
-class are missing parts of it and no objects of their own.
+Connected pixels without a class that one class most likely misses make a region. A region that
+touches an object of that class is a missing part of it and no object of its own.
 """
 
 from __future__ import annotations
@@ -11,113 +11,99 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
-from scipy import ndimage
 
-from ...raster.grid import Grid
 from ...raster.scratch import ScratchArray, ScratchFolder
 from ...raster.write import SCORE_STEPS
 from ...vector.areas import trace_areas
 from ...vector.components import find_components, labelled_bands
 from ...vector.measure import pixel_areas
 from ..dense import Progress, share_of
-from .blocks import QualityBlock
-from .missed import EIGHT_NEIGHBOURS
-from .quality import QualityClass
+from .blocks import widen
+from .merged import MergedQuality
+
+_AROUND = [(row, column) for row in (0, 1, 2) for column in (0, 1, 2) if (row, column) != (1, 1)]
 
 
 @dataclass(frozen=True)
 class MissedObjects:
-    """Regions that look like objects that the mask lacks.
+    """Regions that look like objects that the mask lacks, (n,) each.
 
     Attributes:
-        polygons: (n,) outlines in pixels of the grid.
-        scores: (n,) mean P(FN).
+        polygons: Outlines in pixels of the grid.
+        scores: Mean P(FN).
+        classes: Class numbers.
     """
 
     polygons: NDArray[np.object_]
     scores: NDArray[np.float64]
+    classes: NDArray[np.uint8]
 
 
-class MissedRaster:
-    """Gathers the false negatives of one class and turns them into polygons.
+@dataclass(frozen=True)
+class SmallestMissed:
+    """What a missed object must have: square metres (map units without a CRS) and pixels."""
+
+    area: float
+    pixels: int
+
+
+def missed_objects(
+    merged: MergedQuality,
+    folder: ScratchFolder,
+    smallest: SmallestMissed,
+    tolerance: float,
+    progress: Progress,
+) -> MissedObjects:
+    """Return the missed objects of all classes.
 
     Args:
+        merged: Quality of every pixel.
         folder: Scratch folder.
-        grid: Output grid.
-        name: Name of the scratch file.
+        smallest: Smaller regions are left out.
+        tolerance: Largest deviation of simplified outlines, in pixels.
+        progress: Told the finished fraction; raises to stop.
     """
+    grid = merged.grid
+    first, second, third = (
+        share_of(progress, start, start + 1 / 3) for start in (0.0, 1 / 3, 2 / 3)
+    )
+    found = find_components(
+        grid.shape, merged.missed, lambda window, missed: _touching(merged, window, missed), first
+    )
+    areas = found.pixels * pixel_areas(grid, found.columns, found.rows)
+    kept = (found.scores == 0) & (areas >= smallest.area) & (found.pixels >= smallest.pixels)
+    free = ScratchArray(folder, "missed", 1, *grid.shape, np.uint8)
+    numbers = kept.astype(np.int32)[found.joins]
+    for window, labels in labelled_bands(grid.shape, merged.missed, numbers):
+        free.write(window, np.where(labels > 0, merged.missed(window), 0)[None])
+        second((window.row_off + window.height) / grid.height)
 
-    def __init__(self, folder: ScratchFolder, grid: Grid, name: str) -> None:
-        self._grid = grid
-        # Bands: false negatives, whether they touch an object, P(FN) in steps.
-        self._bands = ScratchArray(folder, name, 3, grid.height, grid.width, np.uint8)
-        self._any = False
+    def read_classes(window: Window) -> NDArray[np.uint8]:
+        classes: NDArray[np.uint8] = free.read(window)[0]
+        return classes
 
-    def add(self, block: QualityBlock) -> None:
-        """Add a block."""
-        core = block.core
-        wrong = block.probabilities.argmax(0) == QualityClass.FALSE_NEGATIVE
-        wrong &= block.valid & ~block.mask
-        if not wrong[core].any():
-            return
-        self._any = True
-        touching = ndimage.binary_dilation(block.mask, structure=EIGHT_NEIGHBOURS) & wrong
-        steps = np.rint(block.probabilities[QualityClass.FALSE_NEGATIVE] * SCORE_STEPS)
-        bands = np.stack([wrong[core], touching[core], steps[core]]).astype(np.uint8)
-        self._bands.write(block.window, bands)
+    traced = trace_areas(
+        grid,
+        read_classes,
+        lambda window, _: merged.missing_probability(window),
+        tolerance=tolerance,
+        progress=third,
+    )
+    free.close()
+    return MissedObjects(traced.polygons, traced.scores / SCORE_STEPS, traced.class_ids)
 
-    def trace(
-        self, minimum_area: float, minimum_pixels: int, tolerance: float, progress: Progress
-    ) -> MissedObjects:
-        """Return the missed objects.
 
-        Args:
-            minimum_area: Smallest area, in square metres (square map units without a CRS).
-            minimum_pixels: Smallest area in pixels.
-            tolerance: Largest deviation of simplified outlines, in pixels.
-            progress: Told the finished fraction; raises to stop.
-        """
-        if not self._any:
-            return MissedObjects(np.zeros(0, object), np.zeros(0))
-        self._keep_free(minimum_area, minimum_pixels, share_of(progress, 0.0, 0.5))
-        found = trace_areas(
-            self._grid,
-            self._read_found,
-            self._read_probability,
-            tolerance=tolerance,
-            progress=share_of(progress, 0.5, 1.0),
-        )
-        return MissedObjects(found.polygons, found.scores)
-
-    def close(self) -> None:
-        """Give the disk's room back."""
-        self._bands.close()
-
-    def _keep_free(self, minimum_area: float, minimum_pixels: int, progress: Progress) -> None:
-        """Remove regions that touch an object or are too small."""
-        shape = self._grid.shape
-        found = find_components(
-            shape,
-            self._read_found,
-            lambda window, _: self._read_band(1, window).astype(np.float32),
-            lambda done: progress(done / 2),
-        )
-        areas = found.pixels * pixel_areas(self._grid, found.columns, found.rows)
-        kept = (found.scores == 0) & (areas >= minimum_area) & (found.pixels >= minimum_pixels)
-        numbers = np.where(kept, 1, 0).astype(np.int32)[found.joins]
-        for window, labels in labelled_bands(shape, self._read_found, numbers):
-            bands = self._bands.read(window)
-            bands[0] = labels > 0
-            self._bands.write(window, bands)
-            progress(0.5 + 0.5 * (window.row_off + window.height) / shape[0])
-
-    def _read_found(self, window: Window) -> NDArray[np.uint8]:
-        return self._read_band(0, window)
-
-    def _read_probability(self, window: Window, _classes: NDArray[np.uint8]) -> NDArray[np.float32]:
-        steps: NDArray[np.float32] = self._read_band(2, window).astype(np.float32)
-        return steps / np.float32(SCORE_STEPS)
-
-    def _read_band(self, band: int, window: Window) -> NDArray[np.uint8]:
-        values: NDArray[np.uint8] = self._bands.read(window)[band]
-        return values
+def _touching(
+    merged: MergedQuality, window: Window, missed: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Return 1 where one of the eight neighbours is an object of the class that is missing."""
+    outer, _ = widen(window, 1, merged.grid)
+    classes = np.zeros((missed.shape[0] + 2, missed.shape[1] + 2), dtype=np.uint8)
+    top, left = 1 - int(window.row_off - outer.row_off), 1 - int(window.col_off - outer.col_off)
+    rows, columns = int(outer.height), int(outer.width)
+    classes[top : top + rows, left : left + columns] = merged.read_classes(outer)
+    touching = np.zeros(missed.shape, dtype=np.bool_)
+    for row, column in _AROUND:
+        beside = classes[row : row + missed.shape[0], column : column + missed.shape[1]]
+        touching |= (beside == missed) & (missed > 0)
+    return touching.astype(np.float32)
