@@ -137,13 +137,14 @@ def segment(
     prompts: VectorSource,
     folder: Path,
     preset: str = "",
+    *,
     grid: GridRequest | None = None,
     method: str = "sam2",
     context: JobContext | None = None,
     **members: Any,
 ) -> Outcome:
     """Run a job and read what it wrote."""
-    job = make_job(image, prompts, folder, preset, grid, method, **members)
+    job = make_job(image, prompts, folder, preset, grid=grid, method=method, **members)
     result = run_job(job, context or JobContext())
     outlines, fields = read_layer(Path(result.files["POLYGONS"]))
     with rasterio.open(result.files["OUTPUT"]) as dataset:
@@ -156,6 +157,7 @@ def make_job(
     prompts: VectorSource,
     folder: Path,
     preset: str = "",
+    *,
     grid: GridRequest | None = None,
     method: str = "sam2",
     **members: Any,

@@ -109,7 +109,7 @@ def test_curves_parts_and_missing_geometries_are_read(tmp_path: Path) -> None:
         'n;wkt\n1;"CURVEPOLYGON (CIRCULARSTRING (0 0, 2 0, 2 2, 0 2, 0 0))"\n'
         '2;"CIRCULARSTRING (0 0, 1 1, 2 0)"\n3;"MULTISURFACE (((0 0, 1 0, 1 1, 0 0)))"\n'
         '4;"POINT ZM (1 2 3 4)"\n5;"GEOMETRYCOLLECTION (POINT (1 2), LINESTRING (0 0, 1 1))"\n'
-        "6;\n7;POINT EMPTY\n"
+        "6;\n7;POLYGON EMPTY\n"
     )
     path = tmp_path / "curves.csv"
     path.write_text(table, encoding="utf-8")
