@@ -83,7 +83,9 @@ def test_the_published_files_hold_these_networks(name: str) -> None:
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, Any, Tokenizer]:
     folder = tmp_path_factory.mktemp("language")
-    component, reference, tokenizer = write_language(folder, shards=2)
+    component, reference, tokenizer = write_language(
+        folder, shards=("a.safetensors", "b.safetensors")
+    )
     return load_language(component, folder, CPU), reference, tokenizer
 
 
@@ -215,10 +217,10 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     plain.save(str(place / "tokenizer.json"))
     with pytest.raises(JobError, match=r"The tokenizer has no <\|image_pad\|>"):
         load_language(component, tmp_path, CPU)
-    (place / "model-0.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    (place / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(JobError, match="Git LFS pointer"):
         load_language(component, tmp_path, CPU)
-    torch.save({"x": torch.ones(1)}, place / "model-0.safetensors")
+    torch.save({"x": torch.ones(1)}, place / "model.safetensors")
     with pytest.raises(JobError, match="holds no safetensors"):
         load_language(component, tmp_path, CPU)
 

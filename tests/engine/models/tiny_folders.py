@@ -101,7 +101,7 @@ def qwen_configuration(tied: bool = True) -> dict[str, Any]:
 
 
 def write_language(
-    folder: Path, tied: bool = True, shards: int = 1
+    folder: Path, tied: bool = True, shards: tuple[str, ...] = ("model.safetensors",)
 ) -> tuple[OtherComponent, Any, Tokenizer]:
     """Write a language model; return its component, the network and the tokenizer."""
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
@@ -132,11 +132,10 @@ def write_language(
         (place / name).write_text(json.dumps(content))
     tokenizer.save(str(place / "tokenizer.json"))
     names = list(state)
-    files = [*texts, "tokenizer.json"]
-    for index in range(shards):
-        files.append(f"model-{index}.safetensors")
-        part = {name: state[name].contiguous() for name in names[index::shards]}
-        save_file(part, place / files[-1])
+    files = [*texts, "tokenizer.json", *shards]
+    for index, shard in enumerate(shards):
+        part = {name: state[name].contiguous() for name in names[index :: len(shards)]}
+        save_file(part, place / shard)
     entries = tuple(WeightsFile(f"{FOLDER}/{name}", "language") for name in files)
     settings = {"model": "Qwen3VLForConditionalGeneration", "folder": FOLDER}
     return OtherComponent(entries, settings), model, tokenizer
