@@ -21,35 +21,27 @@ from ..methods.labelling import LabelBlock, blocks, quantise
 from ..methods.reading import PictureReader, Scene
 from ..methods.unigeoseg import preset_segmenter
 from ..methods.unigeoseg.surfaces import (
-    ONE_LOOK,
     ProbabilitySurface,
     Question,
     RasterAnswer,
     answer_raster,
 )
-from ..methods.unigeoseg.view_choice import View
 from ..models.preset import LoadedPreset
-from ..models.unigeoseg.tasks import Task
 from ..raster.grid import Grid, model_grid, output_grid
 from ..raster.scratch import ScratchFolder
 from ..raster.source import Raster, open_raster
 from ..raster.stretch import measure_stretch
 from ..vector.components import find_components
 from ..vector.measure import pixel_areas
-from ..zoo.registry import catalogue
 from .context import JobContext
 from .provenance import describe_run
+from .refer_notes import TASK_NAMES, tell_failures, tell_unknown_words, tell_view
 from .results import Labelled, ResultFiles, write_results
 from .warm import warm_models
 
 METHOD = "unigeoseg"
 CLICKS = "clicks"
 ANSWER = (LegendClass(1, ("answer",), "#e4572e"),)
-TASK_NAMES = {
-    Task.REFERRING: "referring",
-    Task.REASONING: "reasoning",
-    Task.INTERACTIVE: "interactive",
-}
 THINKING = "Following the instruction"
 
 
@@ -67,7 +59,7 @@ def run(job: Job, context: JobContext) -> Result:
         output = output_grid(raster.grid, job.grid)
         context.progress(0.0, "Loading the models")
         models = warm_models(job, context)
-        _tell_unknown_words(models, task.instruction, context)
+        tell_unknown_words(models, task.instruction, context)
         segmenter = preset_segmenter(models)
         with ScratchFolder(files.folder) as folder:
             scene = Scene(
@@ -80,7 +72,7 @@ def run(job: Job, context: JobContext) -> Result:
             answer = answer_raster(
                 scene, segmenter, question, lambda done: span.progress(done, THINKING)
             )
-            _tell_view(answer, scene, models, context)
+            tell_view(answer, scene, models, context)
             return _write(answer, scene, job, models, context.span(0.85, 1.0))
 
 
@@ -122,79 +114,6 @@ def _task(job: Job) -> ReferTask:
 def _network_grid(raster: Raster, output: Grid, models: LoadedPreset) -> Grid:
     liked = models.card.pixel_size
     return model_grid(output, raster.grid, liked.preferred if liked else None)
-
-
-def _tell_unknown_words(models: LoadedPreset, instruction: str, context: JobContext) -> None:
-    vocabulary = models.instruction_vocabulary
-    if vocabulary is None:
-        return
-    unknown = [word for word in vocabulary.unknown_words(instruction) if not word[:1].isdigit()]
-    if not unknown:
-        return
-    open_models = sorted(
-        preset.card.name
-        for preset in catalogue().presets.values()
-        if preset.card.unigeoseg is not None and preset.card.unigeoseg.vocabulary is None
-    )
-    bigger = f"the model {' or '.join(open_models)}" if open_models else "a bigger model"
-    similar = sorted({near for word in unknown for near in vocabulary.similar_words(word)})
-    advice = f" such as {', '.join(similar)}" if similar else ""
-    context.warn(
-        f"{models.card.title} does not know {', '.join(unknown)}: its answer is a guess. "
-        f"Use other words{advice}, or {bigger}."
-    )
-
-
-def _tell_view(
-    answer: RasterAnswer, scene: Scene, models: LoadedPreset, context: JobContext
-) -> None:
-    context.info(f"The instruction is read as {TASK_NAMES[answer.task]}.")
-    if answer.view.reason == ONE_LOOK:
-        context.info("The extent fits into one look of the model.")
-    elif answer.view.view is View.TILES:
-        context.info(
-            f"The instruction is asked of {answer.looks} tiles, as {answer.view.reason}. Begin it "
-            "with 'the' to ask about the extent as a whole."
-        )
-    else:
-        context.info(
-            f"The instruction is asked of the extent as a whole, as {answer.view.reason}. Begin it "
-            "with 'all' and leave out positions to map everything of a kind at full detail."
-        )
-    _tell_closer_looks(answer, context)
-    _tell_pixel_size(answer, scene, models, context)
-
-
-def _tell_closer_looks(answer: RasterAnswer, context: JobContext) -> None:
-    closer = answer.closer
-    if closer is None or answer.view.reason == ONE_LOOK:
-        return
-    context.info(
-        f"Closer looks drew {closer.looks} outlines anew; {closer.refused} did not confirm the "
-        "overview and were left aside."
-    )
-    if closer.left:
-        context.warn(
-            f"The overview found more than could be looked at closer: {closer.left} outlines stay "
-            "as coarse as the overview. Choose a smaller extent for more detail."
-        )
-
-
-def _tell_pixel_size(
-    answer: RasterAnswer, scene: Scene, models: LoadedPreset, context: JobContext
-) -> None:
-    size = scene.base.ground_pixel_size()
-    liked = models.card.pixel_size
-    if size is None:
-        return
-    shown = max(size) * answer.shrink
-    context.info(f"{models.card.title} reads the image at {shown:.3g} m per pixel.")
-    if liked is not None and shown > liked.coarsest:
-        advice = "Choose a smaller extent" if answer.shrink > 1.0 else "Choose another model"
-        context.warn(
-            f"{models.card.title} sees the extent at {shown:.3g} m per pixel, but it was made for "
-            f"{liked.finest:g} to {liked.coarsest:g} m: small things are missed. {advice}."
-        )
 
 
 class _Tally:
@@ -250,7 +169,7 @@ def _write(
     )
     wanted = ResultFiles(mask_raster, task.polygon_file, task.scores)
     result = write_results(labelled, wanted, task.polygons, provenance, context)
-    _tell_failures(scene.reader, context)
+    tell_failures(scene.reader, context)
     if not tally.pixels:
         context.warn(
             "Nothing in this extent matches the instruction. Use other words, a lower threshold "
@@ -299,12 +218,3 @@ def count_objects(mask_raster: str, grid: Grid, minimum_area: float) -> int:
         found = find_components(grid.shape, read, None, lambda _: None)
     areas = found.pixels * pixel_areas(grid, found.columns - 0.5, found.rows - 0.5)
     return int(np.count_nonzero(areas >= minimum_area))
-
-
-def _tell_failures(reader: PictureReader, context: JobContext) -> None:
-    failures = sorted(set(reader.failures))
-    if failures:
-        context.warn(
-            f"{len(failures)} places of the raster could not be read and stay outside of the "
-            f"answer: {failures[0]} Repair the file, then run again."
-        )

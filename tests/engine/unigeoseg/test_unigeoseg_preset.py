@@ -1,98 +1,193 @@
-"""A checkpoint folder behind a card."""
+"""Training the built-in network: shared pictures, words, lessons and the exported preset."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from unigeoseg_facts import write_preset
+import torch
+from unigeoseg_facts import TINY
 
-from geoseg_qgis.engine.methods.unigeoseg import preset_segmenter
-from geoseg_qgis.engine.models.device import choose_device
-from geoseg_qgis.engine.models.preset import LoadedPreset
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
+from geoseg_qgis.engine.models.unigeoseg.configuration import UniGeoSegConfig
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
-from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
-from geoseg_qgis.engine.models.weights import file_sha256
-from geoseg_qgis.engine.zoo.card import parse_card
-from geoseg_qgis.engine.zoo.registry import choose_preset
-from geoseg_qgis.protocol.errors import ErrorCode, JobError
-
-CARD: dict[str, Any] = {
-    "name": "words",
-    "title": "Words",
-    "revision": "1",
-    "licence": "CC0-1.0",
-    "description": "For tests.",
-    "methods": ["unigeoseg"],
-    "unigeoseg": {
-        "folder": "network",
-        "weights": [
-            {"file": "network/config.json", "layout": "json"},
-            {"file": "network/model.safetensors", "layout": "unigeoseg", "size": 7},
-        ],
-    },
-}
-
-
-def changed(**members: Any) -> dict[str, Any]:
-    return {**CARD, "unigeoseg": {**CARD["unigeoseg"], **members}}
-
-
-def test_a_card_names_a_checkpoint_folder() -> None:
-    component = parse_card(changed(vocabulary={"file": "words.json"})).unigeoseg
-    assert component is not None
-    assert (component.folder, component.vocabulary) == ("network", "words.json")
-    assert [weights.size for weights in component.weights] == [None, 7]
-    assert parse_card(CARD).components == ("unigeoseg",)
-    beside = parse_card(changed(folder=None, weights={"file": "config.json", "layout": "json"}))
-    assert beside.unigeoseg is not None
-    assert beside.unigeoseg.folder == "."
-
-
-@pytest.mark.parametrize(
-    ("members", "message"),
-    [
-        ({"weights": []}, "weights names no file"),
-        ({"folder": "elsewhere"}, "names network/config.json, which is not directly in elsewhere"),
-        ({"folder": "../network"}, "is no file inside the card's folder"),
-        ({"surprise": 1}, "card.unigeoseg.surprise is not a known member"),
-    ],
+from geoseg_qgis.engine.models.unigeoseg.position_encoding import FourierPositions
+from geoseg_qgis.engine.models.unigeoseg.sequence import Request, split_dialogue
+from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
+from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, load_tokenizer
+from geoseg_qgis.engine.training.loop import Plan, Trainer
+from geoseg_qgis.engine.training.unigeoseg.export_preset import (
+    add_to_card,
+    add_to_page,
+    card_part,
+    known_words,
+    page_section,
+    write_checkpoint,
 )
-def test_a_member_that_does_not_fit_is_named(members: dict[str, Any], message: str) -> None:
-    with pytest.raises(JobError) as caught:
-        parse_card(changed(**members))
-    assert caught.value.code is ErrorCode.MODEL_INVALID
-    assert message in caught.value.message
+from geoseg_qgis.engine.training.unigeoseg.scenes import StoredScene, stored_scenes
+from geoseg_qgis.engine.training.unigeoseg.scores import SceneReader, score_scenes
+from geoseg_qgis.engine.training.unigeoseg.shared import answer_all
+from geoseg_qgis.engine.training.unigeoseg.train_preset import (
+    MUON_MATRICES,
+    Pupil,
+    Teacher,
+    build_pupil,
+    build_tokenizer,
+    cell_losses,
+    dense_only_losses,
+    lesson_losses,
+)
+from geoseg_qgis.engine.training.unigeoseg.words import initial_embeddings
 
 
-def test_a_preset_loads_once_and_answers(
-    tmp_path: Path, tiny_model: UniGeoSeg, toy_tokenizer: ByteTokenizer
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[StoredScene]:
+    return stored_scenes(tmp_path_factory.mktemp("scenes"), (5, 6))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(
+    scenes: list[StoredScene], tmp_path_factory: pytest.TempPathFactory
+) -> BytePairTokenizer:
+    return build_tokenizer(tmp_path_factory.mktemp("run"), scenes)
+
+
+def test_taught_words_are_one_piece_each(tokenizer: BytePairTokenizer, tmp_path: Path) -> None:
+    assert len(tokenizer.encode(" all buildings with a red roof")) == 6
+    assert tokenizer.encode("All Buildings") == tokenizer.encode("all buildings")
+    assert len(tokenizer.encode(" zeppelin")) > 1
+    assert len(tokenizer.encode("[0.494,1]")) == 8
+    assert tokenizer.encode("[SEG]") == [tokenizer.segmentation_id]
+    (tmp_path / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
+    read = load_tokenizer(tmp_path)
+    assert read.encode("the road [SEG]") == tokenizer.encode("the road [SEG]")
+
+
+def test_digits_begin_as_the_positions_they_name(tokenizer: BytePairTokenizer) -> None:
+    table = initial_embeddings(tokenizer, 64, torch.Generator().manual_seed(0))
+    rows = [tokenizer.encode(text)[0] for text in ("25", "26", "75", "5", "50")]
+    near, far = (table[rows[0]] - table[rows[index]] for index in (1, 2))
+    assert near[:4].norm() < 0.2 * far[:4].norm()
+    assert torch.equal(table[rows[3]][:12], table[rows[4]][:12])
+
+
+def test_shared_pictures_answer_like_single_passes(tokenizer: BytePairTokenizer) -> None:
+    torch.manual_seed(0)
+    language = dataclasses.replace(TINY.language, vocab_size=tokenizer.vocabulary_size)
+    config = dataclasses.replace(TINY, language=language)
+    model = UniGeoSeg(config, with_language_head=False).eval()
+    pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
+    side = config.vision.image_size
+    pixels = torch.randn(2, 3, side, side)
+    box = torch.tensor([[0.1, 0.2, 0.5, 0.9]])
+    requests = [
+        [Request([1, 2, 3], Task.REFERRING), Request([4, 5], Task.INTERACTIVE, box)],
+        [Request([6] * 5, Task.REASONING), Request([7], Task.REFERRING)],
+    ]
+    with torch.no_grad():
+        shared = answer_all(model, pixels, pieces, requests)
+        for picture in range(2):
+            for index, request in enumerate(requests[picture]):
+                single = model(pixels[picture : picture + 1], pieces, [request]).masks
+                for one, several in zip(single, shared.masks, strict=True):
+                    torch.testing.assert_close(
+                        several[picture, index], one[0, 0], rtol=1e-3, atol=1e-4
+                    )
+
+
+def test_positions_are_part_of_small_networks_alone() -> None:
+    vision = dataclasses.replace(TINY.vision, position_frequencies=3)
+    head = dataclasses.replace(TINY.segmentation, position_frequencies=3)
+    config = dataclasses.replace(TINY, vision=vision, segmentation=head)
+    assert UniGeoSegConfig.from_json(config.to_json()) == config
+    names = set(UniGeoSeg(config).state_dict()) - set(UniGeoSeg(TINY).state_dict())
+    assert names == {
+        "model.vision_tower.patch_positions.mix.weight",
+        "pixel_decoder.fine_positions.mix.weight",
+    }
+    positions = FourierPositions(2, 8)
+    with torch.no_grad():
+        positions.mix.weight.copy_(torch.eye(8))
+        grid = positions(4, 2)
+    assert grid.shape == (4, 2, 8)
+    assert grid[0, :, 0].tolist() == pytest.approx([np.sin(np.pi / 4), np.sin(3 * np.pi / 4)])
+    assert grid[:, 0, 7].tolist() == pytest.approx(np.cos(np.pi * np.arange(1, 8, 2) / 4), abs=1e-6)
+
+
+def test_cell_losses_leave_out_what_is_unknown() -> None:
+    answers = torch.zeros(1, 1, 2, 2)
+    answers[..., 0] = 1.0
+    known = torch.ones_like(answers)
+    known[0, 0, 1, 1] = 0.0
+    logits = torch.where(answers > 0, 30.0, -30.0)
+    logits[0, 0, 1, 1] = 30.0
+    cross_entropy, dice = cell_losses(logits, answers, known)
+    assert float(cross_entropy) == pytest.approx(0.0, abs=1e-6)
+    assert float(dice) == pytest.approx(0.0, abs=1e-6)
+    cross_entropy, dice = cell_losses(-logits, answers, known)
+    assert float(cross_entropy) == pytest.approx(30.0)
+    assert float(dice) == pytest.approx(1 - 1 / 4)
+
+
+def test_lessons_teach_and_a_run_becomes_a_preset(
+    scenes: list[StoredScene], tokenizer: BytePairTokenizer, tmp_path: Path
 ) -> None:
-    folder = write_preset(tmp_path / "preset", tiny_model, toy_tokenizer, ["white", "plane"])
-    preset = LoadedPreset(choose_preset(str(folder), "unigeoseg"), choose_device("cpu"))
+    """A few steps on two scenes lower the loss; the export is a checkpoint folder of its card."""
+    run, preset = tmp_path / "run", tmp_path / "preset"
+    pupil = build_pupil(tokenizer, 0)
+    teacher = Teacher(scenes, None, tokenizer, 0)
+    pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
+    config = json.dumps(pupil.model.config.to_json())
+    plan = Plan(run, 0.001, warmup_steps=2, blocks=MUON_MATRICES)
+    trainer = Trainer(pupil, plan, {"config": config})
+    lesson = teacher.lesson(1, 3, 1.0)
+    trainer.run(lambda _: lesson_losses(pupil, lesson, pieces))
+    again = build_pupil(tokenizer, 0)
+    first, last = (dense_only_losses(net, lesson)["total"] for net in (again, pupil))
+    assert float(last) < float(first)
+    assert trainer.step >= 1
 
-    segmenter = preset_segmenter(preset)
-    answer = segmenter.segment(np.zeros((40, 60, 3), np.uint8), instruction="white plane")
+    (run / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
+    facts = write_checkpoint(run, preset / "unigeoseg")
+    assert facts["steps"] == trainer.step
+    checkpoint = load_checkpoint(preset / "unigeoseg")
+    expected = _averaged(pupil, trainer)
+    for name, value in checkpoint.model.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=0.02, atol=0.02)
+    scores = score_scenes(SceneReader(checkpoint), scenes[:1])
+    assert scores["ref"].samples == 6
+    assert {"ref", "reason", "intera", "class", "count"} <= set(scores)
 
-    assert answer.probability.shape == (40, 60)
-    assert segmenter is preset_segmenter(preset)
-    assert preset.instruction_vocabulary is not None
-    assert preset.instruction_vocabulary.unknown_words("a white plane") == ["a"]
-    files = json.loads((folder / "card.json").read_text())["unigeoseg"]["weights"]
-    digests = " ".join(file_sha256(folder / entry["file"]) for entry in files)
-    assert preset.provenance()["unigeoseg_sha256"] == digests
-    assert preset.provenance()["unigeoseg_dtype"] == "float32"
+    words = {"words": known_words(scenes)}
+    (preset / "unigeoseg" / "vocabulary.json").write_text(json.dumps(words), encoding="utf-8")
+    assert {"buildings", "leftmost", "point"} <= set(words["words"])
+    part = card_part(preset / "unigeoseg")
+    for file in part["weights"]:
+        content = (preset / file["file"]).read_bytes()
+        assert file["size"] == len(content)
+        assert file["sha256"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    (preset / "card.json").write_text('{"name": "x", "methods": ["sam2"]}', encoding="utf-8")
+    add_to_card(preset / "card.json", part)
+    add_to_card(preset / "card.json", part)
+    assert json.loads((preset / "card.json").read_text())["methods"] == ["sam2", "unigeoseg"]
+    page = preset / "MODEL.md"
+    page.write_text("# X\n\ntext\n", encoding="utf-8")
+    section = page_section(part, {**facts, "scenes": 2, "validation": 1}, scores)
+    for _ in range(2):
+        add_to_page(page, section)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# X\n\ntext\n\n## UniGeoSeg\n")
+    assert text.count("## UniGeoSeg") == 1
+    assert f"| sentences | 6 | {scores['ref'].giou:.3f} |" in text
 
 
-def test_a_spoilt_shard_is_refused(
-    tmp_path: Path, tiny_model: UniGeoSeg, toy_tokenizer: ByteTokenizer
-) -> None:
-    folder = write_preset(tmp_path / "preset", tiny_model, toy_tokenizer)
-    with (folder / "network" / "model.safetensors").open("ab") as stream:
-        stream.write(b"\0")
-    preset = LoadedPreset(choose_preset(str(folder), "unigeoseg"), choose_device("cpu"))
-    with pytest.raises(JobError, match="bytes long in place of"):
-        preset_segmenter(preset)
+def _averaged(pupil: Pupil, trainer: Trainer) -> dict[str, torch.Tensor]:
+    state = dict(pupil.state_dict())
+    state.update(trainer.averaged_state())
+    prefix = "model."
+    return {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}

@@ -1,95 +1,183 @@
-"""Generated scenes: the same everywhere, and what is asked is what is painted."""
+"""Stored scenes: what is asked of them means what it says, however they are looked at."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
 from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
-from geoseg_qgis.engine.training.unigeoseg.samples import Sample
+from geoseg_qgis.engine.training.scenes import generate_scene
+from geoseg_qgis.engine.training.scenes.legend import CLASS_ID, CLASS_NAMES
+from geoseg_qgis.engine.training.scenes.referring import refer
+from geoseg_qgis.engine.training.surfaces import BIT, partial_label
+from geoseg_qgis.engine.training.unigeoseg.dense import (
+    COLOURS,
+    IGNORED,
+    dense_loss,
+    join_targets,
+    partial_targets,
+    scene_targets,
+)
+from geoseg_qgis.engine.training.unigeoseg.real import allowed_classes, ask_of_labels
 from geoseg_qgis.engine.training.unigeoseg.scenes import (
-    ANSWERS,
-    KINDS,
-    PLURALS,
-    QUESTIONS,
-    ROOFS,
-    draw_scene,
-    generated_scenes,
+    SIDE,
+    StoredScene,
+    pixel_size_of,
+    stored_scenes,
+)
+from geoseg_qgis.engine.training.unigeoseg.wishes import (
+    FEWEST_PIXELS,
+    SENTENCE_KINDS,
+    Asker,
+    Mirror,
+    draw_requests,
+    reword,
 )
 
-SIDE = 96
+SEEDS = (5, 6)
 
 
 @pytest.fixture(scope="module")
-def samples() -> list[Sample]:
-    return [scene.read() for scene in generated_scenes(90, seed=4, side=SIDE)]
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[StoredScene]:
+    return stored_scenes(tmp_path_factory.mktemp("scenes"), SEEDS)
 
 
-def test_scenes_are_drawn_from_their_number_alone() -> None:
-    first, second = generated_scenes(2, seed=1, side=SIDE)
-    again = generated_scenes(2, seed=1, side=SIDE)[0].read()
-    other = generated_scenes(1, seed=2, side=SIDE)[0].read()
-    assert np.array_equal(first.read().image, again.image)
-    assert first.read().instruction == again.instruction
-    assert not np.array_equal(again.image, other.image)
-    assert not np.array_equal(again.image, second.read().image)
+def test_a_stored_scene_is_the_generated_one(scenes: list[StoredScene], tmp_path: Path) -> None:
+    scene = generate_scene(SEEDS[1], SIDE, pixel_size_of(SEEDS[1]))
+    stored = scenes[1]
+    assert np.array_equal(stored.image, scene.image)
+    assert np.array_equal(stored.classes, scene.classes)
+    assert np.array_equal(stored.instances, scene.instances)
+    wishes = {wish.text: wish for wish in stored.wishes}
+    for expression in refer(scene, 3, 40):
+        assert np.array_equal(stored.mask(wishes[expression.text]), expression.mask)
+    again = stored_scenes(tmp_path, SEEDS[1:])[0]
+    assert again.wishes == stored.wishes
+    assert not list(tmp_path.glob("*.part*"))
 
 
-def test_tasks_take_turns(samples: list[Sample]) -> None:
-    tasks = [sample.task for sample in samples]
-    assert tasks[:3] == [Task.REFERRING, Task.INTERACTIVE, Task.REASONING]
-    assert [tasks.count(task) for task in Task] == [30, 30, 30]
+def test_a_mirror_exchanges_words_and_pixels() -> None:
+    text = "the leftmost building at the top right of the image"
+    across, down = Mirror(across=True), Mirror(down=True)
+    assert across.reword(text) == "the rightmost building at the top left of the image"
+    assert down.reword(text) == "the leftmost building at the bottom right of the image"
+    array = np.arange(4, dtype=np.uint8).reshape(2, 2)
+    assert across.turn(array).tolist() == [[1, 0], [3, 2]]
+    assert down.turn(array).tolist() == [[2, 3], [0, 1]]
 
 
-def test_points_and_boxes_lie_on_what_they_ask_for(samples: list[Sample]) -> None:
-    boxes = 0
-    for sample in samples:
-        coordinates = parse_coordinates(sample.instruction)
-        assert (coordinates is not None) == (sample.task is Task.INTERACTIVE)
-        if coordinates is None:
-            continue
-        if coordinates.shape[1] == 2:
-            columns, rows = (coordinates * SIDE).long().clamp(0, SIDE - 1).T.tolist()
-            assert sample.mask[rows, columns].all()
-            continue
-        boxes += 1
-        rows, columns = np.nonzero(sample.mask)
-        edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        assert np.abs(coordinates[0].numpy() * SIDE - edges).max() < 0.06
-    assert 5 < boxes < 25
+def test_a_mirrored_scene_is_asked_the_same(scenes: list[StoredScene]) -> None:
+    asker, mirror = Asker(scenes[1]), Mirror(across=True, down=True)
+    for task in (Task.REFERRING, Task.REASONING):
+        plain = asker.ask(task, np.random.default_rng(4))
+        turned = asker.ask(task, np.random.default_rng(4), mirror=mirror)
+        assert plain is not None
+        assert turned is not None
+        assert turned.text == mirror.reword(plain.text)
+        assert np.array_equal(turned.mask, plain.mask[::-1, ::-1])
 
 
-def test_coloured_buildings_have_their_colour(samples: list[Sample]) -> None:
-    checked = 0
-    for sample in samples:
-        words = sample.instruction.split()
-        if sample.task is Task.REFERRING and len(words) == 3 and words[1] in ROOFS:
-            colour = sample.image[sample.mask.astype(bool)].mean(axis=0)
-            paint = np.array(ROOFS[words[1]], dtype=float)
-            similarity = colour @ paint / np.linalg.norm(colour) / np.linalg.norm(paint)
-            assert similarity > 0.99
-            checked += 1
-    assert checked >= 3
+def test_requests_have_answers_worth_finding(scenes: list[StoredScene]) -> None:
+    asked = draw_requests(Asker(scenes[1]), 150, 1.0, np.random.default_rng(0))
+    kinds = {one.kind for one in asked}
+    assert {"class", "attribute", "position", "reasoning", "points", "box", "absent"} <= kinds
+    for one in asked:
+        assert one.mask.sum() == 0 if one.kind == "absent" else one.mask.sum() >= FEWEST_PIXELS
 
 
-def test_things_do_not_overlap_and_buildings_are_there() -> None:
-    for seed in range(10):
-        image, things = draw_scene(np.random.default_rng(seed), SIDE)
-        assert image.shape == (SIDE, SIDE, 3)
-        assert image.dtype == np.uint8
-        assert np.sum([thing.region for thing in things], axis=0).max() == 1
-        assert {thing.kind for thing in things} <= set(KINDS)
-        assert any(thing.kind == "building" for thing in things)
+def test_training_starts_with_classes(scenes: list[StoredScene]) -> None:
+    def share(progress: float) -> float:
+        asked = draw_requests(Asker(scenes[1]), 300, progress, np.random.default_rng(0))
+        sentences = [one.kind for one in asked if one.kind in SENTENCE_KINDS]
+        return sentences.count("class") / len(sentences)
+
+    assert share(0.0) == pytest.approx(0.5, abs=0.1)
+    assert share(1.0) == pytest.approx(1 / 6, abs=0.08)
 
 
-def test_questions_name_no_object(samples: list[Sample]) -> None:
-    for sample in samples:
-        if sample.task is Task.REASONING:
-            assert sample.instruction.endswith("?")
-            assert (sample.answer == "There is none.") == (not sample.mask.any())
-    for kind in KINDS:
-        assert kind in ANSWERS
-        for question in QUESTIONS[kind]:
-            assert kind not in question.lower()
-            assert PLURALS[kind] not in question.lower()
+def test_points_and_boxes_lie_on_the_mirrored_answer(scenes: list[StoredScene]) -> None:
+    asker, random = Asker(scenes[1]), np.random.default_rng(1)
+    for _ in range(30):
+        one = asker.ask(Task.INTERACTIVE, random, mirror=Mirror(across=True))
+        assert one is not None
+        found = parse_coordinates(one.text)
+        assert found is not None
+        if one.kind == "points":
+            columns, rows = (found * SIDE).long().T.tolist()
+            assert one.mask[rows, columns].all()
+        else:
+            rows, columns = np.nonzero(one.mask)
+            bounds = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            assert (found[0] * SIDE).tolist() == pytest.approx(bounds, abs=0.2)
+
+
+def test_rewording_keeps_the_meaning() -> None:
+    random = np.random.default_rng(0)
+    said = {reword("all red buildings", random) for _ in range(200)}
+    assert {"all red buildings", "the red buildings", "red buildings"} <= said
+    assert all(text.endswith("red buildings") for text in said)
+    point = "Please segment the target at the point [0.5,0.25]."
+    assert {reword(point, random) for _ in range(20)} == {point}
+    assert {reword("what could carry solar panels?", random) for _ in range(50)} == {
+        "what could carry solar panels?",
+        "what could carry solar panels",
+    }
+
+
+def test_dense_facts_of_a_scene(scenes: list[StoredScene]) -> None:
+    scene = scenes[1]
+    facts = scene_targets(scene, Mirror(across=True))
+    assert facts.facts["class_name"].shape == (1, SIDE // 4, SIDE // 4)
+    row, column = 10, 20
+    pixel = 4 * row + 2, SIDE - 1 - (4 * column + 2)
+    assert facts.facts["class_name"][0, row, column] == scene.classes[pixel]
+    buildings = [t for t in scene.things if t.class_name == "building" and t.colour in COLOURS]
+    cells = scene.instances[2::4, 2::4][:, ::-1]
+    cells = scene.instances[:, ::-1][2::4, 2::4]
+    largest = max(buildings, key=lambda thing: int((cells == thing.instance).sum()))
+    inside = torch.from_numpy(cells == largest.instance)
+    assert set(facts.facts["colour"][0][inside].tolist()) == {COLOURS.index(largest.colour)}
+    centre = facts.centres[0][inside][0].tolist()
+    assert centre[:2] == pytest.approx(
+        [1 - largest.centroid[0] / SIDE, largest.centroid[1] / SIDE], abs=1e-5
+    )
+    assert (facts.facts["colour"][0][torch.from_numpy(cells == 0)] == IGNORED).all()
+
+
+def test_dense_loss_falls_to_zero_where_only_allowed_classes_are_read() -> None:
+    labels = torch.full((8, 8), BIT["water"])
+    labels[:4] = partial_label("tree", "grass")
+    labels[0] = 0
+    targets = partial_targets(allowed_classes(labels))
+    assert targets.allowed.shape == (1, len(CLASS_NAMES), 2, 2)
+    classes = torch.full((1, len(CLASS_NAMES), 2, 2), -20.0)
+    classes[:, CLASS_ID["lake"], 1] = 20.0
+    classes[:, CLASS_ID["forest"], 0] = 20.0
+    read = [classes, torch.zeros(1, 11, 2, 2), torch.zeros(1, 27, 2, 2), torch.zeros(1, 3, 2, 2)]
+    read.append(torch.zeros(1, 17, 2, 2))
+    assert float(dense_loss(read, targets)) == pytest.approx(0.0, abs=1e-5)
+    classes[:, CLASS_ID["road"]] = 25.0
+    assert float(dense_loss(read, join_targets([targets, targets]))) == pytest.approx(5.0, abs=0.1)
+
+
+def test_real_labels_answer_only_what_they_are_certain_of() -> None:
+    labels = torch.full((32, 32), partial_label("tree", "grass"))
+    labels[:16] = BIT["building"]
+    labels[-2:] = 0
+    asked = ask_of_labels(labels, 60, np.random.default_rng(0))
+    assert len(asked) == 60
+    by_text = {re.sub(r"^(the|all) ", "", one.text): one for one in asked}
+    buildings = by_text["buildings"]
+    assert buildings.answer[:16].all()
+    assert not buildings.answer[16:].any()
+    assert buildings.known[:30].all()
+    assert not buildings.known[30:].any()
+    vegetation = by_text["vegetation"]
+    assert vegetation.answer[16:30].all()
+    assert "trees" not in by_text
+    assert ask_of_labels(torch.zeros(32, 32, dtype=torch.long), 5, np.random.default_rng(0)) == []

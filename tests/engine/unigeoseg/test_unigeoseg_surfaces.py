@@ -188,7 +188,8 @@ def test_closer_looks_sharpen_small_things(
     segmenter = colours()
     answer, probability = ask(image, segmenter, THE)
     assert answer.closer is not None
-    assert (answer.closer.things, answer.closer.looks, answer.closer.refused) == (3, 3, 0)
+    assert (answer.closer.things, answer.closer.looks) == (3, 3)
+    assert (answer.closer.drawn, answer.closer.refused, answer.closer.left) == (3, 0, 0)
     assert segmenter.views == [(64, 64)] * 4
     with scene_of(image) as scene:
         overview = scene.base.rescaled(64, 64)
@@ -217,7 +218,7 @@ def test_a_look_that_finds_something_else_is_not_used(
     red = disk((512, 512), (100, 100), 40)
     answer, probability = ask(write_image(tmp_path / "a.tif", red), colours(blind_boxes=True), THE)
     assert answer.closer is not None
-    assert (answer.closer.looks, answer.closer.refused) == (0, 1)
+    assert (answer.closer.drawn, answer.closer.refused) == (0, 1)
     assert overlap(probability > 0.5, red) > 0.85
 
 
@@ -230,6 +231,20 @@ def test_neighbours_of_a_thing_survive_its_closer_look(
     labels, count = ndimage.label(probability > 0.5)
     assert count == 2
     assert overlap(labels > 0, red) > 0.96
+
+
+def test_things_close_together_share_a_look(
+    tmp_path: Path, colours: Callable[..., ColourSegmenter]
+) -> None:
+    shape = (256, 256)
+    places = [(100, 100), (100, 118), (118, 104), (220, 40)]
+    red = np.any([disk(shape, place, 6) for place in places], axis=0)
+    segmenter = colours()
+    answer, probability = ask(write_image(tmp_path / "a.tif", red), segmenter, THE)
+    assert answer.closer is not None
+    assert answer.closer.drawn == answer.closer.things >= 3
+    assert (answer.closer.looks, len(segmenter.views)) == (2, 3)
+    assert overlap(probability > 0.5, red) > 0.97
 
 
 def test_a_huge_raster_takes_a_bounded_number_of_looks(

@@ -21,9 +21,10 @@ from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from .looking import Looker
 from .prompts import TaskChoice
 from .segmenter import Segmenter
+from .things import ZoomSettings
 from .tiling import ask_tiles
 from .view_choice import View, ViewChoice, choose_view
-from .whole_view import WholeAnswer, ZoomSettings, ask_whole, overview_grid
+from .whole_view import WholeAnswer, ask_whole, overview_grid
 
 ONE_LOOK = "the extent fits into one look"
 
