@@ -11,7 +11,7 @@ from .commands import CommandError, CommandRunner
 MODULES = (
     "numpy", "scipy", "rasterio", "affine", "shapely", "pyogrio", "pyproj", "PIL", "torch",
     "torchvision", "timm", "open_clip", "transformers", "tokenizers", "safetensors",
-    "huggingface_hub", "hydra", "iopath", "sam2", "tqdm", "yaml",
+    "huggingface_hub", "httpx2", "portalocker", "hydra", "iopath", "sam2", "tqdm", "yaml",
 )  # fmt: skip
 
 # Binary clashes pass the imports and show in use: hence one operation of each compiled family.

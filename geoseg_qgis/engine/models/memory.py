@@ -94,6 +94,8 @@ def needed_components(card: ModelCard, method: str) -> tuple[str, ...]:
     parts = NEEDS.get(method, ())
     if method in METHODS_WITH_MASKS and card.sam2 is not None and "sam2" not in parts:
         parts = (*parts, "sam2")
+    if method == "clicks" and "language" in card.components:
+        parts = (*parts, "language")
     return parts
 
 
@@ -167,7 +169,9 @@ def _stored(card: ModelCard, method: str) -> int:
 def _weight_bytes(networks: CardNetworks, component: str) -> int:
     module = networks.module(component)
     if module is None:
-        return _file_bytes(networks.card, component)
+        # Language models are published in two bytes a number, and processors take four.
+        doubled = component == "language" and networks.device.type == "cpu"
+        return _file_bytes(networks.card, component) * (2 if doubled else 1)
     return module_bytes(module)
 
 

@@ -8,7 +8,6 @@ before it was checked, and spoilt files are replaced.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,10 +19,11 @@ from .adopt import found_in_folder, found_in_hub_cache, found_in_presets, hub_di
 from .asking import TransferSettings, open_client
 from .card import WeightsFile
 from .locks import alone_with
-from .pace import Watch, megabytes
+from .pace import Watch
 from .partial import PartialFile
 from .receipts import write_receipt
 from .registry import PUBLISHED_FOLDER, Origin, Preset, catalogue
+from .space import require_space
 from .states import FileState, file_state
 from .transfer import Transfer
 
@@ -239,17 +239,4 @@ def _check_space(preset: Preset, files: Sequence[WeightsFile]) -> None:
     for weights in files:
         part = preset.path(f"{weights.file}.part")
         needed += max((weights.size or 0) - (part.stat().st_size if part.is_file() else 0), 0)
-    place = preset.folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    try:
-        free = shutil.disk_usage(place).free
-    except OSError:
-        return
-    if 0 < free < needed:
-        raise JobError(
-            ErrorCode.DISK_FULL,
-            f"{preset.card.name} needs {megabytes(needed)} more in {preset.folder}, where "
-            f"{megabytes(free)} are free.",
-            "Free some space, or choose a model folder on another disk.",
-        )
+    require_space(preset.folder, needed, preset.card.name)

@@ -111,5 +111,6 @@ def verify_preset(preset: Preset, watch: Watch) -> Iterator[tuple[WeightsFile, s
             yield weights, f"has {size} bytes in place of {weights.size}"
         elif expected is not None and digest != expected:
             yield weights, "has another SHA-256 than it should have"
-        if weights.sha256 is not None or before is None:
+        own = preset.origin is not Origin.BUILT_IN
+        if own and (weights.sha256 is not None or before is None):
             write_receipt(path, digest)

@@ -20,6 +20,7 @@ from .card import WeightsFile
 from .pace import Pace, Watch
 from .partial import PartialFile
 from .refusals import InterruptionError, broken, given_up, refused
+from .space import require_space
 
 # Fewer new bytes than this count as no progress, or a server could keep a transfer alive for ever.
 _PROGRESS = 1_000_000
@@ -129,6 +130,8 @@ class Transfer:
         if total is not None and size is not None and total != size:
             partial.discard()
             raise self._another_file(f"has {total} bytes in place of {size}")
+        if total is not None:
+            require_space(partial.path.parent, total - partial.size, self.weights.file)
         return total if total is not None else size
 
     def _receive(self, response: httpx2.Response, total: int | None) -> None:

@@ -360,5 +360,12 @@ def test_a_full_disk_keeps_the_part(fetch, server) -> None:
     assert "what came so far is kept" in caught.value.hint
 
 
+def test_a_size_that_only_the_server_knows_must_fit_the_disk(fetch, server) -> None:
+    server.offers["/sam.pt"] = Offer(CONTENT, length=10**17)
+    error = fetch.fail(weights=replace(SAM, size=None))
+    assert error.code is ErrorCode.DISK_FULL
+    assert error.message.startswith("sam.pt needs 100000000.00 GB more in")
+
+
 def test_the_default_never_allows_plain_http() -> None:
     assert asking.TransferSettings().allow_plain_http is False
