@@ -146,9 +146,9 @@ class OptionsPage(QgsOptionsPageWidget):
         self.model_folder = QgsFileWidget()
         self.model_folder.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
         self.model_folder.setDialogTitle(tr("Folder of models"))
-        self.model_folder.lineEdit().setPlaceholderText(tr("only models that ship with GeoSeg"))
+        self.model_folder.lineEdit().setPlaceholderText(tr("a folder of your account"))
         form.addRow(tr("Model folder"), self.model_folder)
-        note = QLabel(tr("Each subfolder with a card.json is a model that runs can name."))
+        note = QLabel(tr("Downloads go there. Each subfolder with a card.json is a model as well."))
         note.setWordWrap(True)
         form.addRow("", note)
         return box
