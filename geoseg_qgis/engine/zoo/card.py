@@ -53,7 +53,7 @@ _OTHER_COMPONENTS = ("segassess", "language", "sam3")
 # Whom a preset is for: nothing to download; a processor; 8 GB of graphics memory; more than that.
 SUITS = ("offline", "laptop", "gpu-8gb", "gpu-big")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_REVISION = re.compile(r"[0-9a-f]{40}")
+_REVISION = re.compile(r"(?:commit:)?([0-9a-f]{40})")
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
@@ -343,7 +343,8 @@ def _weights(reader: ObjectReader, layouts: tuple[str, ...] = ()) -> WeightsFile
     if digest and not match:
         raise reader.fail("sha256", "is not 64 lower-case hexadecimal digits")
     revision = reader.text("revision", None)
-    if revision and not _REVISION.fullmatch(revision):
+    commit = _REVISION.fullmatch(revision) if revision else None
+    if revision and not commit:
         raise reader.fail("revision", "is not the 40 hexadecimal digits of a commit")
     weights = WeightsFile(
         file=reader.file("file"),
@@ -352,7 +353,7 @@ def _weights(reader: ObjectReader, layouts: tuple[str, ...] = ()) -> WeightsFile
         sha256=match.group(1) if match else None,
         url=_address(reader, "url"),
         repository=reader.text("repository", None),
-        revision=revision,
+        revision=commit.group(1) if commit else None,
         repository_file=reader.file("repository_file") if "repository_file" in reader else None,
         gated=_address(reader, "gated"),
         note=reader.text("note", None),

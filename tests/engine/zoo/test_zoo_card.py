@@ -72,9 +72,12 @@ def test_a_card_is_read_into_frozen_parts(tmp_path: Path) -> None:
     assert card == parse_card(CARD)
 
 
-def test_a_digest_may_carry_its_algorithm() -> None:
+def test_a_digest_and_a_commit_may_carry_what_they_are() -> None:
     card = parse_card(changed("clip.weights.sha256", f"sha256:{DIGEST}"))
     assert card.weights_of("clip")[0].sha256 == DIGEST
+    for revision in (DIGEST[:40], f"commit:{DIGEST[:40]}"):
+        card = parse_card(changed("clip.weights.revision", revision))
+        assert card.weights_of("clip")[0].revision == DIGEST[:40]
 
 
 def test_components_with_their_own_loader_keep_their_settings() -> None:
