@@ -132,7 +132,7 @@ class PromptsAlgorithm(ImageryAlgorithm):
             polygons.polygon_sink(),
             "One outline for each object, with the attributes of its first feature, score (how "
             "well the model trusts it, 0 to 1) and area_m2 (on the ellipsoid). source_id is the "
-            "number of that feature in its layer.",
+            "number of that feature in its layer; a field of yours called fid becomes fid_1.",
         )
         self.add(
             QgsProcessingParameterRasterDestination(

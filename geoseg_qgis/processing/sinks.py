@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -18,6 +18,8 @@ from qgis.core import (
 from ..protocol.errors import CancelledError, ErrorCode, JobError
 from ..translation import tr
 from .values import Values
+
+ROW_NUMBER = "fid"
 
 
 def copy_features(
@@ -37,7 +39,8 @@ def copy_features(
         path: GeoPackage of the engine.
         crs: CRS of the raster, which that of the file cannot always stand for.
         feedback: Asked for a cancel.
-        fields: Fields of the sink, in the order of the file's own; None takes those as they are.
+        fields: Fields of the sink, in the order of the file's own; None takes those as they are,
+            but for `ROW_NUMBER`.
 
     Returns:
         The id or path of the sink, and the number of polygons.
@@ -49,9 +52,7 @@ def copy_features(
     keys = layer.primaryKeyAttributes()
     origins = [index for index in range(layer.fields().count()) if index not in keys]
     if fields is None:
-        fields = QgsFields()
-        for index in origins:
-            fields.append(QgsField(layer.fields().at(index)))
+        fields = _sink_fields([layer.fields().at(index) for index in origins])
     sink, destination = values.polygon_sink(name, fields, crs)
     for feature in layer.getFeatures():
         if feedback.isCanceled():
@@ -74,3 +75,17 @@ def copy_features(
     # The file is complete only once the sink is gone.
     del sink
     return destination, count
+
+
+def _sink_fields(originals: Sequence[QgsField]) -> QgsFields:
+    """Return copies of fields, none of them under the name of a GeoPackage's own row number."""
+    fields = QgsFields()
+    taken = {field.name().lower() for field in originals}
+    for original in originals:
+        field = QgsField(original)
+        number = 0
+        while field.name().lower() == ROW_NUMBER or (number and field.name().lower() in taken):
+            number += 1
+            field.setName(f"{original.name()}_{number}")
+        fields.append(field)
+    return fields
