@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import shapely
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from ...protocol.errors import ErrorCode, JobError
+from ...protocol.source import RasterSource, VectorSource
 from ...protocol.tasks import AssessTask
 from ..methods.labelling import blocks
 from ..methods.segassess.surfaces import ObjectLayer
@@ -32,7 +32,7 @@ from .class_matching import NO_CLASS, ClassSide, Value
 
 Progress = Callable[[float], None]
 PLAIN_CLASS = "object"
-_NOT_COVERED = 255
+NOT_COVERED = 255
 _MOST_CLASSES = 254
 
 
@@ -45,8 +45,9 @@ class MaskClass:
     name: str
 
 
-class Mask(Protocol):
-    """A mask on the output grid.
+@dataclass(frozen=True)
+class Mask:
+    """A mask on the output grid, kept on disk.
 
     Attributes:
         name: What people call it.
@@ -54,7 +55,10 @@ class Mask(Protocol):
         object_classes: Class number of each object, (N,).
         centres: Column and row of each object's middle on the grid, (N, 2).
         areas: Area of each object in square metres (square map units without a CRS), (N,).
+        features: Place of each object in its polygon layer, (N,); None for a raster.
         remarks: Sentences about what had to be done to it.
+        numbers: Class number of each pixel, `NOT_COVERED` where the mask says nothing, one band.
+        sheets: Object ids from 1, 0 for none; overlapping objects lie on different bands.
     """
 
     name: str
@@ -62,30 +66,56 @@ class Mask(Protocol):
     object_classes: NDArray[np.uint8]
     centres: NDArray[np.float64]
     areas: NDArray[np.float64]
+    features: NDArray[np.int64] | None
     remarks: tuple[str, ...]
+    numbers: ScratchArray
+    sheets: ScratchArray
 
     def layer(self, number: int) -> ObjectLayer:
         """Return the objects of one class."""
+        members = np.concatenate([[False], self.object_classes == number])
+        return _ClassLayer(self.sheets, members)
 
     def read_classes(self, window: Window) -> NDArray[np.uint8]:
         """Return the class number of each pixel, 0 for none, (h, w)."""
+        numbers: NDArray[np.uint8] = self.numbers.read(window)[0]
+        numbers[numbers == NOT_COVERED] = NO_CLASS
+        return numbers
 
     def covered(self, window: Window) -> NDArray[np.bool_]:
         """Return which pixels the mask says anything about, (h, w)."""
+        return np.asarray(self.numbers.read(window)[0] != NOT_COVERED)
+
+
+@dataclass(frozen=True)
+class _ClassLayer:
+    sheets: ScratchArray
+    members: NDArray[np.bool_]
+
+    def read_sheets(self, window: Window) -> NDArray[np.int32]:
+        ids: NDArray[np.int32] = self.sheets.read(window)
+        return np.where(self.members[ids], ids, np.int32(0))
 
 
 def open_mask(task: AssessTask, grid: Grid, folder: ScratchFolder, progress: Progress) -> Mask:
     """Bring the mask of a task onto a grid.
 
+    Args:
+        task: Names the mask, its classes and those to assess.
+        grid: Where it is wanted.
+        folder: Where its pixels are kept.
+        progress: Told the finished fraction; raises to stop.
+
     Raises:
         JobError: ``SOURCE_UNREADABLE``; ``INVALID_CLASSES`` for classes that it does not hold;
             ``EXTENT_OUTSIDE`` when none of its objects lies on the grid.
     """
-    mask: Mask
     if task.mask is not None:
-        mask = RasterMask(task, grid, folder, progress)
+        mask = read_raster_mask(task.mask, task, grid, folder, progress)
+    elif task.mask_polygons is not None:
+        mask = read_polygon_mask(task.mask_polygons, task, grid, folder, progress)
     else:
-        mask = PolygonMask(task, grid)
+        raise ValueError("The task has no mask.")
     if len(mask.object_classes) == 0:
         raise JobError(
             ErrorCode.EXTENT_OUTSIDE,
@@ -96,193 +126,139 @@ def open_mask(task: AssessTask, grid: Grid, folder: ScratchFolder, progress: Pro
     return mask
 
 
-class RasterMask:
-    """A class raster: its connected areas are the objects.
+def read_raster_mask(
+    source: RasterSource, task: AssessTask, grid: Grid, folder: ScratchFolder, progress: Progress
+) -> Mask:
+    """Read a class raster, the nearest pixel; its objects are connected areas of one class."""
+    layer = RasterClasses(source, "mask", task.class_names)
+    numbers = ScratchArray(folder, "mask", 1, *grid.shape, np.uint8)
+    sheets = ScratchArray(folder, "objects", 1, *grid.shape, np.int32)
+    windows = list(blocks(grid))
+    for place, (window, found) in enumerate(zip(windows, layer.read(grid, windows), strict=True)):
+        numbers.write(window, found[None])
+        progress(0.4 * (place + 1) / len(windows))
+    name = task.mask_name or layer.name
+    side = replace(layer.side(), values=tuple(layer.values))
+    classes = _named(choose_classes(side, task.classes, name))
+    chosen = {item.value: item.number for item in classes}
+    table = np.array([NOT_COVERED, *(chosen.get(value, 0) for value in layer.values)], np.uint8)
+    for window in windows:
+        numbers.write(window, table[numbers.read(window)])
 
-    Args:
-        task: Names the raster and the classes.
-        grid: Where the mask is wanted; the nearest pixel counts.
-        folder: Where its pixels are kept.
-        progress: Told the finished fraction; raises to stop.
+    def read_classes(window: Window) -> NDArray[np.uint8]:
+        values: NDArray[np.uint8] = numbers.read(window)[0]
+        return np.where(values == NOT_COVERED, np.uint8(0), values)
+
+    areas = find_components(grid.shape, read_classes, None, lambda done: progress(0.4 + 0.3 * done))
+    ids = np.arange(1, len(areas.class_ids) + 1, dtype=np.int32)[areas.joins]
+    for window, labels in labelled_bands(grid.shape, read_classes, ids):
+        sheets.write(window, labels[None])
+        progress(0.7 + 0.3 * (window.row_off + window.height) / grid.height)
+    return Mask(
+        name,
+        classes,
+        areas.class_ids,
+        np.stack([areas.columns, areas.rows], axis=1),
+        areas.pixels * pixel_areas(grid, areas.columns, areas.rows),
+        None,
+        (),
+        numbers,
+        sheets,
+    )
+
+
+def read_polygon_mask(
+    source: VectorSource, task: AssessTask, grid: Grid, folder: ScratchFolder, progress: Progress
+) -> Mask:
+    """Read a polygon layer; each feature is an object with the pixels whose centres it holds.
+
+    Where polygons of several classes overlap, a pixel has the last of the classes.
     """
-
-    def __init__(
-        self, task: AssessTask, grid: Grid, folder: ScratchFolder, progress: Progress
-    ) -> None:
-        if task.mask is None:
-            raise ValueError("The task has no mask raster.")
-        source = RasterClasses(task.mask, "mask", task.class_names)
-        self.name = task.mask_name or source.name
-        self.remarks: tuple[str, ...] = ()
-        shape = grid.height, grid.width
-        self._numbers = ScratchArray(folder, "mask", 1, *shape, np.uint8)
-        self._ids = ScratchArray(folder, "objects", 1, *shape, np.int32)
-        windows = list(blocks(grid))
-        for number, (window, found) in enumerate(zip(windows, source.read(grid, windows))):
-            self._numbers.write(window, found[None])
-            progress(0.4 * (number + 1) / len(windows))
-        present = source.side()
-        side = ClassSide("mask", tuple(source.values), present.names)
-        self.classes = _named(choose_classes(side, task.classes, self.name))
-        self._renumber(windows, source.values)
-        self.object_classes = self._number_objects(grid, lambda done: progress(0.4 + 0.6 * done))
-
-    def _renumber(self, windows: list[Window], values: list[Value]) -> None:
-        """Turn indexes of values into class numbers."""
-        table = np.zeros(256, dtype=np.uint8)
-        table[0] = _NOT_COVERED
-        chosen = {item.value: item.number for item in self.classes}
-        for index, value in enumerate(values, start=1):
-            table[index] = chosen.get(value, 0)
-        for window in windows:
-            self._numbers.write(window, table[self._numbers.read(window)])
-
-    def _number_objects(self, grid: Grid, progress: Progress) -> NDArray[np.uint8]:
-        found = find_components(grid.shape, self.read_classes, None, lambda x: progress(x / 2))
-        numbers = np.arange(1, len(found.class_ids) + 1, dtype=np.int32)[found.joins]
-        for window, labels in labelled_bands(grid.shape, self.read_classes, numbers):
-            self._ids.write(window, labels[None])
-            progress(0.5 + 0.5 * (window.row_off + window.height) / grid.height)
-        self.centres = np.stack([found.columns, found.rows], axis=1)
-        self.areas = found.pixels * pixel_areas(grid, found.columns, found.rows)
-        return found.class_ids
-
-    def layer(self, number: int) -> ObjectLayer:
-        """Return the objects of one class."""
-        return _RasterLayer(self._ids, self._numbers, number)
-
-    def read_classes(self, window: Window) -> NDArray[np.uint8]:
-        """Return the class number of each pixel, 0 for none."""
-        numbers: NDArray[np.uint8] = self._numbers.read(window)[0]
-        numbers[numbers == _NOT_COVERED] = NO_CLASS
-        return numbers
-
-    def covered(self, window: Window) -> NDArray[np.bool_]:
-        """Return which pixels the raster reaches with data."""
-        return np.asarray(self._numbers.read(window)[0] != _NOT_COVERED)
+    name = task.mask_name or Path(source.path).stem
+    placed = read_polygons(source, grid, task.class_field)
+    values: list[Value | None] = [name] * len(placed.polygons)
+    if placed.values is not None:
+        values = [field_value(raw) for raw in placed.values.tolist()]
+    known = dict.fromkeys(value for value in values if value is not None)
+    names = {value: (task.class_names.get(str(value)) or str(value),) for value in known}
+    side = ClassSide("mask", tuple(known), names, is_raster=False)
+    classes = choose_classes(side, task.classes, name)
+    chosen: dict[Value | None, int] = {item.value: item.number for item in classes}
+    numbers = np.array([chosen.get(value, 0) for value in values], dtype=np.uint8)
+    kept = (numbers > 0) & _meets(placed, grid)
+    polygons, numbers = placed.polygons[kept], numbers[kept]
+    sheet_of, crowded = part_overlapping(polygons)
+    progress(0.2)
+    return Mask(
+        name,
+        classes,
+        numbers,
+        shapely.get_coordinates(shapely.centroid(polygons)),
+        square_metres(polygons, grid),
+        placed.features[kept],
+        tuple(_remarks(placed, values, int(sheet_of.max(initial=0)) > 0, crowded)),
+        *_burn(polygons, numbers, sheet_of, grid, folder, lambda x: progress(0.2 + 0.8 * x)),
+    )
 
 
-@dataclass(frozen=True)
-class _RasterLayer:
-    ids: ScratchArray
-    numbers: ScratchArray
-    number: int
-
-    def read_sheets(self, window: Window) -> NDArray[np.int32]:
-        ids: NDArray[np.int32] = self.ids.read(window)
-        return np.where(self.numbers.read(window) == self.number, ids, np.int32(0))
-
-
-class PolygonMask:
-    """A polygon layer: its features are the objects, each on all of its own pixels.
-
-    Attributes:
-        features: Place in the layer of each object, (N,).
-
-    Args:
-        task: Names the layer, the field of the class and the classes.
-        grid: Where the mask is wanted; a polygon has the pixels whose centres it holds.
-    """
-
-    def __init__(self, task: AssessTask, grid: Grid) -> None:
-        if task.mask_polygons is None:
-            raise ValueError("The task has no mask polygons.")
-        self.name = task.mask_name or Path(task.mask_polygons.path).stem
-        placed = read_polygons(task.mask_polygons, grid, task.class_field)
-        values: list[Value | None] = [self.name] * len(placed.polygons)
-        if placed.values is not None:
-            values = [field_value(raw) for raw in placed.values.tolist()]
-        known = dict.fromkeys(value for value in values if value is not None)
-        names = {value: (task.class_names.get(str(value)) or str(value),) for value in known}
-        side = ClassSide("mask", tuple(known), names, is_raster=False)
-        self.classes = choose_classes(side, task.classes, self.name)
-        chosen = {item.value: item.number for item in self.classes}
-        numbers = np.array([chosen.get(value, 0) if value is not None else 0 for value in values])
-        kept = (numbers > 0) & _meets(placed, grid)
-        self._polygons = placed.polygons[kept]
-        self.features = placed.features[kept]
-        self.object_classes = numbers[kept].astype(np.uint8)
-        self.centres = shapely.get_coordinates(shapely.centroid(self._polygons))
-        self.areas = square_metres(self._polygons, grid)
-        self._layers: dict[int, _PolygonLayer] = {}
-        crowded = 0
-        for item in self.classes:
-            members = np.flatnonzero(self.object_classes == item.number)
-            sheets, over = part_overlapping(self._polygons[members])
-            crowded += over
-            self._layers[item.number] = _PolygonLayer(
-                tuple(
-                    _Sheet(
-                        PlacedPolygons(self._polygons[members[sheets == sheet]], None, 0),
-                        (members[sheets == sheet] + 1).astype(np.int32),
-                    )
-                    for sheet in range(int(sheets.max(initial=0)) + 1)
-                )
-            )
-        self.remarks = tuple(self._remarks(placed, crowded, values))
-
-    def _remarks(
-        self, placed: PlacedPolygons, crowded: int, values: list[Value | None]
-    ) -> Iterable[str]:
-        if placed.repaired:
-            yield (
-                f"{placed.repaired} polygons have broken outlines and were assessed with repaired "
-                "ones. The outlines in the result are those of the layer: fix them there."
-            )
-        if placed.skipped:
-            yield f"{placed.skipped} features have no area and were not assessed."
-        nameless = sum(value is None for value in values)
-        if nameless:
-            yield (
-                f"{nameless} polygons have no value in the field of the class and were not "
-                "assessed. Fill the field, or choose another one."
-            )
-        stacked = sum(len(layer.sheets) > 1 for layer in self._layers.values())
-        if crowded:
-            yield (
-                f"{crowded} polygons lie under more than {MOST_SHEETS} others; only their visible "
-                "parts were assessed. Remove duplicates first."
-            )
-        elif stacked:
-            yield (
-                "Some polygons overlap: each was assessed on all of its own pixels, while a pixel "
-                "of the quality raster is counted once."
-            )
-
-    def layer(self, number: int) -> ObjectLayer:
-        """Return the objects of one class."""
-        return self._layers[number]
-
-    def read_classes(self, window: Window) -> NDArray[np.uint8]:
-        """Return the class number of each pixel, the last class where several overlap."""
-        numbers = np.zeros((int(window.height), int(window.width)), dtype=np.uint8)
-        for number, layer in self._layers.items():
-            numbers[(layer.read_sheets(window) > 0).any(axis=0)] = number
-        return numbers
-
-    def covered(self, window: Window) -> NDArray[np.bool_]:
-        """Polygons speak about every pixel."""
-        return np.ones((int(window.height), int(window.width)), dtype=np.bool_)
+def _burn(  # noqa: PLR0917
+    polygons: NDArray[np.object_],
+    numbers: NDArray[np.uint8],
+    sheet_of: NDArray[np.int32],
+    grid: Grid,
+    folder: ScratchFolder,
+    progress: Progress,
+) -> tuple[ScratchArray, ScratchArray]:
+    """Return the class numbers and the sheets of object ids on the pixels of a grid."""
+    count = int(sheet_of.max(initial=0)) + 1
+    classes = ScratchArray(folder, "mask", 1, *grid.shape, np.uint8)
+    sheets = ScratchArray(folder, "objects", count, *grid.shape, np.int32)
+    members = [np.flatnonzero(sheet_of == sheet) for sheet in range(count)]
+    placed = [PlacedPolygons(polygons[one], None, 0) for one in members]
+    table = np.concatenate([np.zeros(1, np.uint8), numbers])
+    for window in blocks(grid):
+        ids = np.stack(
+            [
+                part.burn((one + 1).astype(np.int32), window)
+                for part, one in zip(placed, members, strict=True)
+            ]
+        )
+        sheets.write(window, ids)
+        classes.write(window, table[ids].max(axis=0)[None])
+        progress((window.row_off + window.height) / grid.height)
+    return classes, sheets
 
 
-@dataclass(frozen=True)
-class _Sheet:
-    placed: PlacedPolygons
-    ids: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class _PolygonLayer:
-    sheets: tuple[_Sheet, ...]
-
-    def read_sheets(self, window: Window) -> NDArray[np.int32]:
-        return np.stack([sheet.placed.burn(sheet.ids, window) for sheet in self.sheets])
+def _remarks(
+    placed: PlacedPolygons, values: list[Value | None], overlapping: bool, crowded: int
+) -> Iterable[str]:
+    if placed.repaired:
+        yield (
+            f"{placed.repaired} polygons have broken outlines and were assessed with repaired "
+            "ones. The outlines in the result are those of the layer: fix them there."
+        )
+    if placed.skipped:
+        yield f"{placed.skipped} features have no area and were not assessed."
+    nameless = sum(value is None for value in values)
+    if nameless:
+        yield (
+            f"{nameless} polygons have no value in the field of the class and were not assessed. "
+            "Fill the field, or choose another one."
+        )
+    if crowded:
+        yield (
+            f"{crowded} polygons lie under more than {MOST_SHEETS - 1} others; only what remains "
+            "of them was assessed. Remove duplicates first."
+        )
+    elif overlapping:
+        yield (
+            "Some polygons overlap: each was assessed on all of its own pixels, while a pixel of "
+            "the quality raster tells about one of them."
+        )
 
 
 def _meets(placed: PlacedPolygons, grid: Grid) -> NDArray[np.bool_]:
-    if not len(placed.polygons):
-        return np.zeros(0, dtype=np.bool_)
-    left, top, right, bottom = shapely.bounds(placed.polygons).T
+    left, top, right, bottom = shapely.bounds(placed.polygons).reshape(-1, 4).T
     inside = (right > 0) & (bottom > 0) & (left < grid.width) & (top < grid.height)
     return np.asarray(inside)
 

@@ -22,7 +22,7 @@ from ..vector.geopackage import write_geopackage
 from ..vector.measure import measure_polygons
 from ..vector.polygonize import LAYER, place
 from .assess_layers import class_ids
-from .assess_masks import Mask, PolygonMask
+from .assess_masks import Mask
 from .assess_numbers import NOT_ASSESSED, PROBLEM_COLORS, problems
 from .assessment import Assessment
 
@@ -71,7 +71,7 @@ def write_objects(
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
     quality = quality_columns(found.objects)
-    if source is not None and isinstance(found.mask, PolygonMask):
+    if source is not None and found.mask.features is not None:
         shapes, crs, attributes = _read_layer(source)
         columns = _spread(quality, found.mask.features, len(shapes))
     else:
