@@ -36,10 +36,13 @@ PARAMETERS = {
 
 
 def published_configuration(name: str) -> dict[str, Any]:
+    """Return a configuration in the form of its release, older than the installed library."""
     width, layers, heads, inner, depth, vision, vision_inner, handed_on, tied = PUBLISHED[name]
     return {
+        "architectures": ["Qwen3VLForConditionalGeneration"],
         "model_type": "qwen3_vl",
         "tie_word_embeddings": tied,
+        "transformers_version": "4.57.0.dev0",
         "text_config": {
             "model_type": "qwen3_vl_text",
             "hidden_size": width,
@@ -49,9 +52,16 @@ def published_configuration(name: str) -> dict[str, Any]:
             "head_dim": 128,
             "intermediate_size": inner,
             "vocab_size": 151936,
+            "dtype": "bfloat16",
+            "rope_scaling": {
+                "mrope_interleaved": True,
+                "mrope_section": [24, 20, 20],
+                "rope_type": "default",
+            },
+            "rope_theta": 5000000,
         },
         "vision_config": {
-            "model_type": "qwen3_vl_vision",
+            "model_type": "qwen3_vl",
             "depth": depth,
             "hidden_size": vision,
             "intermediate_size": vision_inner,
@@ -78,6 +88,9 @@ def test_the_published_files_hold_these_networks(name: str) -> None:
     ]
     assert 0 < sum(shards) - 2 * parameters < 100_000
     assert not any(buffer.is_meta for buffer in module.buffers())
+    rotary = module.model.language_model.rotary_emb
+    assert rotary.inv_freq[1].item() == pytest.approx(5e6 ** (-1 / 64))
+    assert rotary.mrope_section == [24, 20, 20]
 
 
 @pytest.fixture(scope="module")

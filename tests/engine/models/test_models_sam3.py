@@ -28,7 +28,12 @@ def picture(height: int = 56, width: int = 56) -> torch.Tensor:
 
 
 def test_the_published_size_is_that_of_the_paper() -> None:
-    module = build_unfilled(lambda: build_sam3({"model_type": "sam3"}))
+    backbone = {"model_type": "sam3_vit_model", "rope_theta": 10000.0, "hidden_size": 1024}
+    detector = {"model_type": "sam3", "vision_config": {"backbone_config": backbone}}
+    published = {"model_type": "sam3_video", "detector_config": detector, "tracker_config": {}}
+    module = build_unfilled(lambda: build_sam3(published))
+    rotary = module.vision_encoder.backbone.layers[0].rotary_emb
+    assert rotary.inv_freq[:2].tolist() == pytest.approx([1.0, 10000.0 ** (-1 / 16)])
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     assert len(shapes) == 1468
     assert sum(tensor.numel() for tensor in module.parameters()) == 840_376_374
