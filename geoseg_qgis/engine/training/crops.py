@@ -38,16 +38,19 @@ class CropSampler:
         scenes: Scenes to draw from.
         size: Side of a crop in pixels.
         seed: Seed of every random choice.
+        generated_share: Weight of generated scenes beside the real ones, whose weights sum to 1.
     """
 
-    def __init__(self, scenes: List[Scene], size: int, seed: int) -> None:
+    def __init__(
+        self, scenes: List[Scene], size: int, seed: int, generated_share: float = GENERATED_SHARE
+    ) -> None:
         self.scenes = scenes
         self.size = size
         self.random = np.random.default_rng(seed)
         area = np.array([s.labels.numel() for s in scenes], np.float64) ** 0.5
         weights = np.zeros(len(scenes))
         shares = {name: source.weight for name, source in SOURCES.items()}
-        for dataset, share in {**shares, GENERATED: GENERATED_SHARE}.items():
+        for dataset, share in {**shares, GENERATED: generated_share}.items():
             member = np.array([s.dataset == dataset for s in scenes])
             if member.any():
                 weights[member] = share * area[member] / area[member].sum()

@@ -90,7 +90,8 @@ class UNetObjective:
         del step
         batch = self.crops.batch(self.batch)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = self.model(batch.pixels).float()
+            pixels = batch.pixels.contiguous(memory_format=torch.channels_last)
+            logits = self.model(pixels).float()
         labels = batch.labels[:, ::STRIDE, ::STRIDE].flatten()
         rows = logits[:, :, ::STRIDE, ::STRIDE].permute(0, 2, 3, 1).flatten(0, 2)
         positive = compatible(labels, self._surfaces)
@@ -114,13 +115,15 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/unet"))
     parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--width", type=int, default=28)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
-    model = UNet(len(LEGENDS[LEGEND]))
-    trainer = Trainer(model, Plan(options.out, options.minutes, rate=options.rate), {})
+    model = UNet(len(LEGENDS[LEGEND]), options.width).to(memory_format=torch.channels_last)
+    facts = {"width": options.width, "batch": options.batch, "seed": options.seed}
+    trainer = Trainer(model, Plan(options.out, options.minutes, rate=options.rate), facts)
     crops = CropSampler(load_scenes(options.data, "train"), 224, trainer.stage_seed(options.seed))
     trainer.run(UNetObjective(model, crops, options.batch))
     model.load_state_dict(trainer.averaged_state())

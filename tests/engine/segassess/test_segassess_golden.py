@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from geoseg_qgis.engine.models.segassess import SegAssess, SegAssessOutput
 from geoseg_qgis.engine.models.segassess.decoder import prompt_on_grid
 from geoseg_qgis.engine.models.segassess.edge import EdgeFusion
+from geoseg_qgis.engine.models.segassess.encoder import Encoded
 
 ReadCase = Callable[[str], dict[str, Tensor]]
 
@@ -45,7 +46,7 @@ def test_encoder_stages(tiny_model: SegAssess, read_case: ReadCase) -> None:
     for index, layer in enumerate(encoder.blocks):
         record(stages, f"block{index}", layer)
     with torch.no_grad():
-        neck, features = encoder(case["image_u8"].float() / 255)
+        neck, features, _ = encoder(case["image_u8"].float() / 255)
     tokens = stages["patch_embed"] + encoder.position_table(16, 16)
     assert difference(stages["patch_embed"], case["patch_embed"]) < STAGE
     assert difference(tokens, case["tokens_in"]) < STAGE
@@ -87,12 +88,9 @@ def test_decoder_stages(tiny_model: SegAssess, read_case: ReadCase) -> None:
             lambda _module, _inputs, output, index=index: pairs.update({str(index): output})
         )
     with torch.no_grad():
-        output = decoder(
-            case["in.image_embeddings"],
-            case["in.interm0_nhwc"],
-            case["in.dense"],
-            case["in.image_pe"],
-        )
+        embedding = case["in.image_embeddings"]
+        details = decoder.details(Encoded(embedding, [case["in.interm0_nhwc"]], None))
+        output = decoder(embedding, details, case["in.dense"], case["in.image_pe"])
         source = case["in.image_embeddings"] + prompt_on_grid(
             case["in.dense"], (16, 16), "bilinear"
         )
@@ -171,7 +169,7 @@ def test_whole_network_parts(tiny_model: SegAssess, read_case: ReadCase) -> None
     assert difference(output.mask_logits, case["masks_sam_full"]) < BLOCK
     assert difference(output.quality_logits, case["masks_hq_full"]) < BLOCK
     with torch.no_grad():
-        embedding, _ = tiny_model.image_encoder(case["image_u8"].float() / 255)
+        embedding = tiny_model.image_encoder(case["image_u8"].float() / 255).embedding
         dense = tiny_model.prompt_encoder(case["mask_u8"].float())
     assert difference(embedding, case["neck"]) < BLOCK
     assert difference(dense, case["dense"]) < STAGE

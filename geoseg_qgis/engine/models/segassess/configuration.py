@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Literal, Mapping
 
 PromptResampling = Literal["bilinear", "average"]
+Stem = Literal["patches", "convolutions"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,9 @@ class SegAssessConfiguration:
         prompt_resampling: How the mask embedding reaches the patch grid. ``bilinear`` is the
             published network and reads only the central quarter of each patch; ``average`` reads
             every mask pixel and needs weights trained with it.
+        stem: How pixels become patches. ``patches`` is the published network: one projection.
+            ``convolutions`` halves the image four times and also hands the image and the mask at
+            a quarter of the resolution to the decoder, which small networks learn much sooner.
     """
 
     encoder_width: int = 768
@@ -45,12 +49,14 @@ class SegAssessConfiguration:
     decoder_hidden: int = 2048
     score_hidden: int = 256
     prompt_resampling: PromptResampling = "bilinear"
+    stem: Stem = "patches"
 
     def __post_init__(self) -> None:
         """Check that the sizes fit together.
 
         Raises:
-            ValueError: A width is not divisible by its heads, or the global blocks are wrong.
+            ValueError: A width is not divisible by its heads, the global blocks are wrong, or the
+                patches do not suit the stem.
         """
         if self.encoder_width % self.encoder_heads or self.encoder_width % 16:
             raise ValueError("encoder_width must be divisible by encoder_heads and by 16")
@@ -61,6 +67,8 @@ class SegAssessConfiguration:
             raise ValueError("global_blocks must name four different blocks in rising order")
         if blocks[-1] != self.encoder_depth - 1:
             raise ValueError("the last block must attend globally")
+        if self.stem == "convolutions" and self.patch != 16:
+            raise ValueError("a stem of convolutions makes patches of 16 pixels")
 
     def to_json(self) -> dict[str, Any]:
         """Return the sizes as a JSON object."""

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .configuration import PromptResampling, SegAssessConfiguration
+from .encoder import Encoded
 from .layers import ChannelNorm, TokenHead, resize, upscale_by_four
+from .stem import FINE_WIDTH
 from .transformer import TwoWayTransformer
 
 CLASSES = 4
@@ -66,15 +68,27 @@ class MaskDecoder(nn.Module):
             nn.GELU(),
             nn.Conv2d(hidden, out, 3, padding=1),
         )
+        self.fine = configuration.stem == "convolutions"
+        if self.fine:
+            self.compress_fine = nn.Conv2d(FINE_WIDTH, out, 1)
+            self.compress_mask = nn.Conv2d(width, out, 1)
+
+    def details(self, encoded: Encoded) -> Tensor:
+        """Return features of the images at four times the patch grid, (B, D / 8, 4n, 4n)."""
+        details: Tensor = self.embedding_encoder(encoded.embedding)
+        details = details + self.compress_vit_feat(encoded.features[0].permute(0, 3, 1, 2))
+        if self.fine and encoded.fine is not None:
+            details = details + resize(self.compress_fine(encoded.fine), details.shape[-2:])
+        return details
 
     def forward(
-        self, embedding: Tensor, early: Tensor, dense: Tensor, positions: Tensor
+        self, embedding: Tensor, details: Tensor, dense: Tensor, positions: Tensor
     ) -> DecoderOutput:
         """Decode.
 
         Args:
             embedding: Image embedding (B, D, n, n).
-            early: Output of the first global block (B, n, n, C).
+            details: From the method of that name, (B, D / 8, 4n, 4n).
             dense: Mask embedding (B, D, S / 4, S / 4).
             positions: Positional map (1, D, n, n).
 
@@ -82,8 +96,8 @@ class MaskDecoder(nn.Module):
             Logits of the mask tokens and of the high-quality tokens, each (B, 4, 4n, 4n).
         """
         batch, _, height, width = embedding.shape
-        details = self.embedding_encoder(embedding)
-        details = details + self.compress_vit_feat(early.permute(0, 3, 1, 2))
+        if self.fine:
+            details = details + resize(self.compress_mask(dense), details.shape[-2:])
         source = embedding + prompt_on_grid(dense, (height, width), self.prompt_resampling)
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight, self.hf_token.weight])
         tokens, keys = self.transformer(source, positions, tokens.expand(batch, -1, -1))

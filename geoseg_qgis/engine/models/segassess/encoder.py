@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .configuration import SegAssessConfiguration
 from .layers import ChannelNorm, FeedForward
+from .stem import ConvolutionalStem
 
 
 def relative_positions(table: Tensor, length: int) -> Tensor:
@@ -97,6 +100,20 @@ class EncoderBlock(nn.Module):
         return out
 
 
+class Encoded(NamedTuple):
+    """What the encoder says about images.
+
+    Attributes:
+        embedding: (B, D, H // 16, W // 16).
+        features: Outputs of the four global blocks, each (B, H // 16, W // 16, C).
+        fine: Features (B, 64, H // 4, W // 4) of a stem of convolutions, else None.
+    """
+
+    embedding: Tensor
+    features: list[Tensor]
+    fine: Tensor | None
+
+
 class PatchEmbedding(nn.Module):
     """Cut an image into patches and project each; incomplete patches are dropped."""
 
@@ -118,7 +135,11 @@ class ImageEncoder(nn.Module):
         width, out = configuration.encoder_width, configuration.decoder_width
         grid = configuration.stored_grid
         self.global_blocks = configuration.global_blocks
-        self.patch_embed = PatchEmbedding(configuration.patch, width)
+        self.patch_embed = (
+            ConvolutionalStem(width)
+            if configuration.stem == "convolutions"
+            else PatchEmbedding(configuration.patch, width)
+        )
         self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, width))
         self.blocks = nn.ModuleList(
             EncoderBlock(configuration, 0 if index in self.global_blocks else configuration.window)
@@ -141,21 +162,14 @@ class ImageEncoder(nn.Module):
         )
         return resampled.permute(0, 2, 3, 1)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Encode images.
-
-        Args:
-            images: (B, 3, H, W), RGB, float 0..1.
-
-        Returns:
-            The image embedding (B, D, H // 16, W // 16) and the outputs of the four global
-            blocks, each (B, H // 16, W // 16, C).
-        """
-        features = self.patch_embed(images)
+    def forward(self, images: Tensor) -> Encoded:
+        """Encode images (B, 3, H, W), RGB, float 0..1."""
+        patches = self.patch_embed(images)
+        features, fine = patches if isinstance(patches, tuple) else (patches, None)
         features = features + self.position_table(features.shape[1], features.shape[2])
         kept: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             features = block(features)
             if index in self.global_blocks:
                 kept.append(features)
-        return self.neck(features.permute(0, 3, 1, 2)), kept
+        return Encoded(self.neck(features.permute(0, 3, 1, 2)), kept, fine)

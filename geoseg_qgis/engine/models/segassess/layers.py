@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -65,8 +67,8 @@ def upscale_by_four(channels: int, hidden: int, out: int) -> nn.Sequential:
     )
 
 
-def resize(features: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(features: Tensor, size: Sequence[int]) -> Tensor:
     """Resize (B, C, H, W) bilinearly, pixel centres aligned, without antialiasing."""
-    if features.shape[-2:] == size:
+    if list(features.shape[-2:]) == list(size):
         return features
-    return functional.interpolate(features, size, mode="bilinear", align_corners=False)
+    return functional.interpolate(features, list(size), mode="bilinear", align_corners=False)

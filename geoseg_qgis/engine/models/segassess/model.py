@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .configuration import SegAssessConfiguration
 from .decoder import MaskDecoder
 from .edge import EdgeGuidance
-from .encoder import ImageEncoder
+from .encoder import Encoded, ImageEncoder
 from .layers import resize
 from .prompt import PromptEncoder
 
@@ -57,12 +57,30 @@ class SegAssess(nn.Module):
             ValueError: The shapes do not belong together or are smaller than a patch.
         """
         self._check(images, masks)
-        size = (images.shape[-2], images.shape[-1])
-        embedding, features = self.image_encoder(images)
+        encoded = self.image_encoder(images)
+        return self.assess(encoded, self.mask_decoder.details(encoded), masks)
+
+    def assess(
+        self,
+        encoded: Encoded,
+        details: Tensor,
+        masks: Tensor,
+        size: tuple[int, int] | None = None,
+    ) -> SegAssessOutput:
+        """Assess masks of images that are encoded already.
+
+        Args:
+            encoded: From the image encoder.
+            details: From the mask decoder, see `MaskDecoder.details`.
+            masks: (B, 1, H, W), 0 or 1, as large as the images.
+            size: Rows and columns of the output; those of the masks when absent.
+        """
+        size = size or (masks.shape[-2], masks.shape[-1])
+        embedding = encoded.embedding
         positions = self.prompt_encoder.pe_layer(embedding.shape[-2], embedding.shape[-1])
-        decoded = self.mask_decoder(embedding, features[0], self.prompt_encoder(masks), positions)
+        decoded = self.mask_decoder(embedding, details, self.prompt_encoder(masks), positions)
         coarse = resize(decoded.coarse, size)
-        logits, edge = self.TCCA(features, coarse)
+        logits, edge = self.TCCA(encoded.features, coarse)
         return SegAssessOutput(
             logits, edge, coarse, resize(decoded.mask, size), resize(decoded.high_quality, size)
         )

@@ -1,6 +1,6 @@
 """Training loss: class cross-entropy, edge loss and the refinement of the mask.
 
-All terms weigh the same and act on the refined logits and the edge logits only.
+As published, all terms weigh the same; they act on the refined logits and the edge logits only.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ class LossOptions:
         as_published: Keep two quirks of the published training: the error of the object
             probability counts twice, and with a batch of one the Dice term takes image rows for
             samples.
+        edge_weight: Weight of the two edge terms.
     """
 
     class_weights: tuple[float, float, float, float] = PUBLISHED_CLASS_WEIGHTS
     as_published: bool = True
+    edge_weight: float = 1.0
 
 
 class SegAssessLosses(NamedTuple):
@@ -144,5 +146,6 @@ def segassess_losses(
     tp, fp, fn = (probabilities[:, [channel]] for channel in (0, 1, 3))
     object_error = _mean((tp + fn - truth).square(), valid) * (2 if chosen.as_published else 1)
     refined_error = _mean((masks + fn - fp - truth).square(), valid)
-    total = classes + cross_entropy + dice + object_error + refined_error
+    edge_terms = chosen.edge_weight * (cross_entropy + dice)
+    total = classes + edge_terms + object_error + refined_error
     return SegAssessLosses(total, classes, cross_entropy, dice, object_error, refined_error)

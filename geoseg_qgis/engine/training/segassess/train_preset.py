@@ -1,137 +1,127 @@
-"""Train the built-in SegAssess on labelled scenes.
+"""Train the built-in SegAssess network on labelled scenes, on any processor.
 
-Run `python -m geoseg_qgis.engine.training.segassess.train_preset --data FOLDER`.
+`python -m geoseg_qgis.engine.training.segassess.foreign_maps --data FOLDER` first computes the
+class maps of the built-in image and text encoder, then
+`python -m geoseg_qgis.engine.training.segassess.train_preset --data FOLDER --minutes 60` trains.
+A stopped run goes on from its last checkpoint. `evaluate` beside this module scores the result.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import math
 from pathlib import Path
 
-import numpy as np
 import torch
-from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
 
-from geoseg_qgis.engine.methods.segassess import ObjectAccumulator, ObjectStatus, constrain
-from geoseg_qgis.engine.metrics.quality import Calibration, QualityCounts, calibrate
 from geoseg_qgis.engine.models.segassess import (
     SegAssess,
     SegAssessConfiguration,
+    SegAssessOutput,
     save_segassess,
 )
 from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
+from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy, rarity
+from geoseg_qgis.engine.training.surfaces import BIT, SURFACES
 
+from .foreign_maps import stored_maps
 from .losses import LossOptions, segassess_losses
-from .scenes import KINDS, SceneBatch, SceneTiles
-from .targets import quality_target
+from .scenes import KINDS, SceneTiles
 
 BUILT_IN = SegAssessConfiguration(
     encoder_width=128,
-    encoder_depth=8,
+    encoder_depth=6,
     encoder_heads=4,
-    global_blocks=(1, 3, 5, 7),
+    global_blocks=(1, 3, 4, 5),
     window=8,
     stored_grid=16,
-    decoder_width=64,
-    decoder_hidden=256,
-    score_hidden=64,
+    decoder_width=96,
+    decoder_hidden=192,
+    score_hidden=16,
     prompt_resampling="average",
+    stem="convolutions",
 )
 TILE = 256
+STRIDE = 4
+LOSSES = LossOptions(class_weights=(0.6, 1.2, 0.4, 1.2), as_published=False, edge_weight=0.2)
+
+
+class PresetNetwork(nn.Module):
+    """The network to train, and a head that names surfaces from its image features.
+
+    The head is left out of the result. It lets every labelled pixel teach the encoder, where a
+    mask tells about one kind of object only.
+    """
+
+    def __init__(self, model: SegAssess) -> None:
+        super().__init__()
+        self.assess = model
+        self.surfaces = nn.Conv2d(model.configuration.decoder_width // 8, len(SURFACES), 1)
+
+    def forward(self, images: Tensor, masks: Tensor) -> tuple[SegAssessOutput, Tensor]:
+        """Return the assessment (S / 2) and surface logits (B, C, S / 4, S / 4) as float32.
+
+        Half of the resolution is still twice that of the decoder, and a quarter of the work.
+        """
+        encoded = self.assess.image_encoder(images)
+        details = self.assess.mask_decoder.details(encoded)
+        size = (masks.shape[-2] // 2, masks.shape[-1] // 2)
+        output = self.assess.assess(encoded, details, masks, size)
+        return output, self.surfaces(details).float()
 
 
 class PresetObjective:
     """The losses of one step.
 
     Args:
-        model: Network to train.
+        network: To be trained.
         tiles: Source of batches.
         batch: Tiles a step.
     """
 
-    def __init__(self, model: SegAssess, tiles: SceneTiles, batch: int) -> None:
-        self._model = model.train()
+    def __init__(self, network: PresetNetwork, tiles: SceneTiles, batch: int) -> None:
+        self._network = network.train()
         self._tiles = tiles
         self._batch = batch
-        self._options = LossOptions(as_published=False)
+        self._bits = torch.tensor([BIT[name] for name in SURFACES])
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Return the named losses of a step; ``total`` is to be minimised."""
         del step
         batch = self._tiles.batch(self._batch)
-        output = self._model(batch.images, batch.masks)
-        return segassess_losses(
-            output, batch.masks, batch.truth, self._options, batch.valid
-        ).named()
+        images = batch.images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            output, surfaces = self._network(images, batch.masks)
+        masks, truth, valid = (
+            tensor[..., ::2, ::2] for tensor in (batch.masks, batch.truth, batch.valid)
+        )
+        losses = segassess_losses(output, masks, truth, LOSSES, valid).named()
+        losses["surfaces"] = self._surface_loss(surfaces, batch.labels)
+        losses["total"] = losses["total"] + losses["surfaces"]
+        return losses
+
+    def _surface_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        fine = labels[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].flatten()
+        rows = logits.permute(0, 2, 3, 1).flatten(0, 2)
+        return partial_cross_entropy(rows, compatible(fine, self._bits), rarity(fine))
 
 
-def object_scores(batch: SceneBatch, probabilities: Tensor) -> tuple[list[float], list[float]]:
-    """Return the predicted and the true IoU of every object that can be judged.
-
-    Args:
-        batch: Tiles with their truth.
-        probabilities: Of the network, (B, 4, S, S).
-    """
-    codes = quality_target(batch.masks, batch.truth)[:, 0]
-    certain = torch.nn.functional.one_hot(codes, 4).permute(0, 3, 1, 2).double().numpy()
-    predicted, actual = [], []
-    for index, mask in enumerate(batch.masks[:, 0].numpy() > 0.5):
-        ids, count = ndimage.label(mask)
-        valid = batch.valid[index, 0].numpy() > 0.5
-        judged = constrain(probabilities[index].numpy(), mask)
-        results = []
-        for one in (judged, certain[index]):
-            accumulator = ObjectAccumulator(count)
-            accumulator.update(one, ids.astype(np.int32), valid=valid)
-            results.append(accumulator.result())
-        usable = results[0].status == ObjectStatus.JUDGED
-        predicted += results[0].soft.iou[usable].tolist()
-        actual += results[1].soft.iou[usable].tolist()
-    return predicted, actual
+def averaged(trainer: Trainer) -> SegAssess:
+    """Return the network with the averaged weights of a run, in eval mode."""
+    network = PresetNetwork(SegAssess(BUILT_IN))
+    network.load_state_dict(trainer.averaged_state())
+    return network.assess.eval()
 
 
-def evaluate_preset(
-    model: SegAssess, tiles: SceneTiles, batches: int, batch: int
-) -> tuple[QualityCounts, Calibration]:
-    """Score a network on labelled scenes.
-
-    Args:
-        model: Network in eval mode.
-        tiles: Source of batches.
-        batches: Number of batches.
-        batch: Tiles in each.
-
-    Returns:
-        Counts of the constrained quality classes, and predicted against true IoU of the objects.
-    """
-    counts = QualityCounts()
-    predicted: list[float] = []
-    actual: list[float] = []
-    for _ in range(batches):
-        drawn = tiles.batch(batch)
-        with torch.inference_mode():
-            probabilities = model(drawn.images, drawn.masks).logits.softmax(1)
-        masks = drawn.masks[:, 0].numpy() > 0.5
-        pairs = zip(probabilities.numpy(), masks)
-        classes = np.stack([constrain(one, mask).argmax(0) for one, mask in pairs])
-        truth = quality_target(drawn.masks, drawn.truth)[:, 0].numpy()
-        counts.update(classes, truth, drawn.valid[:, 0].numpy() > 0.5)
-        first, second = object_scores(drawn, probabilities)
-        predicted += first
-        actual += second
-    return counts, calibrate(np.array(predicted), np.array(actual))
-
-
-def numbers_of(counts: QualityCounts, calibration: Calibration) -> dict[str, float]:
-    """Return the validation numbers worth logging, those that exist."""
-    numbers = {f"{name}_iou": scores.iou for name, scores in counts.per_class().items()}
-    numbers["object_iou_error"] = calibration.error
-    numbers["object_iou_correlation"] = calibration.correlation
-    return {name: value for name, value in numbers.items() if not math.isnan(value)}
+def load_run(run: Path) -> SegAssess:
+    """Return the network with the averaged weights of a run's last checkpoint, in eval mode."""
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    network = PresetNetwork(SegAssess(BUILT_IN))
+    network.load_state_dict(state["average"])
+    return network.assess.eval()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -144,29 +134,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
-    model = SegAssess(BUILT_IN)
+    network = PresetNetwork(SegAssess(BUILT_IN)).to(memory_format=torch.channels_last)
     plan = Plan(options.out, options.minutes, rate=options.rate)
-    trainer = Trainer(model, plan, {"seed": options.seed, "batch": options.batch})
-    kinds = tuple(options.kinds)
+    trainer = Trainer(network, plan, {"seed": options.seed, "batch": options.batch})
+    runs = options.out.parent
+    scenes = load_scenes(options.data, "train")
+    maps = [stored_maps(runs / "foreign", scene) for scene in scenes]
+    logging.getLogger(__name__).info(
+        "%d of %d images have maps of other networks", sum(m is not None for m in maps), len(maps)
+    )
+    generated = generated_scenes(runs / "scenes", options.scenes)
+    maps += [None] * len(generated)
     seed = trainer.stage_seed(options.seed)
-    tiles = SceneTiles(load_scenes(options.data, "train"), TILE, seed, kinds)
-    held_out = load_scenes(options.data, "validation")
-
-    def finish(step: int) -> dict[str, float]:
-        del step
-        best = SegAssess(BUILT_IN)
-        best.load_state_dict(trainer.averaged_state())
-        best.eval()
-        result = evaluate_preset(best, SceneTiles(held_out, TILE, 0, kinds), 8, 8)
-        numbers = numbers_of(*result)
-        facts = {name: f"{value:.4f}" for name, value in numbers.items()}
-        save_segassess(best, options.out / "segassess.safetensors", facts)
-        return numbers
-
-    trainer.run(PresetObjective(model, tiles, options.batch), finish)
+    tiles = SceneTiles(scenes + generated, TILE, seed, options.kinds, maps)
+    trainer.run(PresetObjective(network, tiles, options.batch))
+    save_segassess(averaged(trainer), options.out / "segassess.safetensors")
 
 
 if __name__ == "__main__":
