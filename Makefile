@@ -15,7 +15,7 @@ ENGINE_STAMP := $(ENGINE)/geoseg-engine.json
 QGIS_STAMP := $(QGIS_VENV)/.ready
 UV = $(shell command -v uv || ls "$${GEOSEG_DATA:-$$HOME/.local/share/geoseg}"/installer/bin/uv)
 
-.PHONY: help demo test test-engine test-qgis setup system lint package bench screenshots lock \
+.PHONY: help demo test test-engine test-qgis setup system lint package bench screenshots docs lock \
 	clean distclean
 
 help: ## List the targets
@@ -79,6 +79,9 @@ bench: setup ## Measure what users wait for
 
 screenshots: setup ## Take pictures of the plugin in a real QGIS window
 	$(ENGINE_PYTHON) scripts/screenshots.py
+
+docs: setup ## Write the page about models from their cards; MEMORY=1 weighs them again
+	$(ENGINE_PYTHON) scripts/model_page.py $(if $(MEMORY),--memory)
 
 lock: setup ## Renew the lock files within what the .in files allow
 	$(eval COMPILE := $(UV) pip compile --quiet --upgrade --universal --generate-hashes \

@@ -36,19 +36,29 @@ class Address:
 
 
 def address_of(weights: WeightsFile) -> Address | None:
-    """Return where a file comes from, None when its card names no place."""
+    """Return where a file comes from, None when its card names no place.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` for what cannot be a repository.
+    """
     hub = constants.ENDPOINT.rstrip("/")
     if weights.url is not None:
         on_hub = weights.url.startswith(f"{hub}/")
         return Address(weights.url, weights.gated or weights.url, on_hub)
     if weights.repository is None:
         return None
-    url = hf_hub_url(
-        weights.repository,
-        weights.repository_file or weights.file,
-        revision=weights.revision or "main",
-        endpoint=hub,
-    )
+    name = weights.repository_file or weights.file
+    try:
+        url = hf_hub_url(
+            weights.repository, name, revision=weights.revision or "main", endpoint=hub
+        )
+    except ValueError as error:
+        raise JobError(
+            ErrorCode.MODEL_INVALID,
+            f"{weights.repository!r} cannot be a repository of Hugging Face.",
+            "Correct the model's card.",
+            str(error),
+        ) from error
     return Address(url, weights.gated or f"{hub}/{weights.repository}", on_hub=True)
 
 

@@ -76,9 +76,9 @@ def _needed_elsewhere(preset: Preset, others: Iterable[Preset]) -> dict[Path, st
 
 
 def _remove_file(path: Path, removal: Removal) -> None:
-    for name in (f"{path.name}.part", f"{path.name}.part.json"):
+    for ending in ("part", "part.json", "adopted.part"):
         with contextlib.suppress(OSError):
-            path.with_name(name).unlink()
+            path.with_name(f"{path.name}.{ending}").unlink()
     if not path.is_file():
         return
     receipt = read_receipt(path)

@@ -24,7 +24,7 @@ from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.models.memory import estimate_memory
 from geoseg_qgis.engine.zoo.memory_table import tabled_memory
 from geoseg_qgis.engine.zoo.registry import Origin, catalogue
-from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.result import Result
 from geoseg_qgis.protocol.tasks import ModelAction, ModelsTask
@@ -138,6 +138,20 @@ def test_download_verify_and_remove_a_model(server: ModelServer, models: Path) -
     assert result.numbers["FREED_MB"] == 0.015
     assert {path.name for path in place.iterdir()} == {"card.json", ".locks"}
     assert [item.state for item in result.models] == ["missing"]
+
+
+def test_a_cancelled_download_goes_on_later(server: ModelServer, models: Path) -> None:
+    place = write_card(models, url=server.url("/sam.pt"))
+    part = place / "sam.pt.part"
+    task = ModelsTask(ModelAction.DOWNLOAD, ("mine",))
+    context = JobContext(is_cancelled=lambda: part.is_file() and part.stat().st_size > 0)
+    with pytest.raises(CancelledError):
+        run_job(Job(JobKind.MODELS, None, task, device="cpu"), context)
+    kept = part.stat().st_size
+    assert 0 < kept <= len(SAM)
+    result, _ = do(ModelAction.DOWNLOAD, "mine")
+    assert result.numbers["FETCHED_MB"] == pytest.approx((len(SAM) - kept) / 1e6)
+    assert (place / "sam.pt").read_bytes() == SAM
 
 
 def test_published_presets_go_to_the_folder_they_share(models: Path, tmp_path: Path) -> None:

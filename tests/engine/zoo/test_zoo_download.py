@@ -157,6 +157,13 @@ def test_a_commit_of_a_repository_is_enough(server, models, watch, monkeypatch) 
     assert "another SHA-256" in problem.message
 
 
+def test_what_cannot_be_a_repository_is_said(models, watch) -> None:
+    one = preset(models, described("sam.pt", SAM, repository="../ann//sam", revision=COMMIT))
+    (problem,) = bring(one, watch).problems
+    assert problem.code is ErrorCode.MODEL_INVALID
+    assert "cannot be a repository of Hugging Face" in problem.message
+
+
 def test_offline_nothing_is_asked(server, models, watch) -> None:
     server.offers["/sam"] = Offer(SAM)
     one = preset(models, described("sam.pt", SAM, url=server.url("/sam")))

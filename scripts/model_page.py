@@ -1,0 +1,133 @@
+"""Writes docs/models.md from the cards of the models.
+
+``--memory`` weighs every network again first, which takes a minute or two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from geoseg_qgis.engine.zoo.addresses import address_of, is_pinned  # noqa: E402
+from geoseg_qgis.engine.zoo.card import ModelCard, WeightsFile  # noqa: E402
+from geoseg_qgis.engine.zoo.memory_table import tabled_memory  # noqa: E402
+from geoseg_qgis.engine.zoo.registry import Origin, Preset, catalogue  # noqa: E402
+
+PAGE = ROOT / "docs" / "models.md"
+FRAME = ROOT / "scripts" / "model_page.md"
+GROUPS = {
+    "offline": "No network, any computer",
+    "laptop": "A processor alone",
+    "gpu-8gb": "A graphics card of 6 to 8 GB",
+    "gpu-big": "A graphics card of 12 GB or more",
+}
+MARKER = "<!-- tables -->"
+
+
+def main() -> int:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--memory", action="store_true", help="weigh the networks again")
+    if parser.parse_args().memory:
+        import model_memory  # noqa: PLC0415  imports torch
+
+        model_memory.main()
+    PAGE.write_text(page(), encoding="utf-8")
+    sys.stdout.write(f"{PAGE}\n")
+    return 0
+
+
+def page() -> str:
+    """Return the page: the frame with the tables in their place."""
+    found = catalogue([Path("nowhere")]).presets.values()
+    presets = [preset for preset in found if preset.origin is not Origin.USER]
+    tables = "\n".join([*_tables(presets), *_by_hand(presets)])
+    return FRAME.read_text(encoding="utf-8").replace(MARKER, tables)
+
+
+def _tables(presets: Iterable[Preset]) -> Iterator[str]:
+    groups: dict[str, list[Preset]] = {name: [] for name in GROUPS}
+    for preset in presets:
+        usual = "offline" if preset.origin is Origin.BUILT_IN else "laptop"
+        groups[preset.card.suits or usual].append(preset)
+    for name, title in GROUPS.items():
+        if not groups[name]:
+            continue
+        yield f"### {title}\n"
+        yield "| model | methods | download | memory: processor, card | licence |"
+        yield "|---|---|---|---|---|"
+        ordered = sorted(groups[name], key=lambda one: (one.card.methods[0], one.card.name))
+        yield from map(_row, ordered)
+        yield ""
+
+
+def _row(preset: Preset) -> str:
+    card = preset.card
+    cells = (
+        f"`{card.name}` {card.title}. {_cell(card.description)}",
+        ", ".join(f"`{method}`" for method in card.methods),
+        "none" if preset.origin is Origin.BUILT_IN else _download(card),
+        ", ".join(_memory(preset, kind) for kind in ("cpu", "cuda")),
+        _cell(card.licence),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _download(card: ModelCard) -> str:
+    known = sum(weights.size or 0 for weights in card.files)
+    size = _gigabytes(known) if card.total_size else f"over {_gigabytes(known)}" if known else ""
+    pages = dict.fromkeys(weights.gated for weights in card.files if weights.gated)
+    words = [size] if size else []
+    words += [f"[access]({address}) first" for address in pages]
+    words += ["by hand, see below"] if any(map(_is_by_hand, card.files)) else []
+    return ", ".join(words) or "size not stated"
+
+
+def _is_by_hand(weights: WeightsFile) -> bool:
+    checkable = weights.sha256 is not None or is_pinned(weights)
+    return address_of(weights) is None or not checkable
+
+
+def _by_hand(presets: Iterable[Preset]) -> Iterator[str]:
+    """Yield where the files lie that are not fetched by themselves, each file once."""
+    yield "### Files to fetch by hand\n"
+    yield "| file | of | where |"
+    yield "|---|---|---|"
+    rows: dict[tuple[str, str], list[str]] = {}
+    for preset, weights in _files_by_hand(presets):
+        address = address_of(weights)
+        page = weights.gated if address is None else address.page
+        where = "; ".join(part for part in ((weights.note or "").rstrip("."), page) if part)
+        rows.setdefault((weights.file, _cell(where)), []).append(f"`{preset.card.name}`")
+    for (file, where), names in rows.items():
+        yield f"| `{file}` | {', '.join(names)} | {where} |"
+
+
+def _files_by_hand(presets: Iterable[Preset]) -> Iterator[tuple[Preset, WeightsFile]]:
+    for preset in presets:
+        if preset.origin is not Origin.DOWNLOAD:
+            continue
+        for weights in filter(_is_by_hand, preset.card.files):
+            yield preset, weights
+
+
+def _memory(preset: Preset, kind: str) -> str:
+    need = tabled_memory(preset, kind)
+    return f"{sum(need) / 1e9:.1f} GB" if need is not None else "?"
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "/").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
