@@ -29,8 +29,10 @@ def main() -> int:
 
 def table() -> dict[str, dict[str, list[int]]]:
     """Return bytes of weights, activations and the program, by preset and kind of device."""
-    presets = catalogue([Path("nowhere")]).presets.values()
-    own = [preset for preset in presets if preset.origin is not Origin.USER]
+    found = catalogue([Path("nowhere")])
+    if found.problems:
+        raise found.problems[0]
+    own = [preset for preset in found.presets.values() if preset.origin is not Origin.USER]
     return {preset.card.name: entry_of(preset) for preset in own}
 
 

@@ -44,10 +44,21 @@ def main() -> int:
 
 def page() -> str:
     """Return the page: the frame with the tables in their place."""
-    found = catalogue([Path("nowhere")]).presets.values()
-    presets = [preset for preset in found if preset.origin is not Origin.USER]
+    presets = own_presets()
     tables = "\n".join([*_tables(presets), *_by_hand(presets)])
     return FRAME.read_text(encoding="utf-8").replace(MARKER, tables)
+
+
+def own_presets() -> list[Preset]:
+    """Return the presets of the package.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` when a card cannot be read.
+    """
+    found = catalogue([Path("nowhere")])
+    if found.problems:
+        raise found.problems[0]
+    return [preset for preset in found.presets.values() if preset.origin is not Origin.USER]
 
 
 def _tables(presets: Iterable[Preset]) -> Iterator[str]:
