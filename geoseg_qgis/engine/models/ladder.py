@@ -68,6 +68,7 @@ class MemoryLadder:
         self.device = device
         self.batch: int | None = None
         self.level = 0
+        self._told = 0
         self._drop = drop
         self._tell = tell
 
@@ -95,6 +96,7 @@ class MemoryLadder:
                 problem = str(error)
             else:
                 place += len(part)
+                self._confess()
                 continue
             # Only here is the failed batch's memory free: the exception held its tensors.
             free_cached_memory()
@@ -107,6 +109,14 @@ class MemoryLadder:
             return work.compute(part)
         return [work.shrink(item, level) for item in part]
 
+    def _confess(self) -> None:
+        if self.level > self._told:
+            self._told = self.level
+            self._tell(
+                f"The memory of {self.name} did not suffice, so tiles have 1/{2**self.level} of "
+                "their usual side: results may differ a little. Choose a smaller model to avoid it."
+            )
+
     def _step_down(self, work: Work[Item, Output], count: int, problem: str) -> None:
         if count > 1:
             self.batch = count // 2
@@ -115,10 +125,6 @@ class MemoryLadder:
             )
         elif work.shrink is not None and self.level < work.levels:
             self.level += 1
-            self._tell(
-                f"The memory of {self.name} did not suffice, so tiles have 1/{2**self.level} of "
-                "their usual side: results may differ a little. Choose a smaller model to avoid it."
-            )
         elif self._drop():
             self.level = 0
             logger.warning("Out of memory: networks that wait were dropped from %s.", self.name)
