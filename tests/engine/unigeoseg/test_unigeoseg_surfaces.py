@@ -265,7 +265,7 @@ def test_a_huge_raster_takes_a_bounded_number_of_looks(
         assert answer.surface is not None
         found = answer.surface.read(Window(2048, 1024, 1024, 1024))[0] > 0.5
         away = answer.surface.read(Window(4000, 4000, 1024, 1024))[0]
-    assert 2 <= answer.looks <= 65
+    assert 2 <= answer.looks <= 129
     assert overlap(found, red) > 0.97
     assert away.max() < 0.1
 

@@ -37,7 +37,7 @@ class ZoomSettings:
     """
 
     threshold: float = 0.5
-    most_looks: int = 64
+    most_looks: int = 128
     room: float = 1.5
     least_gain: float = 1.5
     step: float = 4.0
