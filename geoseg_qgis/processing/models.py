@@ -154,9 +154,7 @@ def model_lines(models: Tuple[ModelSummary, ...]) -> Tuple[str, ...]:
 
 
 def _line(model: ModelSummary) -> str:
-    facts = [model.title]
-    if model.size:
-        facts.append(_size(model.size))
+    facts = [model.title, _size(model.size) if model.size else tr("size not stated")]
     if model.memory:
         memory = tr("takes about {} of memory").format(_size(model.memory))
         lacking = "" if model.fits else tr(" (more than is free)")

@@ -69,6 +69,12 @@ def _no_access(response: httpx2.Response, address: Address, file: str, known: bo
             f"Look at {address.page} for what it takes, {ADOPT_HINT}.",
         )
     reason = response.headers.get("x-error-code", "")
+    if reason == "RepoNotFound":
+        return JobError(
+            _MISSING,
+            f"{host} has no {file}, or shows it to others only (status {status}).",
+            f"It may have been moved: look at {address.page}, and if it is there, {ADOPT_HINT}.",
+        )
     if known and status == 401 and reason != "GatedRepo":
         return JobError(
             _MISSING,

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 SAM = b"sam" * 5000
 CLIP = b"clip" * 4000
 COMMIT = "0123456789abcdef0123456789abcdef01234567"  # pragma: allowlist secret
-QUICK = TransferSettings(attempts=2, first_wait=0.0, timeout=5.0, allow_plain_http=True)
+QUICK = TransferSettings(attempts=2, first_wait=0.0, timeout=30.0, allow_plain_http=True)
 
 
 def digest(content: bytes) -> str:
@@ -389,7 +389,7 @@ def test_two_programs_fetch_a_file_once(server, models, watch) -> None:
         ]
         time.sleep(0.1)
         assert server.asked == []
-    said = sorted(process.communicate(timeout=60)[0].split()[0] for process in both)
+    said = sorted(process.communicate(timeout=120)[0].split()[0] for process in both)
     assert said == ["0", str(len(SAM))]
     assert len(server.asked) == 1
     assert (models / "sam.pt").read_bytes() == SAM

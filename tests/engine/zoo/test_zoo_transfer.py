@@ -21,7 +21,7 @@ from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
 
 CONTENT = bytes(range(256)) * 400
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
-QUICK = TransferSettings(attempts=3, first_wait=0.0, timeout=5.0, allow_plain_http=True)
+QUICK = TransferSettings(attempts=3, first_wait=0.0, timeout=30.0, allow_plain_http=True)
 SAM = WeightsFile("sam.pt", "sam2", size=len(CONTENT), sha256=DIGEST)
 
 
@@ -222,6 +222,7 @@ def test_progress_forgives_earlier_breaks(fetch, server, monkeypatch) -> None:
     [
         (404, {}, "127.0.0.1 has no sam.pt (status 404). It may have been moved: look at"),
         (403, {}, "does not let you have sam.pt (status 403). Look at https://page.example/sam"),
+        (401, {"X-Error-Code": "RepoNotFound"}, "does not let you have sam.pt (status 401)."),
         (418, {}, "answers the request for sam.pt with status 418."),
         (407, {}, "The proxy could not be used"),
     ],
@@ -240,6 +241,13 @@ def test_gated_models_name_page_and_variable(fetch, server) -> None:
     assert "Visit https://page.example/sam" in error.hint
     assert "set the variable HF_TOKEN" in error.hint
     assert "authorization" not in server.asked[0].headers
+
+
+def test_repositories_that_are_not_there_are_told_from_gated_ones(fetch, server) -> None:
+    server.offers["/sam.pt"] = Offer(status=401, headers={"X-Error-Code": "RepoNotFound"})
+    error = fetch.fail(on_hub=True)
+    assert error.message == "127.0.0.1 has no sam.pt, or shows it to others only (status 401)."
+    assert "look at https://page.example/sam" in error.hint
 
 
 def test_an_account_without_access_is_told_so(fetch, server, monkeypatch) -> None:
@@ -324,8 +332,8 @@ def test_nobody_answers(fetch) -> None:
 
 def test_a_server_that_falls_silent_is_given_up(fetch, server) -> None:
     silence = threading.Event()
-    server.offers["/sam.pt"] = Offer(CONTENT, pause=lambda: silence.wait(10.0) and None)
-    error = fetch.fail(settings=replace(QUICK, attempts=1, timeout=0.2))
+    server.offers["/sam.pt"] = Offer(CONTENT, pause=lambda: silence.wait(60.0) and None)
+    error = fetch.fail(settings=replace(QUICK, attempts=1, timeout=2.0))
     silence.set()
     assert "because 127.0.0.1 sends nothing" in error.message
     assert fetch.part.stat().st_size == 4096
