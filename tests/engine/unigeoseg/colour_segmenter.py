@@ -85,10 +85,12 @@ class ColourSegmenter(Segmenter):
             if self.blind_boxes:
                 return ~red
             labels, _ = ndimage.label(red)
-            return np.isin(labels, np.unique(labels[self._box(tile, request)]).clip(1)) & red
+            boxed: NDArray[np.bool_] = np.isin(labels, np.unique(labels[self._box(tile, request)]))
+            return boxed & red
         if self.only_largest and red.any():
             labels, _ = ndimage.label(red)
-            return labels == np.bincount(labels.ravel())[1:].argmax() + 1
+            largest: NDArray[np.bool_] = labels == np.bincount(labels.ravel())[1:].argmax() + 1
+            return largest
         return red
 
     def _box(self, tile: TileEmbedding, request: Request) -> tuple[slice, slice]:
