@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rasterio.windows import Window
 from scipy import ndimage
 
 from geoseg_qgis.engine.methods.unigeoseg.merging import merge_tiles
@@ -33,8 +34,8 @@ def merged(
     tiles = plan_tiles(*shape, SIDE, OVERLAP)
     whole = np.full(shape, -1.0, np.float32)
 
-    def write(window: object, values: NDArray[np.float32]) -> None:
-        place = Tile(0, 0, window).slices  # type: ignore[arg-type]
+    def write(window: Window, values: NDArray[np.float32]) -> None:
+        place = Tile(0, 0, window).slices
         assert (whole[place] == -1.0).all()
         whole[place] = values
 
@@ -60,7 +61,8 @@ def seen_by(truth: dict[int, list[tuple[slice, slice]]]) -> NDArray[np.float32]:
 
 
 def objects(answer: NDArray[np.float32]) -> list[tuple[slice, ...]]:
-    return ndimage.find_objects(ndimage.label(answer > 0.5)[0])
+    found: list[tuple[slice, ...]] = ndimage.find_objects(ndimage.label(answer > 0.5)[0])
+    return found
 
 
 def test_an_object_across_the_border_becomes_one() -> None:
