@@ -15,8 +15,8 @@ ENGINE_STAMP := $(ENGINE)/geoseg-engine.json
 QGIS_STAMP := $(QGIS_VENV)/.ready
 UV = $(shell command -v uv || ls "$${GEOSEG_DATA:-$$HOME/.local/share/geoseg}"/installer/bin/uv)
 
-.PHONY: help demo test test-engine test-qgis setup system lint package bench screenshots docs lock \
-	clean distclean
+.PHONY: help demo test test-engine test-qgis setup system lint package bench bench-models \
+	screenshots docs lock clean distclean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +77,9 @@ package: setup ## Write the plugin's zip to dist/
 bench: setup ## Measure what users wait for
 	$(ENGINE_PYTHON) scripts/bench.py
 
+bench-models: setup ## Time every preset's networks with random weights
+	$(ENGINE_PYTHON) scripts/bench_models.py $(BENCH)
+
 screenshots: setup ## Take pictures of the plugin in a real QGIS window
 	$(ENGINE_PYTHON) scripts/screenshots.py
 
@@ -94,7 +97,7 @@ lock: setup ## Renew the lock files within what the .in files allow
 	$(COMPILE) 3.10 requirements/qgis.in -o requirements/qgis.txt
 
 clean: ## Remove what was built, tested and measured
-	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .qgis-settings
+	rm -rf bench build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .qgis-settings
 	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the environments as well
