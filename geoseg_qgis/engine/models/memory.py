@@ -32,6 +32,9 @@ BASE = {"cpu": 900 * MEBIBYTE, "cuda": 500 * MEBIBYTE}
 ALLOCATOR_SHARE = 0.25
 WORKSPACE = 64 * MEBIBYTE
 
+# Of networks that other libraries build only the files are known; this share of them comes on top.
+FOREIGN_SHARE = 0.25
+
 # More than any batch takes beside the weights, with room to spare.
 AMPLE = 6 * 1024 * MEBIBYTE
 
@@ -79,6 +82,8 @@ def estimate_memory(
     names = sorted({name for one in methods for name in needed_components(card, one)})
     weights = {name: _weight_bytes(networks, name) for name in names}
     activations = max((networks.activations(one) for one in methods), default=0)
+    foreign = sum(weights[name] for name in names if networks.module(name) is None)
+    activations = max(activations, round(FOREIGN_SHARE * foreign))
     loading = 0
     if device.type == "cpu":
         loading = max((_loading_bytes(card, name, weights[name]) for name in names), default=0)
