@@ -25,7 +25,7 @@ DOORS = {
 }
 # Rooms of the engine from the top down: each may import what lies below it, and the protocol.
 ENGINE_FLOORS = (
-    {"server", "cli", "__main__", "arguments", "terminal"},
+    {"server", "cli", "__main__", "arguments", "argument_values", "assess_arguments", "terminal"},
     {"jobs"},
     {"training"},
     {"methods"},

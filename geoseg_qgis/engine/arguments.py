@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..protocol.errors import ErrorCode, JobError
 from ..protocol.job import Job, JobKind
-from ..protocol.source import Extent, GridRequest, RasterSource, Stretch, StretchKind, VectorSource
+from ..protocol.source import RasterSource, VectorSource
 from ..protocol.tasks import (
     EvaluateTask,
     InstructionTask,
@@ -23,8 +22,16 @@ from ..protocol.tasks import (
     ReclassifyTask,
     ReferTask,
 )
-
-_STRETCHES = [kind.value for kind in StretchKind if kind is not StretchKind.LAYER]
+from .argument_values import (
+    absolute,
+    absolute_or_none,
+    add_grid,
+    add_imagery,
+    grid_of,
+    layer_of,
+    source_of,
+)
+from .assess_arguments import add_assess, assess_job
 
 
 def add_job_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +41,7 @@ def add_job_commands(commands: argparse._SubParsersAction[argparse.ArgumentParse
         help="classes as text to a class raster, polygons and scores",
         description="Map classes that are given as text.",
     )
-    _add_imagery(openvocabulary)
+    add_imagery(openvocabulary)
     openvocabulary.add_argument(
         "--classes", required=True, help="for example: 'building, roof; road; water =#3060c0'"
     )
@@ -55,6 +62,7 @@ def add_job_commands(commands: argparse._SubParsersAction[argparse.ArgumentParse
     _add_outputs(reclassify)
     _add_refer(commands)
     _add_prompts(commands)
+    add_assess(commands)
     _add_evaluate(commands)
     _add_models(commands)
 
@@ -68,6 +76,8 @@ def job_from_arguments(options: argparse.Namespace) -> Job:
     kind = JobKind(options.command)
     if kind is JobKind.EVALUATE:
         return _evaluate_job(options)
+    if kind is JobKind.ASSESS:
+        return assess_job(options)
     if kind is JobKind.MODELS:
         return _models_job(options)
     if not (options.output or options.polygons or getattr(options, "scores", None)):
@@ -77,12 +87,12 @@ def job_from_arguments(options: argparse.Namespace) -> Job:
             "Give --output, --polygons or --scores.",
         )
     if kind is JobKind.RECLASSIFY:
-        source = RasterSource(_absolute(options.input), Path(options.input).stem)
+        source = RasterSource(absolute(options.input), Path(options.input).stem)
         task = ReclassifyTask(
             options.thresholds,
             _polygon_options(options),
-            _absolute_or_none(options.output),
-            _absolute_or_none(options.polygons),
+            absolute_or_none(options.output),
+            absolute_or_none(options.polygons),
         )
         return Job(kind, source, task)
     makers: dict[JobKind, Callable[[argparse.Namespace], Any]] = {
@@ -92,9 +102,9 @@ def job_from_arguments(options: argparse.Namespace) -> Job:
     }
     return Job(
         kind,
-        _source(options),
+        source_of(options),
         makers[kind](options),
-        _grid(options),
+        grid_of(options),
         options.method,
         options.model,
         options.device,
@@ -107,7 +117,7 @@ def _add_refer(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="one instruction in words to a mask, polygons and a probability",
         description="Map what an instruction speaks of.",
     )
-    _add_imagery(parser, "unigeoseg", "unigeoseg")
+    add_imagery(parser, "unigeoseg", "unigeoseg")
     parser.add_argument(
         "--instruction", required=True, help="for example: 'the largest roof on the left'"
     )
@@ -128,9 +138,9 @@ def _refer_task(options: argparse.Namespace) -> ReferTask:
         task=InstructionTask(options.task),
         threshold=options.threshold,
         polygons=_polygon_options(options),
-        mask_raster=_absolute_or_none(options.output),
-        polygon_file=_absolute_or_none(options.polygons),
-        scores=_absolute_or_none(options.scores),
+        mask_raster=absolute_or_none(options.output),
+        polygon_file=absolute_or_none(options.polygons),
+        scores=absolute_or_none(options.scores),
     )
 
 
@@ -140,7 +150,7 @@ def _add_prompts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="points, lines, boxes or polygons of a layer to one outline each",
         description="Outline the objects that the features of a layer point at.",
     )
-    _add_imagery(parser, "sam2 or unigeoseg", "sam2")
+    add_imagery(parser, "sam2 or unigeoseg", "sam2")
     parser.add_argument("--prompts", required=True, help="vector file of any CRS")
     parser.add_argument("--prompts-layer", default="", help="layer of that file, if it has several")
     parser.add_argument("--label-field", default="", help="1 is on the object, 0 is not")
@@ -152,15 +162,15 @@ def _add_prompts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _prompts_task(options: argparse.Namespace) -> PromptsTask:
     return PromptsTask(
-        prompts=VectorSource(_absolute(options.prompts), options.prompts_layer),
+        prompts=VectorSource(absolute(options.prompts), options.prompts_layer),
         prompts_name=Path(options.prompts).stem,
         label_field=options.label_field,
         group_field=options.group_field,
         threshold=options.threshold,
         minimum_score=options.minimum_score,
         polygons=_polygon_options(options),
-        polygon_file=_absolute_or_none(options.polygons),
-        mask_raster=_absolute_or_none(options.output),
+        polygon_file=absolute_or_none(options.polygons),
+        mask_raster=absolute_or_none(options.output),
     )
 
 
@@ -187,7 +197,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--table", help="CSV to write")
     parser.add_argument("--report", help="HTML to write")
     parser.add_argument("--print-job", action="store_true", help="print the job and do nothing")
-    _add_grid(parser)
+    add_grid(parser)
 
 
 def _evaluate_job(options: argparse.Namespace) -> Job:
@@ -195,8 +205,8 @@ def _evaluate_job(options: argparse.Namespace) -> Job:
         raise JobError(
             ErrorCode.INVALID_JOB, "The job would write nothing.", "Give --table or --report."
         )
-    result_polygons, _ = _regions(options.input)
-    polygons, raster = _regions(options.reference)
+    result_polygons, _ = layer_of(options.input)
+    polygons, raster = layer_of(options.reference)
     task = EvaluateTask(
         reference=raster,
         reference_polygons=polygons,
@@ -207,11 +217,11 @@ def _evaluate_job(options: argparse.Namespace) -> Job:
         ignore=options.ignore,
         boundary_tolerance=options.boundary_tolerance,
         boundary_unit=LengthUnit(options.boundary_unit),
-        table=_absolute_or_none(options.table),
-        report=_absolute_or_none(options.report),
+        table=absolute_or_none(options.table),
+        report=absolute_or_none(options.report),
     )
-    source = RasterSource(_absolute(options.input), Path(options.input).stem)
-    return Job(JobKind.EVALUATE, source, task, _grid(options))
+    source = RasterSource(absolute(options.input), Path(options.input).stem)
+    return Job(JobKind.EVALUATE, source, task, grid_of(options))
 
 
 def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -235,41 +245,12 @@ def _models_job(options: argparse.Namespace) -> Job:
     task = ModelsTask(
         ModelAction(options.action),
         tuple(options.models),
-        _absolute_or_none(options.folder) or "",
-        _absolute_or_none(options.adopt_from) or "",
+        absolute_or_none(options.folder) or "",
+        absolute_or_none(options.adopt_from) or "",
         options.offline,
-        _absolute_or_none(options.table),
+        absolute_or_none(options.table),
     )
     return Job(JobKind.MODELS, None, task, device=options.device)
-
-
-def _grid(options: argparse.Namespace) -> GridRequest:
-    return GridRequest(Extent(*options.extent) if options.extent else None, options.resolution)
-
-
-def _add_grid(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--extent", type=float, nargs=4, metavar=("XMIN", "YMIN", "XMAX", "YMAX"),
-        help="part to process, in the raster's CRS",
-    )  # fmt: skip
-    parser.add_argument("--resolution", type=float, help="map units per pixel")
-
-
-def _add_imagery(
-    parser: argparse.ArgumentParser,
-    methods: str = "gumix, mask_selection or fast",
-    method: str = "",
-) -> None:
-    parser.add_argument("--input", required=True, help="raster: anything that GDAL opens")
-    _add_grid(parser)
-    parser.add_argument("--bands", type=int, nargs="+", default=[], help="red green blue, from 1")
-    parser.add_argument("--nodata", type=float, nargs="+", default=[], help="further nodata values")
-    parser.add_argument(
-        "--stretch", choices=_STRETCHES, default=StretchKind.PERCENTILES.value, help="to 8 bits"
-    )
-    parser.add_argument("--method", default=method, help=methods)
-    parser.add_argument("--model", default="", help="preset name or folder")
-    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -282,18 +263,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print-job", action="store_true", help="print the job and do nothing")
 
 
-def _source(options: argparse.Namespace) -> RasterSource:
-    return RasterSource(
-        uri=_absolute(options.input),
-        name=Path(options.input).stem,
-        bands=tuple(options.bands),
-        nodata=tuple(options.nodata),
-        stretch=Stretch(StretchKind(options.stretch)),
-    )
-
-
 def _open_vocabulary_task(options: argparse.Namespace) -> OpenVocabularyTask:
-    regions, region_raster = _regions(options.regions)
+    regions, region_raster = layer_of(options.regions)
     return OpenVocabularyTask(
         classes=options.classes,
         threshold=options.threshold,
@@ -301,31 +272,13 @@ def _open_vocabulary_task(options: argparse.Namespace) -> OpenVocabularyTask:
         region_raster=region_raster,
         points_per_side=options.points_per_side,
         polygons=_polygon_options(options),
-        class_raster=_absolute_or_none(options.output),
-        polygon_file=_absolute_or_none(options.polygons),
-        scores=_absolute_or_none(options.scores),
+        class_raster=absolute_or_none(options.output),
+        polygon_file=absolute_or_none(options.polygons),
+        scores=absolute_or_none(options.scores),
     )
-
-
-def _regions(path: str | None) -> tuple[VectorSource | None, RasterSource | None]:
-    if path is None:
-        return None, None
-    rasters = (".tif", ".tiff", ".vrt", ".img", ".jp2", ".png")
-    if path.lower().endswith(rasters):
-        return None, RasterSource(_absolute(path), Path(path).stem)
-    return VectorSource(_absolute(path)), None
 
 
 def _polygon_options(options: argparse.Namespace) -> PolygonOptions:
     return PolygonOptions(
         options.minimum_area, options.minimum_hole, options.simplify, tuple(options.right_angles)
     )
-
-
-def _absolute(path: str) -> str:
-    """Return a file's absolute path; what GDAL reads otherwise (``/vsizip/``, URLs) stays."""
-    return str(Path(path).resolve()) if os.path.exists(path) else path  # noqa: PTH110
-
-
-def _absolute_or_none(path: str | None) -> str | None:
-    return str(Path(path).absolute()) if path else None
