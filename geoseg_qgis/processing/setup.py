@@ -24,7 +24,7 @@ from ..protocol.errors import JobError
 from ..translation import tr
 from .base import GeoSegAlgorithm
 from .proxy import proxy_variables
-from .settings import Settings
+from .settings import Settings, engine_variables
 from .values import Values
 
 
@@ -79,7 +79,8 @@ class SetupAlgorithm(GeoSegAlgorithm):
         if destination == default_destination():
             for name in remove_superseded():
                 feedback.pushInfo(tr("Removed {}, which an earlier version used.").format(name))
-        status = shared_client(location.python).status(feedback.isCanceled)
+        client = shared_client(location.python, engine_variables())
+        status = client.status(feedback.isCanceled)
         devices = ", ".join(device["name"] for device in status.get("devices") or [])
         feedback.pushInfo(tr("The engine answers from {}: {}.").format(location.python, devices))
         if chosen:

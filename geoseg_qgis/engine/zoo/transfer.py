@@ -61,7 +61,8 @@ class Transfer:
             JobError: ``MODEL_MISSING`` when it cannot be had, ``MODEL_INVALID`` when it is another
                 file than the card's (it is deleted), ``DISK_FULL``, ``OUTPUT_UNWRITABLE``.
         """
-        self.partial.resume(self.watch)
+        # Of this the bar is silent, or it would fill and empty again.
+        self.partial.resume(self.watch.span(0.0, 0.0))
         failures = 0
         while not self._is_whole():
             before = self.partial.size
