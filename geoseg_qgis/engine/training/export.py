@@ -174,7 +174,7 @@ def export(runs: Dict[str, Path], out: Path, metrics: Dict[str, Any]) -> Dict[st
     parts = {name: writers[name](run, out) for name, run in runs.items()}
     methods = ["gumix", "fast", "mask_selection"] if "dino" in parts else ["fast", "mask_selection"]
     if "sam2" in parts:
-        methods += ["sam2", "clicks"]
+        methods += ["sam2"]
     card = {
         "name": NAME,
         "title": "Built-in models, small",

@@ -42,7 +42,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mask_selection": ("clip",),
         "fast": ("clip",),
         "sam2": ("sam2",),
-        "clicks": ("sam2",),
+        "clicks": ("language", "sam2"),
         "segassess": ("segassess",),
         "unigeoseg": ("unigeoseg",),
         "sam3": ("sam3",),

@@ -104,6 +104,7 @@ def test_components_with_their_own_loader_keep_their_settings() -> None:
         ("methods", [], "card.methods is empty"),
         ("methods", ["magic"], "names 'magic'"),
         ("methods", ["sam2"], "names 'sam2', but there is no sam2"),
+        ("methods", ["clicks"], "names 'clicks', but there is no language"),
         ("pixel_size.finest", 0, "0 < finest <= preferred <= coarsest"),
         ("pixel_size.finest", float("inf"), "card.pixel_size.finest is inf, not a number"),
         ("clip.mean", [0.5, 0.5], "card.clip.mean is [0.5, 0.5], not a list of 3 numbers"),

@@ -117,12 +117,12 @@ def test_presets_for_download_share_the_files_they_have_in_common(tmp_path: Path
 
 def test_a_job_without_a_name_takes_a_ready_preset(tmp_path: Path) -> None:
     for name in ("b-ready", "a-lacking", "c-ready"):
-        folder = write_preset(tmp_path / name, name, ("clicks",))
+        folder = write_preset(tmp_path / name, name)
         if "ready" in name:
             (folder / "sam.pt").write_bytes(b"x")
-    preset = choose_preset("", "clicks", [tmp_path])
+    preset = choose_preset("", "sam2", [tmp_path])
     assert preset.origin is Origin.BUILT_IN or preset.card.name == "b-ready"
-    assert preset.is_ready("clicks")
+    assert preset.is_ready("sam2")
 
 
 def test_a_method_that_is_not_served_is_said(tmp_path: Path) -> None:
