@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from ....protocol.errors import ErrorCode, JobError
 from ...models.device import prompts_per_batch
+from ...models.ladder import MemoryLadder, Work
 from ...models.sam2 import MaskChoice, Sam2Embedding, Sam2Model, stability
 from ...models.sam2_decoder import DecoderOutput, SharedImage
 from ..unigeoseg import Segmenter, TileEmbedding
@@ -25,7 +25,6 @@ UNIGEOSEG_POINTS = 3
 _LEAST_PROBABILITY = 1e-6
 _CENTRE_OF_PIXEL = 0.5
 
-logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Answered = TypeVar("Answered")
 
@@ -230,18 +229,4 @@ def in_halves(
     Raises:
         JobError: ``OUT_OF_MEMORY`` when not even one item fits.
     """
-    try:
-        return run(items)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        if len(items) == 1:
-            raise JobError(
-                ErrorCode.OUT_OF_MEMORY,
-                "One prompt does not fit into the memory of the device.",
-                "Choose a smaller model or the device cpu.",
-                str(error),
-            ) from error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    middle = len(items) // 2
-    logger.warning("Out of memory: batches of %d prompts from here on.", middle)
-    return [*in_halves(items[:middle], run), *in_halves(items[middle:], run)]
+    return MemoryLadder().run(Work(run, "One prompt"), items)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg_qgis.engine.methods.dense import Progress
 from geoseg_qgis.engine.methods.reading import Picture, PictureReader
+from geoseg_qgis.engine.models.ladder import MemoryLadder, Work
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.raster.grid import Grid
-from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .segmenter import MaskResult, Segmenter, TileEmbedding
 
 BAND_ROWS = 32
-
-logger = logging.getLogger(__name__)
-_Answer = TypeVar("_Answer")
 
 
 class Look(NamedTuple):
@@ -39,15 +34,19 @@ class Looker:
     Args:
         reader: Where pixels come from.
         segmenter: The network.
+        ladder: What is done when the device's memory runs out.
 
     Attributes:
         looks: How many windows the network has read.
     """
 
-    def __init__(self, reader: PictureReader, segmenter: Segmenter) -> None:
+    def __init__(
+        self, reader: PictureReader, segmenter: Segmenter, ladder: MemoryLadder | None = None
+    ) -> None:
         self._reader = reader
         self.segmenter = segmenter
         self.looks = 0
+        self._ladder = ladder or MemoryLadder()
 
     @property
     def side(self) -> int:
@@ -68,7 +67,10 @@ class Looker:
         if not picture.valid.any():
             return None
         image = np.ascontiguousarray(picture.pixels.transpose(1, 2, 0))
-        embedding = _retried(lambda: self.segmenter.embed(image))
+        view: Work[NDArray[np.uint8], TileEmbedding] = Work(
+            lambda images: [self.segmenter.embed(each) for each in images], "One view of the image"
+        )
+        embedding = self._ladder.run(view, [image])[0]
         self.looks += 1
         return Look(embedding, picture.valid)
 
@@ -78,20 +80,11 @@ class Looker:
         Raises:
             JobError: ``OUT_OF_MEMORY`` when not even one request fits.
         """
-        if len(requests) <= 1:
-            return _retried(lambda: list(self.segmenter.answer(look.embedding, requests)))
-        try:
-            return list(self.segmenter.answer(look.embedding, requests))
-        except (torch.OutOfMemoryError, MemoryError):
-            middle = len(requests) // 2
-            self.segmenter.batch_size = middle
-            logger.warning("Out of memory: %d requests at once from here on.", middle)
-        _free_memory()
-        return [
-            answer
-            for part in (requests[:middle], requests[middle:])
-            for answer in self.ask(look, part)
-        ]
+        work: Work[Request, MaskResult] = Work(
+            lambda part: list(self.segmenter.answer(look.embedding, part)), "One request"
+        )
+        self._ladder.batch = self._ladder.batch or self.segmenter.batch_size
+        return self._ladder.run(work, requests)
 
     def _read(self, grid: Grid, progress: Progress | None) -> Picture:
         pixels = np.zeros((3, grid.height, grid.width), np.uint8)
@@ -106,25 +99,3 @@ class Looker:
             if progress is not None:
                 progress((top + rows) / grid.height)
         return Picture(pixels, valid)
-
-
-def _retried(compute: Callable[[], _Answer]) -> _Answer:
-    try:
-        return compute()
-    except (torch.OutOfMemoryError, MemoryError):
-        logger.warning("Out of memory: trying once more with all that can be freed.")
-    _free_memory()
-    try:
-        return compute()
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise JobError(
-            ErrorCode.OUT_OF_MEMORY,
-            "One view of the image does not fit into the memory of the device.",
-            "Choose a smaller model or the device cpu.",
-            str(error),
-        ) from error
-
-
-def _free_memory() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
