@@ -6,6 +6,8 @@ import csv
 import hashlib
 import json
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +132,37 @@ def test_download_verify_and_remove(provider, place: Place) -> None:
     assert (mine / "sam.pt").read_bytes() == SAM
     run(ACTION="remove", MODELS="mine")
     assert not (mine / "sam.pt").exists()
+
+
+def test_a_cancel_is_quick_and_keeps_what_came(provider, place: Place) -> None:
+    import processing
+
+    stalled = threading.Event()
+    path = "/slow.pt"
+    place.server.offers[path] = Offer(SAM, pause=lambda: stalled.wait(60.0) and None)
+    slow = write_card(place.models, "slow", url=place.server.url(path))
+    part = slow / "sam.pt.part"
+    feedback = QgsProcessingFeedback(False)
+
+    def cancel_once_it_runs() -> None:
+        while not (part.is_file() and part.stat().st_size):
+            time.sleep(0.02)
+        feedback.cancel()
+
+    watcher = threading.Thread(target=cancel_once_it_runs, daemon=True)
+    watcher.start()
+    values = {"ACTION": "download", "MODELS": "slow"}
+    with pytest.raises(QgsProcessingException, match="cancelled"):
+        processing.run(IDENTIFIER, values, feedback=feedback)
+    assert not stalled.is_set()
+    assert part.stat().st_size == 4096
+    stalled.set()
+    run(**values)
+    assert (slow / "sam.pt").read_bytes() == SAM
+    asked = [request for request in place.server.asked if request.path == path]
+    assert asked[1].headers["range"].startswith("bytes=")
+    assert not part.exists()
+    run(ACTION="remove", MODELS="slow")
 
 
 def test_files_downloaded_by_hand_into_a_folder_of_choice(
