@@ -1,0 +1,215 @@
+"""What the built-in network makes of good masks in which single polygons were spoilt.
+
+Real images with building polygons are assessed twice: with their good mask, and with one in which
+some polygons are shifted, eroded, dropped or made up. The judgement of exactly those must fall.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from assess_scene import Assessed, assess, write_layer
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from geoseg_qgis.engine.zoo.registry import Origin, catalogue
+from geoseg_qgis.protocol.source import RasterSource
+
+SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "oam_buildings"
+MAP = "EPSG:32637"
+
+# Held out from training; the map unit of each is the metre.
+IMAGES = ("kampala_06", "zanzibar_08")
+# Least share of spoilt polygons whose judgement must fall, and by how much.
+LEAST = {
+    "shifted": (0.75, 0.05),
+    "eroded": (0.6, 0.03),
+    "made up": (0.75, 0.15),
+}
+# Least share of dropped polygons that a missed object lies on, by a tenth of their area.
+LEAST_MISSED = 0.5
+# Largest median change of the polygons that were left alone.
+LARGEST_CHANGE = 0.05
+SMALLEST_AREA = 40.0
+KINDS = ("shifted", "eroded", "dropped", "kept", "kept")
+
+
+@pytest.fixture(scope="module")
+def preset() -> Path:
+    for found in catalogue().presets.values():
+        if found.origin is Origin.BUILT_IN and found.is_ready("segassess"):
+            return found.folder
+    pytest.skip("no built-in preset has a segassess component yet")
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """A mask before and after, polygon by polygon.
+
+    Attributes:
+        good: Polygons of the good mask.
+        changed: What became of each, None where it was dropped.
+        kinds: How each was changed.
+        added: Polygons on ground where there is none.
+    """
+
+    good: list[shapely.Polygon]
+    changed: list[shapely.Polygon | None]
+    kinds: list[str]
+    added: list[shapely.Polygon]
+
+
+def buildings(name: str) -> list[shapely.Polygon]:
+    """Return the larger buildings of an image in metres."""
+    path = SHARED / "labels" / f"{name}.geojson"
+    if not path.is_file():
+        pytest.skip(f"{name} of shared/data/oam_buildings is not beside the checkout")
+    collection = json.loads(path.read_text(encoding="utf-8"))
+    turn = Transformer.from_crs("EPSG:4326", "EPSG:3857", always_xy=True)
+    found = []
+    for feature in collection["features"]:
+        shape = shapely.from_geojson(json.dumps(feature["geometry"]))
+        for part in shapely.get_parts(shape):
+            placed = shapely.transform(
+                part, lambda points: np.stack(turn.transform(*points.T), axis=1)
+            )
+            if placed.is_valid and placed.area >= SMALLEST_AREA:
+                found.append(placed)
+    return found
+
+
+def spoil(good: list[shapely.Polygon], seed: int) -> Spoilt:
+    """Spoil some polygons, the same ones each time."""
+    generator = np.random.default_rng(seed)
+    kinds = [KINDS[number % len(KINDS)] for number in generator.permutation(len(good)).tolist()]
+    changed: list[shapely.Polygon | None] = []
+    for shape, kind in zip(good, kinds, strict=True):
+        width = np.sqrt(shape.area)
+        if kind == "shifted":
+            angle = generator.uniform(0, 2 * np.pi)
+            step = 0.6 * width * np.array([np.cos(angle), np.sin(angle)])
+            changed.append(shapely.transform(shape, lambda points, step=step: points + step))
+        elif kind == "eroded":
+            smaller = shape.buffer(-0.18 * width)
+            parts = shapely.get_parts(smaller)
+            changed.append(parts[np.argmax(shapely.area(parts))] if len(parts) else shape)
+        else:
+            changed.append(None if kind == "dropped" else shape)
+    return Spoilt(good, changed, kinds, list(made_up(good, generator)))
+
+
+def made_up(
+    good: list[shapely.Polygon], generator: np.random.Generator
+) -> Iterator[shapely.Polygon]:
+    """Yield some polygons moved to where no building is near."""
+    everything = shapely.union_all(good).buffer(2.0)
+    left, bottom, right, top = everything.bounds
+    wanted = max(2, len(good) // 6)
+    for _ in range(400):
+        shape = good[generator.integers(len(good))]
+        place = np.array([generator.uniform(left, right), generator.uniform(bottom, top)])
+        step = place - shapely.get_coordinates(shape.centroid)[0]
+        moved = shapely.transform(shape, lambda points, step=step: points + step)
+        if not moved.intersects(everything) and shapely.box(left, bottom, right, top).contains(
+            moved
+        ):
+            everything = everything.union(moved.buffer(2.0))
+            wanted -= 1
+            yield moved
+        if not wanted:
+            return
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Both assessments of an image."""
+
+    spoilt: Spoilt
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    added: NDArray[np.float64]
+    missed: NDArray[np.object_]
+
+
+@pytest.fixture(scope="module")
+def judged(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Judged]:
+    found = []
+    for name in IMAGES:
+        spoilt = spoil(buildings(name), 7)
+        folder = tmp_path_factory.mktemp(name)
+        source = RasterSource(str(SHARED / "images" / f"{name}.tif"), name)
+        before = run(folder / "before", preset, source, spoilt.good)
+        standing = [shape for shape in spoilt.changed if shape is not None]
+        after = run(folder / "after", preset, source, [*standing, *spoilt.added])
+        iou = np.full(len(spoilt.good), np.nan)
+        scores = np.array(after.polygons.columns["iou"], dtype=np.float64)
+        iou[[shape is not None for shape in spoilt.changed]] = scores[: len(standing)]
+        found.append(
+            Judged(
+                spoilt,
+                np.array(before.polygons.columns["iou"], dtype=np.float64),
+                iou,
+                scores[len(standing) :],
+                after.missed.shapes,
+            )
+        )
+    return found
+
+
+def run(
+    folder: Path, preset: Path, source: RasterSource, shapes: list[shapely.Polygon]
+) -> Assessed:
+    folder.mkdir()
+    layer = write_layer(folder / "mask.gpkg", shapes, crs="EPSG:3857")
+    return assess(folder, preset, source, mask_polygons=layer)
+
+
+def falls(judged: list[Judged], kind: str) -> NDArray[np.float64]:
+    """Return by how much the IoU of the polygons of a kind fell, those that could be judged."""
+    drops = [
+        one.before[place] - one.after[place]
+        for one in judged
+        for place, other in enumerate(one.spoilt.kinds)
+        if other == kind
+    ]
+    values = np.array(drops, dtype=np.float64)
+    return values[~np.isnan(values)]
+
+
+@pytest.mark.parametrize("kind", ["shifted", "eroded"])
+def test_spoilt_polygons_lose_quality(judged: list[Judged], kind: str) -> None:
+    drops = falls(judged, kind)
+    share, least = LEAST[kind]
+    assert len(drops) >= 3
+    assert (drops >= least).mean() >= share, drops.round(3).tolist()
+    assert np.median(drops) > np.median(falls(judged, "kept"))
+
+
+def test_polygons_left_alone_keep_theirs(judged: list[Judged]) -> None:
+    assert abs(np.median(falls(judged, "kept"))) <= LARGEST_CHANGE
+
+
+def test_made_up_polygons_are_low(judged: list[Judged]) -> None:
+    share, least = LEAST["made up"]
+    middle = np.nanmedian(np.concatenate([one.before for one in judged]))
+    added = np.concatenate([one.added for one in judged])
+    added = added[~np.isnan(added)]
+    assert len(added) >= 3
+    assert (middle - added >= least).mean() >= share, (middle, added.round(3).tolist())
+
+
+def test_dropped_polygons_are_missed(judged: list[Judged]) -> None:
+    found = []
+    for one in judged:
+        missed = shapely.union_all(one.missed)
+        for shape, kind in zip(one.spoilt.good, one.spoilt.kinds, strict=True):
+            if kind == "dropped":
+                found.append(missed.intersection(shape).area >= 0.1 * shape.area)
+    assert len(found) >= 3
+    assert np.mean(found) >= LEAST_MISSED, found
