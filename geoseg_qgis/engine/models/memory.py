@@ -99,8 +99,6 @@ def needed_components(card: ModelCard, method: str) -> tuple[str, ...]:
     parts = NEEDS.get(method, ())
     if method in METHODS_WITH_MASKS and card.sam2 is not None and "sam2" not in parts:
         parts = (*parts, "sam2")
-    if method == "clicks" and "language" in card.components:
-        parts = (*parts, "language")
     return parts
 
 

@@ -102,7 +102,7 @@ def test_methods_load_what_they_use() -> None:
     card = preset("offline-small").card
     assert needed_components(card, "gumix") == ("clip", "dino", "sam2")
     assert needed_components(card, "fast") == ("clip",)
-    assert needed_components(card, "clicks") == ("sam2",)
+    assert needed_components(preset("qwen3-vl-2b").card, "clicks") == ("language", "sam2")
 
 
 def test_free_memory_decides_what_fits() -> None:
