@@ -12,9 +12,12 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 
+from .curves import draw_curves
+
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 120.0
+LOG_FILE = "log.jsonl"
 BLOCK_NAMES = ("blocks.", "mask_decoder.transformer.")
 
 
@@ -137,6 +140,9 @@ class Trainer:
         self.save()
         if on_checkpoint is not None:
             self._log(on_checkpoint(self.step))
+        log = self.plan.folder / LOG_FILE
+        if log.is_file():
+            draw_curves(log, self.plan.folder / "curves.png")
 
     def averaged_state(self) -> Dict[str, torch.Tensor]:
         """Return a copy of the averaged weights."""
@@ -190,6 +196,6 @@ class Trainer:
     def _log(self, numbers: Dict[str, float]) -> None:
         entry = {"step": self.step, "seconds": round(self.seconds, 1)}
         entry.update({name: round(value, 5) for name, value in numbers.items()})
-        with (self.plan.folder / "log.jsonl").open("a") as stream:
+        with (self.plan.folder / LOG_FILE).open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
         logger.info("%s", entry)
