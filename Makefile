@@ -11,15 +11,23 @@ LOCKS := geoseg_qgis/engine_client/locks
 SYSTEM_PACKAGES := qgis python3-qgis python3-venv xvfb xauth ca-certificates
 CHECKED := geoseg_qgis tests scripts
 
+# Labelled images, see docs/training.md; training goes on where it stopped, until MINUTES are used.
+DATA ?= ../shared/data
+MINUTES ?= 120
+TRAINING := geoseg_qgis.engine.training
+TRAINER_segassess := segassess.train_preset
+TRAINER_unigeoseg := unigeoseg.train_preset
+TRAIN_ALSO_unigeoseg := --scenes runs/unigeoseg-scenes
+
 ENGINE_STAMP := $(ENGINE)/geoseg-engine.json
 QGIS_STAMP := $(QGIS_VENV)/.ready
 UV = $(shell command -v uv || ls "$${GEOSEG_DATA:-$$HOME/.local/share/geoseg}"/installer/bin/uv)
 
 .PHONY: help demo test test-engine test-qgis setup system lint package bench bench-models \
-	screenshots docs lock clean distclean
+	screenshots docs evaluate lock clean distclean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z%-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: setup ## Map a sample orthophoto through the real qgis_process
 	$(ENGINE_PYTHON) scripts/demo.py
@@ -82,6 +90,13 @@ bench-models: setup ## Time every preset's networks with random weights
 
 screenshots: setup ## Take pictures of the plugin in a real QGIS window
 	$(ENGINE_PYTHON) scripts/screenshots.py
+
+train-%: setup ## Train a built-in model (clip, dino, sam2, segassess, unigeoseg) or the U-Net (unet)
+	$(ENGINE_PYTHON) -m $(TRAINING).$(or $(TRAINER_$*),train_$*) --data $(DATA) \
+		--out runs/$* --minutes $(MINUTES) $(TRAIN_ALSO_$*)
+
+evaluate: setup ## Measure models on unseen images; writes docs/evaluation.md
+	$(ENGINE_PYTHON) scripts/evaluate.py --data $(DATA)
 
 docs: setup ## Write the page about models from their cards; MEMORY=1 weighs them again
 	$(ENGINE_PYTHON) scripts/model_page.py $(if $(MEMORY),--memory)
