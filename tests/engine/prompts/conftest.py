@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +9,10 @@ import pytest
 import shapely
 import tiny_models
 from numpy.typing import NDArray
-from prompt_cases import write_image, write_tiny_preset
+from prompt_cases import Houses, write_image, write_tiny_preset
 from scipy import ndimage
 
 from geoseg_qgis.engine.training.scenes.scene import generate_scene
-
-
-@dataclass(frozen=True)
-class Houses:
-    """A generated scene and its buildings, in pixels.
-
-    Attributes:
-        pixels: (H, W, 3) uint8.
-        masks: Of each building.
-        boxes: Round each building.
-        inner: A point deep inside of each.
-    """
-
-    pixels: NDArray[np.uint8]
-    masks: list[NDArray[np.bool_]]
-    boxes: NDArray[np.object_]
-    inner: NDArray[np.object_]
 
 
 @pytest.fixture(scope="session")

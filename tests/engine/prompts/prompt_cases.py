@@ -35,6 +35,23 @@ UTM = "EPSG:32633"
 NORTH_UP = Affine(0.2, 0.0, 400000.0, 0.0, -0.2, 5000000.0)
 
 
+@dataclasses.dataclass(frozen=True)
+class Houses:
+    """A generated scene and its buildings, in pixels.
+
+    Attributes:
+        pixels: (H, W, 3) uint8.
+        masks: Of each building.
+        boxes: Round each building.
+        inner: A point deep inside of each.
+    """
+
+    pixels: NDArray[np.uint8]
+    masks: list[NDArray[np.bool_]]
+    boxes: NDArray[np.object_]
+    inner: NDArray[np.object_]
+
+
 def write_tiny_preset(folder: Path) -> Path:
     """Write a preset of a tiny random SAM 2 that reads tiles of 128 pixels."""
     folder.mkdir(exist_ok=True)

@@ -31,9 +31,9 @@ def prompt(*points: tuple[float, float]) -> ObjectPrompt:
     return ObjectPrompt(0, 0, 1, np.array(points, dtype=float).reshape(-1, 2), NO_POINTS)
 
 
-def box_prompt(*area: float, margin: float = 0.05) -> ObjectPrompt:
-    left, top, right, bottom = area
-    return ObjectPrompt(0, 0, 1, NO_POINTS, NO_POINTS, ((left, top, right, bottom),), margin)
+def box_prompt(left: float, top: float, right: float, bottom: float) -> ObjectPrompt:
+    area = (left, top, right, bottom)
+    return ObjectPrompt(0, 0, 1, NO_POINTS, NO_POINTS, (area,), shapely.box(*area))
 
 
 def disc(size: int, placement: Placement, x: float, y: float, radius: float) -> np.ndarray:
@@ -89,8 +89,8 @@ def test_a_box_holds_its_object() -> None:
     mask = drawing(disc(128, placement, 220.0, 250.0, 90.0), placement, item).mask()
     assert mask is not None
     rows, columns = np.nonzero(mask.pixels)
-    assert (columns.min() + mask.left, columns.max() + mask.left) == (176, 263)
-    assert (rows.min() + mask.top, rows.max() + mask.top) == (195, 304)
+    assert (columns.min() + mask.left, columns.max() + mask.left) == (180, 259)
+    assert (rows.min() + mask.top, rows.max() + mask.top) == (200, 299)
 
 
 def test_only_parts_that_prompts_touch_are_kept() -> None:

@@ -12,9 +12,7 @@ from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from geoseg_qgis.engine.methods.prompted.objects import (
-    BOX_MARGIN,
     MOST_POINTS,
-    POLYGON_MARGIN,
     ObjectPrompts,
     gather_objects,
     inner_points_of,
@@ -52,15 +50,18 @@ def test_boxes_have_no_points_and_a_narrow_margin(tmp_path: Path) -> None:
     (item,) = gather(tmp_path, [shapely.box(100, 50, 140, 60)]).objects
     assert len(item.positive) == 0
     assert item.box == pytest.approx((100, 50, 140, 60))
-    assert item.margin == BOX_MARGIN
-    assert item.limits == pytest.approx((98, 49.5, 142, 60.5))
+    assert item.limits is not None
+    assert item.limits.bounds == pytest.approx((99.2, 49.2, 140.8, 60.8))
+    assert shapely.area(item.limits) == pytest.approx(41.6 * 11.6)
 
 
 def test_other_polygons_are_a_box_with_points_inside(tmp_path: Path) -> None:
     (item,) = gather(tmp_path, [ELL]).objects
     assert item.box == pytest.approx((0, 0, 100, 100), abs=1e-5)
-    assert item.margin == POLYGON_MARGIN
     assert len(item.positive) == 3
+    assert item.limits is not None
+    assert shapely.contains_xy(item.limits, [-8, 108, 60], [50, 10, 27]).all()
+    assert not shapely.contains_xy(item.limits, [-10, 60], [50, 60]).any()
     assert shapely.contains_xy(ELL, item.positive).all()
 
 

@@ -440,7 +440,7 @@ def test_boxes_larger_than_a_tile_are_looked_at_from_afar_and_again(
     assert len(outcome.outlines) == 1
     assert 1 < len(encoded) < 120
     left, bottom, right, top = outcome.outlines[0].bounds
-    limits = on_map([shapely.box(80 - 37, 90 - 36, 820 + 37, 810 + 36)], NORTH_UP)[0].bounds
+    limits = on_map([shapely.box(80 - 15, 90 - 15, 820 + 15, 810 + 15)], NORTH_UP)[0].bounds
     assert left >= limits[0] - 0.2
     assert bottom >= limits[1] - 0.2
     assert right <= limits[2] + 0.2

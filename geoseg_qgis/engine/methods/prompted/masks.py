@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.features import rasterize
 from scipy import ndimage
+from shapely.geometry.base import BaseGeometry
 
 from .objects import ObjectPrompt, Rectangle
 
@@ -139,15 +141,11 @@ def _slices(area: Rectangle, shape: tuple[int, ...]) -> tuple[slice, slice]:
     return rows, columns
 
 
-def keep_within(mask: Mask, limits: Rectangle | None) -> Mask:
-    """Return a mask without the pixels whose centres lie outside of a rectangle."""
-    if limits is None:
+def keep_within(mask: Mask, limits: BaseGeometry | None) -> Mask:
+    """Return a mask without the pixels whose centres lie outside of a shape."""
+    if limits is None or not mask.size:
         return mask
-    left, top, right, bottom = limits
-    rows, columns = np.arange(mask.shape[0]) + 0.5, np.arange(mask.shape[1]) + 0.5
-    inside: Mask = ((rows >= top) & (rows <= bottom))[:, None] & (
-        (columns >= left) & (columns <= right)
-    )
+    inside: Mask = rasterize([limits], out_shape=mask.shape, dtype="uint8") > 0
     return mask & inside
 
 

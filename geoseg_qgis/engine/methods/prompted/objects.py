@@ -21,8 +21,8 @@ Rectangle = tuple[float, float, float, float]
 INNER_POINTS = 3
 MOST_POINTS = 32
 LINE_POINTS = 5
-BOX_MARGIN = 0.05
-POLYGON_MARGIN = 0.25
+BOX_MARGIN = 0.02
+POLYGON_MARGIN = 0.15
 _LEAST_INNER_RADIUS = 0.35
 
 
@@ -37,7 +37,8 @@ class ObjectPrompt:
         positive: Points on it, shape (n, 2).
         negative: Points that are not on it, shape (m, 2).
         areas: Rectangles (left, top, right, bottom) round each box or part of a polygon.
-        margin: How far outside of the box round ``areas`` it may reach, in sides of that box.
+        limits: The ground that it does not leave: its boxes and polygons with a margin; None when
+            it may lie anywhere.
     """
 
     number: int
@@ -46,7 +47,7 @@ class ObjectPrompt:
     positive: Points
     negative: Points
     areas: tuple[Rectangle, ...] = ()
-    margin: float = 0.0
+    limits: BaseGeometry | None = None
 
     @property
     def box(self) -> Rectangle | None:
@@ -62,16 +63,6 @@ class ObjectPrompt:
         corners = np.concatenate([self.positive, np.array(self.areas).reshape(-1, 2)])
         return (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
 
-    @property
-    def limits(self) -> Rectangle | None:
-        """The rectangle that it does not leave, None when it may lie anywhere."""
-        box = self.box
-        if box is None:
-            return None
-        left, top, right, bottom = box
-        across, down = (right - left) * self.margin, (bottom - top) * self.margin
-        return left - across, top - down, right + across, bottom + down
-
     def rescaled(self, scale: tuple[float, float], offset: tuple[float, float]) -> ObjectPrompt:
         """Return it with all coordinates multiplied by ``scale`` and then moved by ``offset``."""
         factor, shift = np.array(scale), np.array(offset)
@@ -83,7 +74,9 @@ class ObjectPrompt:
             self.positive * factor + shift,
             self.negative * factor + shift,
             tuple(tuple(area) for area in areas.tolist()),
-            self.margin,
+            None
+            if self.limits is None
+            else shapely.transform(self.limits, lambda places: places * factor + shift),
         )
 
 
@@ -161,7 +154,7 @@ class _Gatherer:
         positive = [self._features(layer, row, self._inner_points) for row in chosen]
         negative = [self._features(layer, row, 1) for row in placed if not layer.positive[row]]
         areas = [area for feature in positive for area in feature.areas]
-        boxes = all(layer.boxes[row] for row, part in zip(chosen, positive) if part.areas)
+        limits = [limit for feature in positive for limit in feature.limits]
         return ObjectPrompt(
             number,
             chosen[0],
@@ -169,7 +162,7 @@ class _Gatherer:
             self._thin(positive),
             self._thin(negative),
             tuple(areas),
-            BOX_MARGIN if boxes else POLYGON_MARGIN,
+            shapely.union_all(limits) if limits else None,
         )
 
     def _has_place(self, shape: BaseGeometry) -> bool:
@@ -186,9 +179,11 @@ class _Gatherer:
         is_box = bool(layer.boxes[row]) and bool(layer.positive[row])
         points: list[Points] = []
         areas: list[Rectangle] = []
+        limits: list[BaseGeometry] = []
         for part in shapely.get_parts(shapely.get_parts(shape)):
             if part.geom_type == "Polygon":
                 areas.append(part.bounds)
+                limits.append(_with_margin(part, is_box))
                 if not is_box:
                     points.append(inner_points_of(part, inner_points))
             elif part.geom_type in ("LineString", "LinearRing"):
@@ -197,7 +192,7 @@ class _Gatherer:
                 points.append(shapely.get_coordinates(along))
             elif part.geom_type == "Point":
                 points.append(shapely.get_coordinates(part))
-        return _Feature(np.concatenate([np.zeros((0, 2)), *points]), areas)
+        return _Feature(np.concatenate([np.zeros((0, 2)), *points]), areas, limits)
 
     def _thin(self, features: list[_Feature]) -> Points:
         points = np.concatenate([np.zeros((0, 2)), *(feature.points for feature in features)])
@@ -213,6 +208,16 @@ class _Gatherer:
 class _Feature:
     points: Points
     areas: list[Rectangle]
+    limits: list[BaseGeometry]
+
+
+def _with_margin(part: BaseGeometry, is_box: bool) -> BaseGeometry:
+    """Return a box grown by a share of its side, or a polygon by one of its size."""
+    if is_box:
+        left, top, right, bottom = part.bounds
+        side = max(right - left, bottom - top)
+        return shapely.buffer(part, BOX_MARGIN * side, join_style="mitre")
+    return shapely.buffer(part, POLYGON_MARGIN * float(part.area) ** 0.5)
 
 
 def inner_points_of(polygon: BaseGeometry, count: int) -> Points:
