@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from geoseg_qgis.engine.methods.unigeoseg.letterbox import normalise
 from geoseg_qgis.engine.models.unigeoseg.configuration import (
@@ -200,9 +201,18 @@ class Teacher:
         return Request(encode_instruction(text, self._tokenizer), task, parse_coordinates(text))
 
 
+def keep_half_precision(model: UniGeoSeg) -> None:
+    """Let the tower's sums stay in bfloat16 under autocast, which saves most conversions."""
+
+    def halve(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(value.to(torch.bfloat16) for value in inputs)
+
+    model.model.vision_tower.layers[0].register_forward_pre_hook(halve)
+
+
 def lesson_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict[str, Tensor]:
     """Return the losses of one lesson, named; ``total`` is to be minimised."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", dtype=torch.bfloat16):
         answer = answer_all(pupil.model, lesson.pixels, pieces, lesson.requests)
         read = pupil.reading(answer.mask_features)
     dense = dense_loss(read, lesson.facts)
@@ -288,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--count", type=int, default=2400, help="generated scenes")
     parser.add_argument("--pictures", type=int, default=4, help="pictures a step")
-    parser.add_argument("--requests", type=int, default=10, help="requests a picture")
+    parser.add_argument("--requests", type=int, default=8, help="requests a picture")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -304,6 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     real = load_scenes(options.data, "train")
     teacher = Teacher(scenes, CropSampler(real, SIDE, seed + 1), tokenizer, seed)
     pupil.train()
+    keep_half_precision(pupil.model)
 
     def losses(_step: int) -> dict[str, Tensor]:
         progress = trainer.seconds / (plan.minutes * 60)

@@ -28,8 +28,11 @@ SIMPLE_UNTIL = 0.2
 _SIMPLE = {
     "class": 3.0, "attribute": 1.0, "position": 1.0, "count": 0.5, "extreme": 0.3, "relation": 0.2,
 }  # fmt: skip
+_LATER = {
+    "class": 2.0, "attribute": 1.5, "position": 1.5, "count": 0.8, "extreme": 0.8, "relation": 0.4,
+}  # fmt: skip
 _TASK_SHARES = {Task.REFERRING: 0.55, Task.INTERACTIVE: 0.28, Task.REASONING: 0.17}
-_OPENINGS = ("segment ", "find ", "show ", "map ", "select ", "mark ")
+OPENINGS = ("segment ", "find ", "show ", "map ", "select ", "mark ")
 _ACROSS = {
     "left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost",
 }  # fmt: skip
@@ -107,7 +110,7 @@ class Asker:
         Args:
             task: How it is meant.
             random: Chooses among all that can be asked.
-            kinds: Weights of the kinds of sentences; equal by default.
+            kinds: Weights of the kinds of sentences that may be asked; all alike by default.
             mirror: How the scene is looked at.
 
         Returns:
@@ -118,7 +121,7 @@ class Asker:
         chosen = self._by_kind.get(REASONING, [])
         if task is Task.REFERRING:
             weights = kinds or dict.fromkeys(SENTENCE_KINDS, 1.0)
-            present = [kind for kind in SENTENCE_KINDS if self._by_kind.get(kind)]
+            present = [kind for kind in weights if self._by_kind.get(kind)]
             if not present:
                 return None
             shares = np.array([weights[kind] for kind in present])
@@ -193,7 +196,7 @@ def draw_requests(
     tasks = list(_TASK_SHARES)
     shares = np.array([_TASK_SHARES[task] * weights[task] for task in tasks])
     mixed = min(progress / SIMPLE_UNTIL, 1.0)
-    kinds = {kind: _SIMPLE[kind] * (1 - mixed) + mixed for kind in SENTENCE_KINDS}
+    kinds = {k: _SIMPLE[k] * (1 - mixed) + _LATER[k] * mixed for k in SENTENCE_KINDS}
     asked: list[Asked] = []
     while len(asked) < count:
         if random.random() < ABSENT_SHARE:
@@ -218,5 +221,5 @@ def reword(text: str, random: np.random.Generator) -> str:
     if text.endswith("?"):
         return text[:-1] if chance < 0.3 else text
     if random.random() < 0.2:
-        text = _OPENINGS[int(random.integers(len(_OPENINGS)))] + text
+        text = OPENINGS[int(random.integers(len(OPENINGS)))] + text
     return text

@@ -1,0 +1,102 @@
+"""Scores of a network on scenes that it was not trained on: by task, and by kind of request."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geoseg_qgis.engine.methods.unigeoseg.letterbox import Letterbox, normalise
+from geoseg_qgis.engine.metrics.referring import IGNORED_VALUE, ReferringMeter, ReferringScores
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint
+from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
+from geoseg_qgis.engine.models.unigeoseg.inference import Reader
+from geoseg_qgis.engine.models.unigeoseg.sequence import Request
+from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+from geoseg_qgis.engine.models.unigeoseg.template import (
+    UNIFIED,
+    encode_instruction,
+    encode_template,
+)
+from geoseg_qgis.engine.training.crops import CropSampler
+
+from .real import ask_of_labels
+from .scenes import StoredScene
+from .wishes import SENTENCE_KINDS, Asked, Asker
+
+QUESTIONS_A_SCENE = 3
+_REAL_REQUESTS = 3
+_WHOLE = 255
+
+
+class SceneReader:
+    """A network that answers requests about pictures of its own size.
+
+    Args:
+        checkpoint: Network in evaluation mode and its tokenizer.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._model, self._tokenizer = checkpoint
+        self._reader = Reader(self._model, encode_template(UNIFIED, self._tokenizer))
+        self._side = self._model.config.vision.image_size
+
+    @torch.inference_mode()
+    def answer(
+        self, image: NDArray[np.uint8], asked: Sequence[tuple[str, Task]]
+    ) -> NDArray[np.bool_]:
+        """Answer N requests about an image (H, W, 3): (N, H, W)."""
+        letterbox = Letterbox(image.shape[0], image.shape[1], self._side)
+        read = self._reader.read_image(normalise(letterbox.place_image(image)))
+        requests = [
+            Request(encode_instruction(text, self._tokenizer), task, parse_coordinates(text))
+            for text, task in asked
+        ]
+        found: NDArray[np.bool_] = (
+            letterbox.restore(self._reader.answer(read, requests)).numpy() > 0
+        )
+        return found
+
+
+def questions_about(scene: StoredScene, seed: int) -> list[Asked]:
+    """Ask one sentence of every kind, some questions, and for an object by points and a box."""
+    random = np.random.default_rng([seed, 11])
+    asker = Asker(scene)
+    asked = [asker.ask(Task.REFERRING, random, {kind: 1.0}) for kind in SENTENCE_KINDS]
+    asked += [asker.ask(Task.REASONING, random) for _ in range(QUESTIONS_A_SCENE)]
+    asked += [asker.ask(Task.INTERACTIVE, random) for _ in range(2)]
+    return list({one.text: one for one in asked if one is not None}.values())
+
+
+def score_scenes(
+    reader: SceneReader, scenes: Iterable[StoredScene], seed: int = 0
+) -> dict[str, ReferringScores]:
+    """Score generated scenes; names are tasks (``ref``, ...) and kinds of requests (``count``)."""
+    meters: dict[str, ReferringMeter] = defaultdict(ReferringMeter)
+    for number, scene in enumerate(scenes):
+        asked = questions_about(scene, seed + number)
+        answers = reader.answer(scene.image, [(one.text, one.task) for one in asked])
+        for one, answer in zip(asked, answers, strict=True):
+            for name in {one.task.value, one.kind if one.kind != "reasoning" else one.task.value}:
+                meters[name].add(answer, one.mask)
+    return {name: meter.scores() for name, meter in sorted(meters.items())}
+
+
+def score_real(reader: SceneReader, crops: CropSampler, count: int) -> dict[str, ReferringScores]:
+    """Score classes asked by name and use on crops of real pictures, where labels are certain."""
+    meters: dict[str, ReferringMeter] = defaultdict(ReferringMeter)
+    random = np.random.default_rng(12)
+    for _ in range(count):
+        batch = crops.batch(1)
+        asked = ask_of_labels(batch.labels[0], _REAL_REQUESTS, random)
+        if not asked:
+            continue
+        image = (batch.clean[0] * _WHOLE).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        answers = reader.answer(image, [(one.text, one.task) for one in asked])
+        for one, answer in zip(asked, answers, strict=True):
+            truth = np.where(one.known.numpy(), one.answer.numpy(), IGNORED_VALUE)
+            meters[f"real_{one.task.value}"].add(answer, truth.astype(np.uint8))
+    return {name: meter.scores() for name, meter in sorted(meters.items())}
