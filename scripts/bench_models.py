@@ -12,7 +12,6 @@ import dataclasses
 import gc
 import io
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -78,7 +77,7 @@ class Row:
 
 
 class Stopwatch:
-    """Takes medians of repeated runs.
+    """Takes the best of repeated runs, which other programs disturb least.
 
     Args:
         device: Waited for after each run.
@@ -90,12 +89,12 @@ class Stopwatch:
         self._seconds = seconds
 
     def time(self, action: Callable[[], object]) -> float:
-        """Return the median seconds of ``action``."""
+        """Return the least seconds of ``action``."""
         self._once(action)
         times = [self._once(action)]
         while sum(times) < self._seconds:
             times.append(self._once(action))
-        return statistics.median(times)
+        return min(times)
 
     def _once(self, action: Callable[[], object]) -> float:
         began = time.perf_counter()
@@ -313,6 +312,14 @@ def milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds * 1000:.1f}"
 
 
+def disturbance() -> str:
+    """Return a sentence when other programs kept the processor busy, as far as the system says."""
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if busy <= torch.get_num_threads() + 0.5:
+        return ""
+    return f" Other programs disturbed the times: the load was {busy:.1f}."
+
+
 def as_markdown(lines: Sequence[dict[str, str]]) -> str:
     """Return a table with the machine it was measured on."""
     names = list(lines[0])
@@ -321,6 +328,7 @@ def as_markdown(lines: Sequence[dict[str, str]]) -> str:
     head = (
         f"Random weights on {devices.processor_name()}. Encode: one window or tile. Decode: one "
         f"prompt, request or mask. Tile: {SIDE} x {SIDE} pixels, summed up from these."
+        f"{disturbance()}"
     )
     return f"{head}\n\n{rows}\n"
 

@@ -46,7 +46,7 @@ def add_imagery(
     )
     parser.add_argument("--method", default=method, help=methods)
     parser.add_argument("--model", default="", help="preset name or folder")
-    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, mps or cpu")
+    parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1, cuda:all, mps, cpu")
 
 
 def source_of(options: argparse.Namespace) -> RasterSource:
