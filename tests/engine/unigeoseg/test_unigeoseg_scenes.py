@@ -8,20 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
+from geoseg_qgis.engine.models.unigeoseg.position_encoding import fourier_features
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.training.scenes import generate_scene
 from geoseg_qgis.engine.training.scenes.legend import CLASS_ID, CLASS_NAMES
 from geoseg_qgis.engine.training.scenes.referring import refer
 from geoseg_qgis.engine.training.surfaces import BIT, partial_label
 from geoseg_qgis.engine.training.unigeoseg.dense import (
+    CENTRE_FREQUENCIES,
     COLOURS,
     IGNORED,
     dense_loss,
     join_targets,
     partial_targets,
     scene_targets,
+)
+from geoseg_qgis.engine.training.unigeoseg.meaning import (
+    Meaning,
+    meaning_loss,
+    meaning_of,
+    unknown_meaning,
 )
 from geoseg_qgis.engine.training.unigeoseg.real import allowed_classes, ask_of_labels
 from geoseg_qgis.engine.training.unigeoseg.scenes import (
@@ -33,6 +42,7 @@ from geoseg_qgis.engine.training.unigeoseg.scenes import (
 from geoseg_qgis.engine.training.unigeoseg.wishes import (
     FEWEST_PIXELS,
     SENTENCE_KINDS,
+    Asked,
     Asker,
     Mirror,
     draw_requests,
@@ -182,3 +192,38 @@ def test_real_labels_answer_only_what_they_are_certain_of() -> None:
     assert vegetation.answer[16:30].all()
     assert "trees" not in by_text
     assert ask_of_labels(torch.zeros(32, 32, dtype=torch.long), 5, np.random.default_rng(0)) == []
+
+
+def test_meaning_tells_classes_and_the_place_of_single_objects(scenes: list[StoredScene]) -> None:
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[64:128, 0:32] = True
+    asked = [
+        Asked("the field", Task.REFERRING, "extreme", mask, single=True),
+        Asked("the point", Task.INTERACTIVE, "points", mask, single=True),
+        Asked("all fields", Task.REFERRING, "class", mask),
+        Asked("all seas", Task.REFERRING, "absent", np.zeros_like(mask)),
+    ]
+    meaning = meaning_of(scenes[1], Mirror(), asked)
+    assert meaning.classes.shape == (1, 4, len(CLASS_NAMES))
+    shares = np.bincount(scenes[1].classes[mask], minlength=len(CLASS_NAMES)) / mask.sum()
+    assert meaning.classes[0, 0].tolist() == pytest.approx(shares.tolist(), abs=1e-6)
+    assert float(meaning.classes[0, 3].sum()) == 0.0
+    assert meaning.places[0, 0].tolist() == pytest.approx([1 / 16, 3 / 8, 1 / 8, 1 / 4])
+    assert meaning.places[0, 2:].isnan().all()
+    assert meaning.told.tolist() == [[False, True, False, False]]
+
+
+def test_meaning_loss_is_zero_for_what_is_meant() -> None:
+    place = torch.tensor([[0.25, 0.5, 0.1, 0.2]])
+    classes = nn.functional.one_hot(torch.tensor([[3]]), len(CLASS_NAMES)).float()
+    meaning = Meaning(classes, place[None], torch.tensor([[True]]))
+    waves = [fourier_features(place[:, axis], CENTRE_FREQUENCIES) for axis in (0, 1)]
+    right = torch.cat([50.0 * classes[0], *waves, place[:, 2:]], dim=1)[None]
+    assert float(meaning_loss([right, right], meaning)) == pytest.approx(0.0, abs=1e-6)
+    wrong = right.clone()
+    wrong[..., -1] += 1.0
+    expected = 3.0 / (4 * CENTRE_FREQUENCIES + 2)
+    assert float(meaning_loss([right, wrong], meaning)) == pytest.approx(expected)
+    untold = meaning._replace(told=torch.tensor([[False]]))
+    assert float(meaning_loss([wrong, right], untold)) == pytest.approx(0.0, abs=1e-6)
+    assert float(meaning_loss([right, right], unknown_meaning(1))) == 0.0

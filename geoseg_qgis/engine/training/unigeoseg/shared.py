@@ -29,6 +29,8 @@ class SharedAnswer(NamedTuple):
     """Logits (B, R, h, w) before and after each decoder layer."""
     mask_features: Tensor
     """(B, C, h, w)."""
+    queries: list[Tensor]
+    """(B, R, C) before and after all decoder layers."""
 
 
 def answer_all(
@@ -61,11 +63,13 @@ def answer_all(
     )
     coarse = features.coarse.repeat_interleave(count, dim=0)
     query = model.describe(pooled, coarse).view(pictures, count, -1)
-    masks = decode_all(model.predictor, features.pixels, query)
-    return SharedAnswer(masks, features.pixels.mask_features)
+    masks, refined = decode_all(model.predictor, features.pixels, query)
+    return SharedAnswer(masks, features.pixels.mask_features, [query, refined])
 
 
-def decode_all(decoder: MaskDecoder, features: PixelFeatures, queries: Tensor) -> list[Tensor]:
+def decode_all(
+    decoder: MaskDecoder, features: PixelFeatures, queries: Tensor
+) -> tuple[list[Tensor], Tensor]:
     """Decode R queries of each picture as if each were alone: queries do not read each other.
 
     Args:
@@ -74,7 +78,7 @@ def decode_all(decoder: MaskDecoder, features: PixelFeatures, queries: Tensor) -
         queries: (B, R, C).
 
     Returns:
-        Mask logits (B, R, h, w), as ``MaskDecoder`` returns them.
+        Mask logits (B, R, h, w), as ``MaskDecoder`` returns them, and the last queries (B, R, C).
     """
     keys, values = decoder.read_levels(features)
     predictions = [decoder.predict(queries, features.mask_features)]
@@ -92,7 +96,7 @@ def decode_all(decoder: MaskDecoder, features: PixelFeatures, queries: Tensor) -
         alone = queries.flatten(0, 1)[:, None]
         queries = feed_forward(self_attention(alone)).view(queries.shape)
         predictions.append(decoder.predict(queries, features.mask_features))
-    return predictions
+    return predictions, queries
 
 
 def _rest(

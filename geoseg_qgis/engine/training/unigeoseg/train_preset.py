@@ -49,6 +49,7 @@ from .dense import (
     partial_targets,
     scene_targets,
 )
+from .meaning import Meaning, MeaningReading, meaning_loss, meaning_of, unknown_meaning
 from .real import allowed_classes, ask_of_labels
 from .scenes import SIDE, StoredScene, stored_scenes
 from .shared import answer_all
@@ -111,6 +112,7 @@ class Lesson(NamedTuple):
     known: Tensor
     """(B, R, S/4, S/4) float32, 1 where the answer is known."""
     facts: DenseTargets
+    meaning: Meaning
 
 
 class Pupil(nn.Module):
@@ -120,6 +122,7 @@ class Pupil(nn.Module):
         super().__init__()
         self.model = model
         self.reading = DenseReading(model.config.segmentation.width)
+        self.meaning = MeaningReading(model.config.segmentation.width)
 
 
 class Teacher:
@@ -159,6 +162,7 @@ class Teacher:
             torch.cat([lesson.answers for lesson in drawn]),
             torch.cat([lesson.known for lesson in drawn]),
             join_targets([lesson.facts for lesson in drawn]),
+            Meaning(*(torch.cat(parts) for parts in zip(*(one.meaning for one in drawn)))),
         )
 
     def _generated(self, count: int, progress: float) -> Lesson:
@@ -178,6 +182,7 @@ class Teacher:
             cells[None],
             torch.ones_like(cells)[None],
             scene_targets(scene, mirror),
+            meaning_of(scene, mirror, asked),
         )
 
     def _real(self, count: int) -> Lesson | None:
@@ -195,6 +200,7 @@ class Teacher:
             nn.functional.avg_pool2d(answers, STRIDE)[None],
             (nn.functional.avg_pool2d(known, STRIDE) == 1).float()[None],
             partial_targets(allowed_classes(batch.labels[0])),
+            unknown_meaning(count),
         )
 
     def _request(self, text: str, task: Task) -> Request:
@@ -215,14 +221,23 @@ def lesson_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict
     with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", dtype=torch.bfloat16):
         answer = answer_all(pupil.model, lesson.pixels, pieces, lesson.requests)
         read = pupil.reading(answer.mask_features)
+        meant = pupil.meaning(answer.queries)
     dense = dense_loss(read, lesson.facts)
+    meaning = meaning_loss(meant, lesson.meaning)
     mask = dice = torch.zeros(())
     for logits in answer.masks:
         cross_entropy, overlap = cell_losses(logits.float(), lesson.answers, lesson.known)
         mask, dice = mask + cross_entropy, dice + overlap
     mask, dice = mask / len(answer.masks), dice / len(answer.masks)
-    total = DENSE_WEIGHT * dense + MASK_WEIGHT * mask + DICE_WEIGHT * dice
-    return {"dense": dense, "mask": mask, "dice": dice, "last_dice": overlap, "total": total}
+    total = DENSE_WEIGHT * dense + MASK_WEIGHT * mask + DICE_WEIGHT * dice + meaning
+    return {
+        "dense": dense,
+        "meaning": meaning,
+        "mask": mask,
+        "dice": dice,
+        "last_dice": overlap,
+        "total": total,
+    }
 
 
 def dense_only_losses(pupil: Pupil, lesson: Lesson) -> dict[str, Tensor]:

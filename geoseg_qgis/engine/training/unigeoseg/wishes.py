@@ -70,6 +70,8 @@ class Asked(NamedTuple):
     kind: str
     mask: NDArray[np.bool_]
     """(S, S), 1 on the answer, mirrored as asked."""
+    single: bool = False
+    """Whether one object is meant."""
 
 
 class Asker:
@@ -130,7 +132,7 @@ class Asker:
             return None
         wish = chosen[int(random.integers(len(chosen)))]
         mask = mirror.turn(self._scene.mask(wish))
-        return Asked(mirror.reword(wish.text), task, wish.kind, mask)
+        return Asked(mirror.reword(wish.text), task, wish.kind, mask, len(wish.instances) == 1)
 
     def ask_for_nothing(self, random: np.random.Generator) -> Asked | None:
         """Ask for a class that the scene does not have; the answer is empty."""
@@ -151,10 +153,10 @@ class Asker:
         if random.random() < 0.5:
             (top, left), (bottom, right) = pixels.min(axis=0), pixels.max(axis=0) + 1
             text = describe_box(left / width, top / height, right / width, bottom / height)
-            return Asked(text, Task.INTERACTIVE, "box", region)
+            return Asked(text, Task.INTERACTIVE, "box", region, single=True)
         chosen = pixels[random.integers(len(pixels), size=int(random.integers(1, 4)))]
         points = [((x + 0.5) / width, (y + 0.5) / height) for y, x in chosen.tolist()]
-        return Asked(describe_points(points), Task.INTERACTIVE, "points", region)
+        return Asked(describe_points(points), Task.INTERACTIVE, "points", region, single=True)
 
     def _thing(self, random: np.random.Generator) -> NDArray[np.bool_] | None:
         if not self._things:

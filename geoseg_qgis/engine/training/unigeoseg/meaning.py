@@ -1,0 +1,110 @@
+"""The word lesson: what a request is about, taught beside its mask.
+
+A linear reading of the query must tell which classes the answer consists of, and where the centre
+of a single object lies. Words and coordinates so find their way to the query without waiting for
+the masks to become good. The reading is thrown away after training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from geoseg_qgis.engine.models.unigeoseg.position_encoding import fourier_features
+from geoseg_qgis.engine.training.scenes.legend import CLASS_NAMES
+
+from .dense import CENTRE_FREQUENCIES
+from .scenes import StoredScene
+from .wishes import Asked, Mirror
+
+_CENTRES = 4 * CENTRE_FREQUENCIES + 2
+_CENTRE_WEIGHT = 3.0
+
+
+class Meaning(NamedTuple):
+    """What R requests about each of B pictures are about."""
+
+    classes: Tensor
+    """(B, R, classes) float32, shares of the answer's pixels; zeros where unknown."""
+    places: Tensor
+    """(B, R, 4) float32: centre x, y, width and height as fractions; NaN for several objects."""
+    told: Tensor
+    """(B, R) bool, True where the request itself tells the place by coordinates."""
+
+
+class MeaningReading(nn.Module):
+    """Linear layers from the query, one before and one after the decoder."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.readings = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(CLASS_NAMES) + _CENTRES))
+            for _ in range(2)
+        )
+
+    def forward(self, queries: Sequence[Tensor]) -> list[Tensor]:
+        """Map the queries (B, R, C) before and after the decoder to what they mean."""
+        return [
+            reading(query).float() for reading, query in zip(self.readings, queries, strict=True)
+        ]
+
+
+def meaning_of(scene: StoredScene, mirror: Mirror, asked: Sequence[Asked]) -> Meaning:
+    """Return what requests about one generated scene are about, B = 1."""
+    classes = mirror.turn(scene.classes)
+    shares = [
+        np.bincount(classes[one.mask], minlength=len(CLASS_NAMES)) / max(int(one.mask.sum()), 1)
+        for one in asked
+    ]
+    places = [_place(one.mask) if one.single else [np.nan] * 4 for one in asked]
+    told = [one.kind in ("points", "box") for one in asked]
+    return Meaning(
+        torch.from_numpy(np.stack(shares).astype(np.float32))[None],
+        torch.tensor(places, dtype=torch.float32)[None],
+        torch.tensor(told)[None],
+    )
+
+
+def unknown_meaning(count: int) -> Meaning:
+    """Return the meaning of requests about a real picture, which teach by their masks alone."""
+    return Meaning(
+        torch.zeros(1, count, len(CLASS_NAMES)),
+        torch.full((1, count, 4), torch.nan),
+        torch.zeros(1, count, dtype=torch.bool),
+    )
+
+
+def meaning_loss(read: Sequence[Tensor], meaning: Meaning) -> Tensor:
+    """Compare both readings with the meaning; the first tells places only where words do."""
+    total = read[0].new_zeros(())
+    known = meaning.classes.sum(dim=-1) > 0
+    single = ~meaning.places[..., 0].isnan()
+    for values, placed in zip(read, (single & meaning.told, single), strict=True):
+        classes, centres = values[..., : len(CLASS_NAMES)], values[..., len(CLASS_NAMES) :]
+        surprise = -(classes.log_softmax(dim=-1) * meaning.classes).sum(dim=-1)
+        total = total + surprise.sum() / known.sum().clamp(min=1)
+        if bool(placed.any()):
+            wanted = meaning.places[placed]
+            waves = [fourier_features(wanted[:, axis], CENTRE_FREQUENCIES) for axis in (0, 1)]
+            target = torch.cat([*waves, wanted[:, 2:]], dim=1)
+            wrong = nn.functional.mse_loss(centres[placed], target)
+            total = total + _CENTRE_WEIGHT * wrong
+    return total
+
+
+def _place(mask: NDArray[np.bool_]) -> list[float]:
+    rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return [np.nan] * 4
+    height, width = mask.shape
+    return [
+        (float(columns.mean()) + 0.5) / width,
+        (float(rows.mean()) + 0.5) / height,
+        float(columns.max() - columns.min() + 1) / width,
+        float(rows.max() - rows.min() + 1) / height,
+    ]
