@@ -131,6 +131,7 @@ class OptionsPage(QgsOptionsPageWidget):
         titles = {
             "auto": tr("Fastest at hand"),
             "cuda": tr("NVIDIA card (cuda)"),
+            "cuda:all": tr("All NVIDIA cards (cuda:all)"),
             "mps": tr("Apple chip (mps)"),
             "cpu": tr("Processor (cpu)"),
         }

@@ -121,7 +121,8 @@ class ImageryAlgorithm(GeoSegAlgorithm):
                 usesStaticStrings=True,
             ),
             "Where the model runs. auto: the device chosen in the GeoSeg options, or the fastest "
-            "one at hand; cuda: an NVIDIA card; mps: an Apple chip; cpu: the processor.",
+            "one at hand; cuda: an NVIDIA card; cuda:all: all NVIDIA cards, which share the tiles; "
+            "mps: an Apple chip; cpu: the processor.",
             advanced=True,
         )
 

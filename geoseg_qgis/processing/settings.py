@@ -10,7 +10,7 @@ from qgis.core import QgsSettings
 
 from .proxy import proxy_variables
 
-DEVICES = ("auto", "cuda", "mps", "cpu")
+DEVICES = ("auto", "cuda", "cuda:all", "mps", "cpu")
 _INTERPRETER = "geoseg/interpreter"
 _MODEL_FOLDER = "geoseg/model_folder"
 _DEVICE = "geoseg/device"
