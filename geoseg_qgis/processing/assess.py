@@ -294,6 +294,8 @@ class AssessAlgorithm(ImageryAlgorithm):
                 continue
             if name in _SINKS:
                 crs = self.frozen.crs
+                if name == "POLYGONS" and values.is_given("MASK_POLYGONS"):
+                    crs = values.features("MASK_POLYGONS").sourceCrs()
                 delivered[name], _ = copy_features(values, name, Path(path), crs, feedback)
             else:
                 delivered[name] = path

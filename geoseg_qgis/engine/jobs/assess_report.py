@@ -14,6 +14,7 @@ from rasterio.windows import Window
 from ...protocol.tasks import AssessTask, AssessVariant
 from ..methods.reading import Scene
 from ..methods.segassess import Estimate, LayerSummary, ObjectStatus, QualityClass
+from ..methods.segassess.objects import scores
 from ..models.segassess.component import SegAssessSettings
 from ..raster.overview import overview_grid, overview_png, sample_classes
 from ..zoo.card import ModelCard
@@ -40,8 +41,9 @@ _WORST = 20
 _BINS = 20
 _TITLES = (("iou", "IoU"), ("precision", "Precision"), ("recall", "Recall"), ("f1", "F1"))
 _SUMMARY_NOTE = (
-    "Predicted by the network, without ground truth. Intervals hold 95 % of what random parts of "
-    "the area{} would give; they do not hold the network's own bias."
+    "Predicted by the network, without ground truth: sums of probabilities, and below them counts "
+    "of the most likely class. Intervals hold 95 % of what random parts of the area{} would give; "
+    "they do not hold the network's own bias."
 )
 _PLACES_NOTE = "Places are map coordinates in the CRS of the imagery, pixels those of the results."
 
@@ -110,7 +112,7 @@ def _tiles(found: Assessment) -> str:
 
 
 def _summary(found: Assessment) -> str:
-    rows = [_summary_row("All", found.summary)]
+    rows = [_summary_row("All", found.summary), _counted_row(found.summary)]
     if len(found.by_class) > 1:
         rows += [_summary_row(item.name, summary) for item, summary in found.by_class]
     return table(("Class", *(title for _, title in _TITLES)), rows)
@@ -119,6 +121,16 @@ def _summary(found: Assessment) -> str:
 def _summary_row(name: str, summary: LayerSummary) -> str:
     cells = "".join(_estimate_cell(getattr(summary, key)) for key, _ in _TITLES)
     return f"<tr><th>{escape(name)}</th>{cells}</tr>"
+
+
+def _counted_row(summary: LayerSummary) -> str:
+    tp, fp, _, fn = np.array(summary.hard_pixels, dtype=np.float64)
+    counted = scores(tp, fp, fn)
+    cells = "".join(
+        _estimate_cell(Estimate(float(getattr(counted, key)), math.nan, math.nan))
+        for key, _ in _TITLES
+    )
+    return f"<tr><th>All, pixels of the map counted</th>{cells}</tr>"
 
 
 def _estimate_cell(estimate: Estimate) -> str:
