@@ -43,6 +43,7 @@ from .whole_images import Case, Judgement, cases, judge, zoomed
 
 logger = logging.getLogger(__name__)
 
+EVALUATION_FILE = "evaluation.json"
 SEED = 90_000
 SMALLEST_MASK = 0.001
 MaskOf = Callable[[Case], NDArray[np.bool_]]
@@ -189,7 +190,7 @@ def main(arguments: list[str] | None = None) -> None:
         calibrations[f"masks: {name}"] = calibrate(
             np.array(whole.predicted), np.array(whole.actual)
         )
-    path = options.run / "evaluation.json"
+    path = options.run / EVALUATION_FILE
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, path)  # noqa: PTH105
