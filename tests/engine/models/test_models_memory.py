@@ -115,17 +115,17 @@ def test_free_memory_decides_what_fits() -> None:
 
 
 def test_the_largest_that_fits_is_found() -> None:
-    presets = [preset(name) for name in ("offline-small", "sam2.1-tiny", "sam2.1-large")]
+    presets = [preset(name) for name in ("offline-small", "sam2.1-tiny", "sam2.1-base-plus")]
 
     def best(free: int, method: str = "sam2", names: tuple[int, ...] = (0, 1, 2)) -> str | None:
         found = largest_fitting([presets[index] for index in names], CPU, method, free)
         return found and found.card.name
 
     assert best(8 * GIGABYTE) == "offline-small", "what is on disk goes before downloads"
-    assert best(8 * GIGABYTE, names=(1, 2)) == "sam2.1-large"
-    assert best(2 * GIGABYTE, names=(1, 2)) == "sam2.1-tiny"
+    assert best(8 * GIGABYTE, names=(1, 2)) == "sam2.1-base-plus"
+    assert best(1_600_000_000, names=(1, 2)) == "sam2.1-tiny"
     assert best(GIGABYTE // 10) is None
-    assert best(8 * GIGABYTE, method="segassess") is None
+    assert best(8 * GIGABYTE, method="segassess", names=(1, 2)) is None
 
 
 def test_a_preset_without_room_is_told_of_before_it_is_loaded() -> None:
