@@ -64,7 +64,7 @@ def run(job: Job, context: JobContext) -> Result:
         answerer = _answerer(job.method, models)
         segmentation = PromptedSegmentation(
             PictureReader(raster, measure_stretch(raster, output, job.raster.stretch)),
-            _ladder(raster, output, models, answerer.tile),
+            _ladder(raster, output, models, answerer, context),
             answerer,
             MaskRules(logit_of(task.threshold), task.minimum_score, task.polygons),
         )
@@ -116,11 +116,23 @@ def _answerer(method: str, models: LoadedPreset) -> Answerer:
     return UniGeoSegAnswerer(preset_segmenter(models))
 
 
-def _ladder(raster: Raster, output: Grid, models: LoadedPreset, tile: int) -> Ladder:
-    """Return the grids to look at: the finest has the finest pixels that the model is made for."""
+def _ladder(
+    raster: Raster, output: Grid, models: LoadedPreset, answerer: Answerer, context: JobContext
+) -> Ladder:
+    """Return the grids to look at, and tell when the raster is too coarse for the model."""
     liked = models.card.pixel_size
-    finest = model_grid(output, raster.grid, liked.finest if liked else None)
-    return Ladder(output, finest, tile, _ground_of(raster.grid, output))
+    wish = None
+    if liked is not None:
+        wish = liked.finest if answerer.wants_detail else liked.preferred
+    finest = model_grid(output, raster.grid, wish)
+    size = finest.ground_pixel_size()
+    if size is not None and liked is not None and max(size) > liked.coarsest:
+        context.warn(
+            f"The image has {max(size):.3g} m per pixel, but {models.card.title} was made for "
+            f"{liked.finest:g} to {liked.coarsest:g} m. Expect poor results, or choose another "
+            "model."
+        )
+    return Ladder(output, finest, answerer.tile, _ground_of(raster.grid, output))
 
 
 def _ground_of(source: Grid, output: Grid) -> Rectangle:
@@ -162,23 +174,19 @@ def _tell_losses(
         )
     empty = len(wanted.objects) - found
     empty -= segmentation.on_nodata + segmentation.unread + segmentation.unsure
-    reasons = {
-        "prompts lie outside of the raster or of the extent and are not used.": wanted.outside,
-        "features without a geometry are not used.": wanted.empty,
-        "objects have negative prompts alone and are left out: add a positive one.": (
-            wanted.without_positive
-        ),
-        "objects have many points, of which an even choice is used.": wanted.thinned,
-        "objects lie where the raster holds no data and are left out.": segmentation.on_nodata,
-        "objects lie where the raster cannot be read and are left out: repair the file.": (
-            segmentation.unread
-        ),
-        "objects score less than the minimum score and are left out.": segmentation.unsure,
-        "objects got no outline: nothing was found at their prompts, or it was too small.": empty,
+    losses = {
+        "Prompts outside of the raster or of the extent, which are not used": wanted.outside,
+        "Features without a geometry, which are not used": wanted.empty,
+        "Objects with negative prompts alone, which are left out": wanted.without_positive,
+        "Objects with very many points, of which an even choice is used": wanted.thinned,
+        "Objects where the raster holds no data, which are left out": segmentation.on_nodata,
+        "Objects where the raster cannot be read, which are left out": segmentation.unread,
+        "Objects that score less than the minimum score, which are left out": segmentation.unsure,
+        "Objects without an outline, as nothing large enough was found at their prompts": empty,
     }
-    for reason, count in reasons.items():
+    for loss, count in losses.items():
         if count:
-            context.warn(f"{count} {reason}")
+            context.warn(f"{loss}: {count}.")
 
 
 @dataclass(frozen=True)

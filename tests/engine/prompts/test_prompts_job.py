@@ -209,7 +209,7 @@ def test_an_extent_limits_the_result(landscape: Path, tiny: str, tmp_path: Path)
     assert (bounds[:2] >= np.array(limits[:2]) - 1e-6).all()
     assert (bounds[2:] <= np.array(limits[2:]) + 1e-6).all()
     (warning,) = outcome.result.warnings
-    assert warning.startswith("3 prompts lie outside of the raster or of the extent")
+    assert warning == "Prompts outside of the raster or of the extent, which are not used: 3."
 
 
 def test_points_of_a_group_are_one_object(landscape: Path, tiny: str, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_objects_below_the_minimum_score_are_left_out(
     assert outcome.fields["n"] == [n for n, score in enumerate(scores) if score >= limit]
     assert outcome.result.numbers["MISSING_COUNT"] == 2
     assert outcome.result.warnings == (
-        "2 objects score less than the minimum score and are left out.",
+        "Objects that score less than the minimum score, which are left out: 2.",
     )
 
 
@@ -277,9 +277,9 @@ def test_prompts_without_data_are_counted(tmp_path: Path, tiny: str) -> None:
     outcome = segment(image, layer, tmp_path, tiny)
     assert outcome.result.numbers["MISSING_COUNT"] == 3
     assert outcome.result.warnings == (
-        "1 prompts lie outside of the raster or of the extent and are not used.",
-        "1 features without a geometry are not used.",
-        "1 objects lie where the raster holds no data and are left out.",
+        "Prompts outside of the raster or of the extent, which are not used: 1.",
+        "Features without a geometry, which are not used: 1.",
+        "Objects where the raster holds no data, which are left out: 1.",
     )
     assert not outcome.mask[:, 150:].any()
 
@@ -495,3 +495,12 @@ def test_a_job_runs_the_same_twice(landscape: Path, tiny: str, tmp_path: Path) -
     first, second = (segment(landscape, layer, tmp_path, tiny) for _ in itertools.repeat(0, 2))
     assert (first.mask == second.mask).all()
     assert first.fields == second.fields
+
+
+def test_a_raster_that_is_too_coarse_is_told(tmp_path: Path) -> None:
+    coarse = Affine(10.0, 0, 400000, 0, -10.0, 5000000)
+    image = write_image(tmp_path / "coarse.tif", tiny_models.landscape(150, 160), coarse)
+    layer = write_layer(tmp_path / "a.gpkg", on_map(shapely.points([[80.0, 70.0]]), coarse))
+    outcome = segment(image, layer, tmp_path, "offline-small")
+    assert outcome.result.warnings[0].startswith("The image has 10 m per pixel, but ")
+    assert outcome.result.provenance["network_pixel"] == "10 m"

@@ -120,12 +120,12 @@ def test_several_points_and_boxes_are_taken(image: Path, preset: Path, tmp_path:
         (
             [shapely.Point(20, 20), shapely.Point(50, 50)],
             [1, 0],
-            "UniGeoSeg takes no negative prompts, but 1 objects have some.",
+            "UniGeoSeg takes no negative prompts, as 1 of 1 objects would need.",
         ),
         (
             [shapely.MultiPoint([(20, 20), (30, 30), (25, 20), (50, 50)])],
             [1],
-            "UniGeoSeg takes up to 3 points an object, but 1 objects have more.",
+            "UniGeoSeg takes up to 3 points an object, not as many as 1 of 1 objects have.",
         ),
     ],
 )

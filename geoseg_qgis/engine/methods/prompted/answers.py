@@ -50,12 +50,15 @@ class Answerer(Protocol):
         line_points: Points that a line becomes.
         inner_points: Points that it wants inside of a polygon, beside the box round it.
         takes_negative: Whether it takes points that are not on the object.
+        wants_detail: Whether it finds most on the finest pixels that its card allows, not on those
+            that the card prefers.
     """
 
     tile: int
     line_points: int
     inner_points: int
     takes_negative: bool
+    wants_detail: bool
 
     @classmethod
     def check(cls, objects: Sequence[ObjectPrompt]) -> None:
@@ -90,6 +93,7 @@ class Sam2Answerer:
     line_points = 5
     inner_points = 3
     takes_negative = True
+    wants_detail = True
 
     def __init__(self, model: Sam2Model, batch: int | None = None) -> None:
         self.tile = model.image_size
@@ -164,6 +168,7 @@ class UniGeoSegAnswerer:
     line_points = UNIGEOSEG_POINTS
     inner_points = 0
     takes_negative = False
+    wants_detail = False
 
     def __init__(self, segmenter: Segmenter) -> None:
         self.tile = segmenter.side
@@ -176,15 +181,16 @@ class UniGeoSegAnswerer:
         if negative:
             raise JobError(
                 ErrorCode.INVALID_JOB,
-                f"UniGeoSeg takes no negative prompts, but {negative} objects have some.",
+                f"UniGeoSeg takes no negative prompts, as {negative} of {len(objects)} objects "
+                "would need.",
                 "Use the method sam2, which takes them, or leave the label field empty.",
             )
         crowded = sum(len(item.positive) > UNIGEOSEG_POINTS and not item.areas for item in objects)
         if crowded:
             raise JobError(
                 ErrorCode.INVALID_JOB,
-                f"UniGeoSeg takes up to {UNIGEOSEG_POINTS} points an object, but {crowded} objects "
-                "have more.",
+                f"UniGeoSeg takes up to {UNIGEOSEG_POINTS} points an object, not as many as "
+                f"{crowded} of {len(objects)} objects have.",
                 "Use the method sam2, or fewer points for each object.",
             )
 
