@@ -7,6 +7,7 @@ file once more, inside, where `Tour` walks through the windows and takes the pic
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -22,6 +23,8 @@ from typing import Any, Callable
 ROOT = Path(os.environ.get("GEOSEG_ROOT") or Path(__file__).resolve().parent.parent)
 CLASSES = "building, roof, house; road; tree, forest; water"
 SIZE = (1400, 900)
+SEED = 7
+CLOSE = 800
 LIMIT = 600
 SETTINGS = """[PythonPlugins]
 geoseg_qgis=true
@@ -48,6 +51,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="geoseg-") as scratch:
         image = arguments.image or _generated_scene(Path(scratch))
+        layers = {} if arguments.image else _layers_of_scene(Path(scratch))
         profile = Path(scratch) / "profiles" / "default" / "QGIS" / "QGIS3.ini"
         profile.parent.mkdir(parents=True)
         profile.write_text(SETTINGS, encoding="utf-8")
@@ -58,6 +62,7 @@ def main() -> int:
             "GEOSEG_CLASSES": arguments.classes,
             "GEOSEG_METHOD": arguments.method,
             "GEOSEG_FOLDER": str(folder),
+            **{f"GEOSEG_{name}": str(path) for name, path in layers.items()},
             "QGIS_PLUGINPATH": str(ROOT),
             "QT_QPA_PLATFORM": "xcb",
         }
@@ -68,8 +73,50 @@ def _generated_scene(folder: Path) -> Path:
     sys.path.append(str(ROOT))
     from geoseg_qgis.engine.training.scenes import write_scene  # noqa: PLC0415
 
-    scene: Path = write_scene(folder / "orthophoto.tif", seed=7)
+    scene: Path = write_scene(folder / "orthophoto.tif", seed=SEED)
     return scene
+
+
+def _layers_of_scene(folder: Path) -> dict[str, Path]:
+    """Write boxes round buildings, and footprints that are partly wrong, as GeoJSON."""
+    import numpy as np  # noqa: PLC0415
+    import rasterio.features  # noqa: PLC0415
+    from rasterio.transform import Affine  # noqa: PLC0415
+
+    from geoseg_qgis.engine.training.scenes import generate_scene  # noqa: PLC0415
+
+    scene = generate_scene(SEED, 1024, 0.3, "riverside")
+    with rasterio.open(folder / "orthophoto.tif") as image:
+        transform, code = image.transform, image.crs.to_epsg()
+    buildings = [thing for thing in scene.objects if thing.class_name == "building"]
+    buildings.sort(key=lambda thing: -thing.area)
+    boxes, footprints = [], []
+    for rank, thing in enumerate(buildings[:24]):
+        left, top, right, bottom = thing.bounds
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+        boxes.append({"type": "Polygon", "coordinates": [[transform @ xy for xy in corners]]})
+        if rank % 6 == 4:
+            continue
+        # Every sixth footprint is missing, every sixth one lies beside its building.
+        moved = transform @ Affine.translation(14, 10) if rank % 6 == 2 else transform
+        mask = scene.instances == thing.instance
+        shapes = rasterio.features.shapes(mask.astype(np.uint8), mask, transform=moved)
+        footprints += [geometry for geometry, _ in shapes]
+    return {
+        "BOXES": _write_geojson(folder / "boxes.geojson", boxes, code),
+        "FOOTPRINTS": _write_geojson(folder / "footprints.geojson", footprints, code),
+    }
+
+
+def _write_geojson(path: Path, geometries: list[dict[str, Any]], code: int) -> Path:
+    crs = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{code}"}}
+    features = [
+        {"type": "Feature", "properties": {"number": number}, "geometry": geometry}
+        for number, geometry in enumerate(geometries, 1)
+    ]
+    content = {"type": "FeatureCollection", "crs": crs, "features": features}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
 
 
 def _run_qgis(environment: dict[str, str], scratch: Path) -> int:
@@ -136,8 +183,7 @@ class Tour:
 
     def walk(self) -> Iterator[Callable[[], bool]]:
         """Yield conditions to wait for between the steps."""
-        import processing  # noqa: PLC0415  only inside QGIS
-        from qgis.core import QgsProject, QgsRasterLayer  # noqa: PLC0415
+        from qgis.core import QgsProject, QgsRasterLayer  # noqa: PLC0415  only inside QGIS
 
         window = self.iface.mainWindow()
         window.resize(*SIZE)
@@ -148,16 +194,55 @@ class Tour:
         self.iface.zoomToActiveLayer()
         yield after(2.0)
         yield from self.picture_options()
-        parameters = {
-            "INPUT": layer.id(),
-            "CLASSES": os.environ["GEOSEG_CLASSES"],
-            "METHOD": os.environ["GEOSEG_METHOD"],
-        }
-        dialog = processing.createAlgorithmDialog("geoseg:openvocabulary", parameters)
+        yield from self.run(
+            "openvocabulary",
+            {
+                "INPUT": layer.id(),
+                "CLASSES": os.environ["GEOSEG_CLASSES"],
+                "METHOD": os.environ["GEOSEG_METHOD"],
+            },
+            "result",
+        )
+        if "GEOSEG_BOXES" not in os.environ:
+            return
+        boxes, footprints = (
+            self.add_polygons(os.environ[f"GEOSEG_{name}"], name.lower())
+            for name in ("BOXES", "FOOTPRINTS")
+        )
+        self.iface.mapCanvas().zoomScale(CLOSE)
+        yield from self.run("prompts", {"INPUT": layer.id(), "PROMPTS": boxes.id()}, "prompts")
+        yield from self.run(
+            "refer", {"INPUT": layer.id(), "INSTRUCTION": "all the buildings"}, "refer"
+        )
+        yield from self.run(
+            "assess", {"INPUT": layer.id(), "MASK_POLYGONS": footprints.id()}, "assess"
+        )
+
+    def add_polygons(self, path: str, title: str) -> Any:
+        """Add a layer of polygons that starts hidden, and return it."""
+        from qgis.core import QgsProject, QgsVectorLayer  # noqa: PLC0415  only inside QGIS
+
+        layer = QgsVectorLayer(path, title, "ogr")
+        QgsProject.instance().addMapLayer(layer, False)
+        tree = QgsProject.instance().layerTreeRoot()
+        tree.insertLayer(-1, layer).setItemVisibilityChecked(False)
+        return layer
+
+    def run(
+        self, name: str, parameters: dict[str, Any], picture: str
+    ) -> Iterator[Callable[[], bool]]:
+        """Run an algorithm in its dialog and take a picture of the window with its results."""
+        import processing  # noqa: PLC0415  only inside QGIS
+        from qgis.core import QgsProject  # noqa: PLC0415
+
+        for group in QgsProject.instance().layerTreeRoot().findGroups():
+            group.setItemVisibilityChecked(False)
+        dialog = processing.createAlgorithmDialog(f"geoseg:{name}", parameters)
         dialog.resize(1000, 760)
         dialog.show()
         yield after(1.5)
-        self.save(dialog, "dialog")
+        if picture == "result":
+            self.save(dialog, "dialog")
         ended: list[bool] = []
         dialog.algorithmFinished.connect(lambda fine, _results: ended.append(fine))
         dialog.runButton().click()
@@ -165,10 +250,10 @@ class Tour:
         yield after(1.0)
         if not ended[0]:
             self.save(dialog, "failure")
-            raise RuntimeError("The algorithm failed; see failure.png.")
+            raise RuntimeError(f"geoseg:{name} failed; see failure.png.")
         dialog.close()
         yield after(3.0)
-        self.save(window, "result")
+        self.save(self.iface.mainWindow(), picture)
 
     def picture_options(self) -> Iterator[Callable[[], bool]]:
         """Open the options at GeoSeg's page; the dialog is modal, so a timer closes it."""

@@ -35,7 +35,7 @@ NUMBERS = {
     "MISSING_COUNT": "Number of objects that got no outline",
     "MEAN_SCORE": "Mean score of the outlines, 0 to 1",
 }
-_COLOR = "#d1495b"
+_COLOR = "#00b7ff"
 
 
 class PromptsAlgorithm(ImageryAlgorithm):

@@ -29,7 +29,7 @@ NUMBERS = {
     "SCORE": "Mean probability of the answer's pixels, 0 to 1",
     "AREA": "Area of the answer in square metres",
 }
-_COLOR = "#0f766e"
+_COLOR = "#ffb000"
 
 
 class ReferAlgorithm(ImageryAlgorithm):
