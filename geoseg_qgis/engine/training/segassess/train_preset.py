@@ -46,7 +46,7 @@ BUILT_IN = SegAssessConfiguration(
 )
 TILE = 256
 STRIDE = 4
-LOSSES = LossOptions(class_weights=(0.6, 1.2, 0.4, 1.2), as_published=False, edge_weight=0.2)
+LOSSES = LossOptions(class_weights=(0.6, 1.6, 0.4, 2.0), as_published=False, edge_weight=0.2)
 
 
 class PresetNetwork(nn.Module):

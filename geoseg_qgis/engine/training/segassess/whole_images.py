@@ -22,7 +22,7 @@ from .scenes import KINDS, truth_of_kind
 from .targets import quality_target
 
 SMALLEST_SHARE = 0.005
-TILE, STEP = 256, 192
+TILE, STEP = 256, 224
 
 
 @dataclass(frozen=True)
