@@ -10,9 +10,17 @@ import pyogrio.raw
 import pytest
 import rasterio
 import shapely
-from conftest import Houses
 from numpy.typing import NDArray
-from prompt_cases import NORTH_UP, UTM, Outcome, on_map, overlap, segment, write_layer
+from prompt_cases import (
+    NORTH_UP,
+    UTM,
+    Houses,
+    Outcome,
+    on_map,
+    overlap,
+    segment,
+    write_layer,
+)
 from pyproj import Transformer
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry

@@ -169,10 +169,10 @@ def test_many_prompts_need_few_encodings(
     landscape: Path, tiny: str, tmp_path: Path, encoded: list[int]
 ) -> None:
     rng = np.random.default_rng(4)
-    points = shapely.points(rng.uniform(0, [300, 260], (1000, 2)))
+    points = shapely.points(rng.uniform(0, [300, 260], (500, 2)))
     layer = write_layer(tmp_path / "a.gpkg", on_map(points, NORTH_UP))
     outcome = segment(landscape, layer, tmp_path, tiny)
-    assert outcome.result.numbers["OBJECT_COUNT"] + outcome.result.numbers["MISSING_COUNT"] == 1000
+    assert outcome.result.numbers["OBJECT_COUNT"] + outcome.result.numbers["MISSING_COUNT"] == 500
     assert len(encoded) <= 45
 
 
@@ -346,7 +346,7 @@ def test_progress_rises_to_its_end(landscape: Path, tiny: str, tmp_path: Path) -
 def test_batches_are_halved_when_memory_runs_out(
     landscape: Path, tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    points = shapely.points([(x, 128.0) for x in range(100, 160, 3)])
+    points = shapely.points([(x, 128.0) for x in range(100, 148, 6)])
     layer = write_layer(tmp_path / "a.gpkg", on_map(points, NORTH_UP))
     expected = segment(landscape, layer, tmp_path, tiny)
     predict, sizes = Sam2Model.predict, []
