@@ -17,6 +17,7 @@ from geoseg_qgis.engine.models.unigeoseg.configuration import UniGeoSegConfig
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.position_encoding import FourierPositions
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request, split_dialogue
+from geoseg_qgis.engine.models.unigeoseg.task_enhancement import place_coordinates
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, load_tokenizer
@@ -117,6 +118,17 @@ def test_positions_are_part_of_small_networks_alone() -> None:
     assert grid.shape == (4, 2, 8)
     assert grid[0, :, 0].tolist() == pytest.approx([np.sin(np.pi / 4), np.sin(3 * np.pi / 4)])
     assert grid[:, 0, 7].tolist() == pytest.approx(np.cos(np.pi * np.arange(1, 8, 2) / 4), abs=1e-6)
+
+
+def test_coordinates_come_with_their_waves() -> None:
+    projection = torch.nn.Linear(12, 12, bias=False)
+    with torch.no_grad():
+        projection.weight.copy_(torch.eye(12))
+        points = place_coordinates(torch.tensor([[0.5, 0.25]]), projection, 3, frequencies=1)
+    half = np.sqrt(0.5)
+    expected = [0.5, 0.25, 0.0, 0.0, 1.0, 0.0, half, half, 0.0, 0.0, 0.0, 0.0]
+    assert points[0].tolist() == pytest.approx(expected, abs=1e-6)
+    assert points[1:].abs().sum() == 0.0
 
 
 def test_cell_losses_leave_out_what_is_unknown() -> None:

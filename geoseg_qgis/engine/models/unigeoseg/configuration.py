@@ -58,7 +58,8 @@ class SegmentationConfig:
     """Sizes of the description head, the pixel decoder and the mask decoder.
 
     ``position_frequencies`` adds absolute positions to the fine map; published networks, which have
-    room to learn positions from their borders, do without.
+    room to learn positions from their borders, do without. ``coordinate_frequencies`` adds waves of
+    points and boxes to their numbers.
     """
 
     head_width: int = 512
@@ -74,6 +75,7 @@ class SegmentationConfig:
     decoder_ffn: int = 2048
     num_queries: int = 100
     position_frequencies: int = 0
+    coordinate_frequencies: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

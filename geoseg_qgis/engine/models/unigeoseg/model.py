@@ -76,7 +76,8 @@ class UniGeoSeg(nn.Module):
         self.predictor = MaskDecoder(head)
         self.ref_attn = ReferringAttention(hidden)
         self.enhanced_reasoning_pooling = ReasoningPooling(hidden)
-        self.intera_coord_project = nn.Linear(_COORDINATES, hidden)
+        seen = _COORDINATES * (1 + 2 * head.coordinate_frequencies)
+        self.intera_coord_project = nn.Linear(seen, hidden)
         self.intera_fuse = nn.Linear(2 * hidden, hidden)
         self.global_latents = nn.Parameter(torch.randn(head.memory_slots, hidden) * 0.01)
         self.text_projector = nn.Linear(hidden, head.head_width)
@@ -119,7 +120,12 @@ class UniGeoSeg(nn.Module):
         if request.task is Task.REASONING:
             summary: Tensor = self.enhanced_reasoning_pooling(words)
             return summary
-        placed = place_coordinates(request.coordinates, self.intera_coord_project, len(words))
+        placed = place_coordinates(
+            request.coordinates,
+            self.intera_coord_project,
+            len(words),
+            self.config.segmentation.coordinate_frequencies,
+        )
         fused: Tensor = self.intera_fuse(torch.cat([words.to(placed.dtype), placed], dim=-1))
         return fused
 

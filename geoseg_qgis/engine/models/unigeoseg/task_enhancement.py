@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .position_encoding import fourier_features
+
 
 class ReferringAttention(nn.Module):
     """A learned query that weighs words."""
@@ -56,22 +58,28 @@ class ReasoningPooling(nn.Module):
         return summary.expand(words.shape[0], -1)
 
 
-def place_coordinates(coordinates: Tensor | None, projection: nn.Linear, length: int) -> Tensor:
+def place_coordinates(
+    coordinates: Tensor | None, projection: nn.Linear, length: int, frequencies: int = 0
+) -> Tensor:
     """Project points or a box onto the first words of a sentence.
 
     Args:
         coordinates: (n, 2) points or (1, 4) box as fractions, or None.
-        projection: Linear layer from 4 numbers to H.
+        projection: Linear layer from 4 numbers, and the waves of each, to H.
         length: Number of words L.
+        frequencies: Number of waves.
 
     Returns:
         (L, H): one row a point, zeros on the words after them.
     """
     weight = projection.weight
-    rows = weight.new_zeros(1, 4)
+    rows = weight.new_zeros(1, projection.in_features)
     if coordinates is not None:
-        rows = weight.new_zeros(coordinates.shape[0], 4)
-        rows[:, : coordinates.shape[1]] = coordinates.to(weight)
+        count, numbers = coordinates.shape
+        rows = weight.new_zeros(count, projection.in_features)
+        rows[:, :numbers] = coordinates.to(weight)
+        waves = fourier_features(coordinates, frequencies).flatten(1)
+        rows[:, 4 : 4 + waves.shape[1]] = waves.to(weight)
     projected: Tensor = projection(rows)[:length]
     placed = weight.new_zeros(length, weight.shape[0])
     return torch.cat([projected, placed[projected.shape[0] :]])

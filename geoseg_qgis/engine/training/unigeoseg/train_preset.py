@@ -77,6 +77,7 @@ SEGMENTATION = SegmentationConfig(
     decoder_ffn=256,
     num_queries=1,
     position_frequencies=6,
+    coordinate_frequencies=5,
 )
 MUON_MATRICES = ("blocks.", "model.layers.", "transformer_", "d_layers.", "self_attn.value_proj")
 REAL_SHARE = 0.2
