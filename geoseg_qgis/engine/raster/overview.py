@@ -49,5 +49,5 @@ def overview_png(
         there = classes == value
         picture[there] += (np.array(rgb(color), dtype=np.float32) - picture[there]) * _OPACITY
     stream = io.BytesIO()
-    Image.fromarray(picture.round().astype(np.uint8)).save(stream, format="PNG", optimize=True)
+    Image.fromarray(picture.round().astype(np.uint8)).save(stream, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
