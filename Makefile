@@ -24,7 +24,7 @@ QGIS_STAMP := $(QGIS_VENV)/.ready
 UV = $(shell command -v uv || ls "$${GEOSEG_DATA:-$$HOME/.local/share/geoseg}"/installer/bin/uv)
 
 .PHONY: help demo test test-engine test-qgis setup system lint package bench bench-models \
-	screenshots docs evaluate lock clean distclean
+	screenshots docs evaluate assess-maps assess-scores lock clean distclean
 
 help: ## List the targets
 	@grep -E '^[a-z%-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -94,6 +94,13 @@ screenshots: setup ## Take pictures of the plugin in a real QGIS window
 train-%: setup ## Train a built-in model (clip, dino, sam2, segassess, unigeoseg) or the U-Net (unet)
 	$(ENGINE_PYTHON) -m $(TRAINING).$(or $(TRAINER_$*),train_$*) --data $(DATA) \
 		--out runs/$* --minutes $(MINUTES) $(TRAIN_ALSO_$*)
+
+assess-maps: setup ## Map the training images with the trained CLIP: mistakes for SegAssess to learn
+	$(ENGINE_PYTHON) -m $(TRAINING).segassess.foreign_maps --data $(DATA)
+
+assess-scores: setup ## Score the trained SegAssess on masks of the trained U-Net, never seen before
+	$(ENGINE_PYTHON) -m $(TRAINING).segassess.evaluate --data $(DATA) --run runs/segassess \
+		--unet runs/unet
 
 evaluate: setup ## Measure models on unseen images; writes docs/evaluation.md
 	$(ENGINE_PYTHON) scripts/evaluate.py --data $(DATA)

@@ -36,7 +36,7 @@ from geoseg_qgis.engine.training.train_unet import LEGEND, UNet, unet_network
 
 from .calibration_plot import draw_calibration
 from .corruption import CorruptedTruth
-from .foreign_maps import SOURCES, read_clip, usual_zoom
+from .foreign_maps import available_sources, read_clip, usual_zoom
 from .scenes import CODES
 from .train_preset import load_run
 from .whole_images import Case, Judgement, cases, judge, zoomed
@@ -173,10 +173,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     model = load_segassess(options.weights) if options.weights else load_run(options.run)
+    run, head, _ = available_sources(options.run.parent)[0]
     makers: dict[str, Callable[[], MaskMaker]] = {
         "unet": lambda: from_network(unet_network(read_unet(options.unet))),
         "corrupted": lambda: from_truth(SEED),
-        "clip": lambda: from_network(read_clip(options.run.parent / SOURCES[0][0], SOURCES[0][1])),
+        "clip": lambda: from_network(read_clip(options.run.parent / run, head)),
     }
     scenes = load_scenes(options.data, "validation")
     numbers: dict[str, Any] = {}

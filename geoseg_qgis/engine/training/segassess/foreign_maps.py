@@ -25,8 +25,20 @@ logger = logging.getLogger(__name__)
 
 LEGEND = LEGENDS["dubai_landcover"]
 CLASSES: Final = tuple(words[0] for words, _ in LEGEND)
-SOURCES: Final = (("clip-b", "fast", 1.0), ("clip-b-real", "plain", 0.6), ("clip-a", "fast", 0.8))
+Source = tuple[str, str, float]
 """Run of the image and text encoder, its dense head, and the zoom relative to the usual one."""
+SHIPPED: Final[tuple[Source, ...]] = (
+    ("clip-b", "fast", 1.0),
+    ("clip-b-real", "plain", 0.6),
+    ("clip-a", "fast", 0.8),
+)
+SINGLE: Final[tuple[Source, ...]] = (("clip", "fast", 1.0), ("clip", "plain", 0.6))
+
+
+def available_sources(runs: Path) -> tuple[Source, ...]:
+    """Return the sources of the shipped network as far as their runs are there, else of one run."""
+    shipped = tuple(source for source in SHIPPED if (runs / source[0]).is_dir())
+    return shipped or SINGLE
 
 
 def usual_zoom(scene: Scene) -> float:
@@ -77,7 +89,10 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     folder = options.runs / "foreign"
     folder.mkdir(parents=True, exist_ok=True)
-    networks = [(read_clip(options.runs / run, head), zoom) for run, head, zoom in SOURCES]
+    networks = [
+        (read_clip(options.runs / run, head), zoom)
+        for run, head, zoom in available_sources(options.runs)
+    ]
     for scene in load_scenes(options.data, "train"):
         path = folder / f"{scene.dataset}-{scene.name}.npz"
         if path.is_file():
