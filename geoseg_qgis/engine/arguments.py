@@ -81,11 +81,12 @@ def job_from_arguments(options: argparse.Namespace) -> Job:
     if kind is JobKind.MODELS:
         return _models_job(options)
     if not (options.output or options.polygons or getattr(options, "scores", None)):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "The job would write nothing.",
-            "Give --output, --polygons or --scores.",
+        flags = (
+            "--output, --polygons or --scores"
+            if "scores" in options
+            else ("--output or --polygons")
         )
+        raise JobError(ErrorCode.INVALID_JOB, "The job would write nothing.", f"Give {flags}.")
     if kind is JobKind.RECLASSIFY:
         source = RasterSource(absolute(options.input), Path(options.input).stem)
         task = ReclassifyTask(

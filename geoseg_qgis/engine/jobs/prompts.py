@@ -95,6 +95,16 @@ def _task(job: Job) -> PromptsTask:
             f"Segmentation by prompts has no method called {job.method!r}.",
             f"Use one of {', '.join(METHODS)}.",
         )
+    for name, value in (
+        ("threshold", job.task.threshold),
+        ("minimum score", job.task.minimum_score),
+    ):
+        if not 0.0 <= value <= 1.0:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                f"A {name} of {value:g} is no probability.",
+                "Use a number from 0 to 1, such as 0.5.",
+            )
     return job.task
 
 
@@ -166,7 +176,15 @@ def _require_objects(wanted: ObjectPrompts) -> None:
 def _tell_losses(
     wanted: ObjectPrompts, segmentation: PromptedSegmentation, found: int, context: JobContext
 ) -> None:
-    if not found and segmentation.on_nodata == len(wanted.objects):
+    if not found and segmentation.unread + segmentation.on_nodata == len(wanted.objects):
+        if segmentation.unread:
+            failures = sorted(set(segmentation.reader.failures))
+            raise JobError(
+                ErrorCode.TILES_FAILED,
+                "The raster cannot be read where the prompts are.",
+                "Repair the file or load it again, then run again.",
+                "\n".join(failures),
+            )
         raise JobError(
             ErrorCode.EXTENT_OUTSIDE,
             "The raster holds no data under any of the prompts.",

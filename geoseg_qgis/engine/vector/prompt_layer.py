@@ -113,13 +113,13 @@ def _column(attributes: Attributes, name: str, count: int) -> list[Any]:
 
 
 def _readable_shapes(geometry: NDArray[Any]) -> NDArray[np.object_]:
-    """Return geometries, repaired where they are areas, empty where there is nothing to use."""
+    """Return repaired geometries, empty where there is nothing to use.
+
+    Outlines without an area become lines, lines without a length become points.
+    """
     shapes = np.asarray(shapely.from_wkb(geometry, on_invalid="ignore"), dtype=object)
     shapes[shapely.is_missing(shapes)] = shapely.Point()
-    shapes = np.asarray(shapely.force_2d(shapes), dtype=object)
-    areal = shapely.get_dimensions(shapes) == 2
-    shapes[areal] = shapely.make_valid(shapes[areal])
-    return shapes
+    return np.asarray(shapely.make_valid(shapely.force_2d(shapes)), dtype=object)
 
 
 def _is_positive(label: Any, field: str) -> bool:
@@ -135,7 +135,7 @@ def _is_positive(label: Any, field: str) -> bool:
     except ValueError as error:
         raise JobError(
             ErrorCode.INVALID_JOB,
-            f"The field {field} holds {label!r}, which says neither positive nor negative.",
+            f"The field {field} holds {str(label)!r}, which says neither positive nor negative.",
             "Write 1 for points on the object and 0 for points that are not on it.",
         ) from error
 

@@ -130,6 +130,17 @@ def test_broken_outlines_are_repaired(tmp_path: Path) -> None:
     assert shapely.area(layer.shapes[0]) == pytest.approx(200.0)
 
 
+def test_shapes_without_a_size_become_points(tmp_path: Path) -> None:
+    shapes = [
+        shapely.LineString([(9, 9), (9, 9)]),
+        shapely.Polygon([(5, 5), (5, 5), (5, 5)]),
+        shapely.Polygon([(5, 5), (7, 5), (5, 5)]),
+    ]
+    layer = read_prompts(write_layer(tmp_path / "a.gpkg", on_map(shapes, NORTH_UP)), GRID)
+    assert [shape.geom_type for shape in layer.shapes] == ["Point", "Point", "LineString"]
+    assert shapely.get_coordinates(layer.shapes[0]).tolist() == pytest.approx(np.array([[9, 9]]))
+
+
 def points(count: int) -> np.ndarray:
     return on_map(shapely.points([[x + 0.5, 5.5] for x in range(count)]), NORTH_UP)
 
@@ -164,6 +175,13 @@ def test_labels_without_meaning_are_refused(tmp_path: Path) -> None:
         read_prompts(source, GRID, "label")
     assert caught.value.code is ErrorCode.INVALID_JOB
     assert "'roof'" in caught.value.message
+
+
+def test_a_date_is_no_label(tmp_path: Path) -> None:
+    dates = np.array(["2020-05-01"], dtype="datetime64[D]")
+    source = write_layer(tmp_path / "a.gpkg", points(1), {"label": dates})
+    with pytest.raises(JobError, match="holds '2020-05-01', which says neither"):
+        read_prompts(source, GRID, "label")
 
 
 def test_equal_values_of_the_group_field_make_an_object(tmp_path: Path) -> None:

@@ -39,5 +39,6 @@ def test_arguments_make_the_job(tmp_path: Path) -> None:
 
 
 def test_a_job_without_results_is_refused() -> None:
-    with pytest.raises(JobError, match="write nothing"):
+    with pytest.raises(JobError, match="write nothing") as caught:
         parse("prompts", "--input", "image.tif", "--prompts", "clicks.gpkg")
+    assert caught.value.hint == "Give --output or --polygons."

@@ -302,6 +302,33 @@ def test_prompts_that_are_all_on_nodata_are_refused(tmp_path: Path, tiny: str) -
     assert error.message == "The raster holds no data under any of the prompts."
 
 
+def test_a_damaged_raster_is_refused(tmp_path: Path, tiny: str) -> None:
+    image = tmp_path / "damaged.tif"
+    pixels = np.random.default_rng(1).integers(0, 255, (3, 256, 256), dtype=np.uint8)
+    with rasterio.open(
+        image, "w", driver="GTiff", width=256, height=256, count=3, dtype="uint8",
+        transform=NORTH_UP, crs=UTM, compress="deflate",
+    ) as dataset:  # fmt: skip
+        dataset.write(pixels)
+    damaged = bytearray(image.read_bytes())
+    damaged[2000:-2000] = bytes(len(damaged) - 4000)
+    image.write_bytes(damaged)
+    layer = write_layer(tmp_path / "a.gpkg", on_map(POINTS[:2], NORTH_UP))
+    error = refused(image, tmp_path, layer, tiny)
+    assert error.code is ErrorCode.TILES_FAILED
+    assert error.message == "The raster cannot be read where the prompts are."
+
+
+@pytest.mark.parametrize("name", ["threshold", "minimum_score"])
+def test_numbers_that_are_no_probability_are_refused(
+    name: str, landscape: Path, tiny: str, tmp_path: Path
+) -> None:
+    layer = write_layer(tmp_path / "a.gpkg", on_map(POINTS, NORTH_UP))
+    for value in (-0.1, 1.5, float("nan")):
+        error = refused(landscape, tmp_path, layer, tiny, **{name: value})
+        assert error.message.endswith("is no probability.")
+
+
 def test_negative_prompts_alone_are_refused(landscape: Path, tiny: str, tmp_path: Path) -> None:
     fields = {"on": np.zeros(4, dtype=np.int32)}
     layer = write_layer(tmp_path / "a.gpkg", on_map(POINTS, NORTH_UP), fields)
