@@ -110,6 +110,7 @@ def test_positions_are_part_of_small_networks_alone() -> None:
     assert names == {
         "model.vision_tower.patch_positions.mix.weight",
         "pixel_decoder.fine_positions.mix.weight",
+        "pixel_decoder.mask_positions.mix.weight",
     }
     positions = FourierPositions(2, 8)
     with torch.no_grad():

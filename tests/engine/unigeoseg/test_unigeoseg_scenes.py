@@ -222,7 +222,7 @@ def test_meaning_loss_is_zero_for_what_is_meant() -> None:
     assert float(meaning_loss([right, right], meaning)) == pytest.approx(0.0, abs=1e-6)
     wrong = right.clone()
     wrong[..., -1] += 1.0
-    expected = 3.0 / (4 * CENTRE_FREQUENCIES + 2)
+    expected = 5.0 / (4 * CENTRE_FREQUENCIES + 2)
     assert float(meaning_loss([right, wrong], meaning)) == pytest.approx(expected)
     untold = meaning._replace(told=torch.tensor([[False]]))
     assert float(meaning_loss([wrong, right], untold)) == pytest.approx(0.0, abs=1e-6)

@@ -105,11 +105,8 @@ class PixelDecoder(nn.Module):
             nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(_GROUPS, width), nn.ReLU()
         )
         self.mask_features = nn.Conv2d(width, width, 1)
-        self.fine_positions = (
-            FourierPositions(config.position_frequencies, width)
-            if config.position_frequencies
-            else None
-        )
+        self.fine_positions = _positions(config)
+        self.mask_positions = _positions(config)
 
     def forward(self, maps: list[Tensor]) -> PixelFeatures:
         """Decode tower maps, finest first (strides 4, 8, 16, 32), each (B, C_i, H_i, W_i)."""
@@ -125,7 +122,16 @@ class PixelDecoder(nn.Module):
         fine = lateral + upsampled
         if self.fine_positions is not None:
             fine = fine + self.fine_positions(*fine.shape[-2:]).permute(2, 0, 1)
-        return PixelFeatures(self.mask_features(self.layer_1(fine)), multi_scale)
+        features = self.mask_features(self.layer_1(fine))
+        if self.mask_positions is not None:
+            features = features + self.mask_positions(*fine.shape[-2:]).permute(2, 0, 1)
+        return PixelFeatures(features, multi_scale)
+
+
+def _positions(config: SegmentationConfig) -> FourierPositions | None:
+    if not config.position_frequencies:
+        return None
+    return FourierPositions(config.position_frequencies, config.width)
 
 
 def reference_points(shapes: LevelShapes, device: torch.device) -> Tensor:

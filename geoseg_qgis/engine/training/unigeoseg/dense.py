@@ -40,7 +40,7 @@ _FACTS: Mapping[str, tuple[str, ...]] = {
     "class_name": CLASS_NAMES, "colour": COLOURS, "kind": KINDS, "roof": ROOFS,
 }  # fmt: skip
 _FACT_WEIGHTS = {"class_name": 1.0, "colour": 0.3, "kind": 0.3, "roof": 0.2}
-_CENTRE_WEIGHT = 2.0
+_CENTRE_WEIGHT = 3.0
 
 
 class DenseTargets(NamedTuple):

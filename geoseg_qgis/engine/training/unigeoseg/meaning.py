@@ -23,7 +23,7 @@ from .scenes import StoredScene
 from .wishes import Asked, Mirror
 
 _CENTRES = 4 * CENTRE_FREQUENCIES + 2
-_CENTRE_WEIGHT = 3.0
+_CENTRE_WEIGHT = 5.0
 
 
 class Meaning(NamedTuple):

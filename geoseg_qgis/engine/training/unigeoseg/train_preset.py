@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -53,7 +54,7 @@ from .meaning import Meaning, MeaningReading, meaning_loss, meaning_of, unknown_
 from .real import allowed_classes, ask_of_labels
 from .scenes import SIDE, StoredScene, stored_scenes
 from .shared import answer_all
-from .wishes import Asker, Mirror, draw_requests, reword
+from .wishes import Asked, Asker, Mirror, draw_requests, reword
 from .words import TOKENIZER_FILE, initial_embeddings, learn_tokenizer, save_tokenizer
 
 VISION = VisionConfig(
@@ -83,9 +84,14 @@ MUON_MATRICES = ("blocks.", "model.layers.", "transformer_", "d_layers.", "self_
 REAL_SHARE = 0.2
 DENSE_UNTIL = 0.08
 """Progress up to which pictures are only read densely, without any request."""
-DENSE_WEIGHT = 2.0
+DENSE_WEIGHT = 1.0
+MEANING_WEIGHT = 0.5
 MASK_WEIGHT = 5.0
 DICE_WEIGHT = 5.0
+RAREST_SHARE = 1 / 256
+"""Share of the picture below which an answer's cells get no more weight."""
+LOOKALIKE_WEIGHT = 2.0
+"""Weight of cells that have a class of the answer without being meant."""
 _NEAREST_PIXELS = 255
 
 
@@ -111,7 +117,7 @@ class Lesson(NamedTuple):
     answers: Tensor
     """(B, R, S/4, S/4) float32, the share of each cell that is meant."""
     known: Tensor
-    """(B, R, S/4, S/4) float32, 1 where the answer is known."""
+    """(B, R, S/4, S/4) float32, weight of each cell, 0 where the answer is not known."""
     facts: DenseTargets
     meaning: Meaning
 
@@ -181,7 +187,7 @@ class Teacher:
             _as_input(pixels),
             [requests],
             cells[None],
-            torch.ones_like(cells)[None],
+            _cell_weights(mirror.turn(scene.classes), asked, cells)[None],
             scene_targets(scene, mirror),
             meaning_of(scene, mirror, asked),
         )
@@ -230,7 +236,8 @@ def lesson_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict
         cross_entropy, overlap = cell_losses(logits.float(), lesson.answers, lesson.known)
         mask, dice = mask + cross_entropy, dice + overlap
     mask, dice = mask / len(answer.masks), dice / len(answer.masks)
-    total = DENSE_WEIGHT * dense + MASK_WEIGHT * mask + DICE_WEIGHT * dice + meaning
+    total = DENSE_WEIGHT * dense + MASK_WEIGHT * mask + DICE_WEIGHT * dice
+    total = total + MEANING_WEIGHT * meaning
     return {
         "dense": dense,
         "meaning": meaning,
@@ -251,14 +258,19 @@ def dense_only_losses(pupil: Pupil, lesson: Lesson) -> dict[str, Tensor]:
 
 
 def cell_losses(logits: Tensor, answers: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Compare logits (B, R, h, w) with shares of cells where these are known.
+    """Compare logits (B, R, h, w) with shares of cells, weighted by ``known``.
 
     Returns:
         Mean cross entropy and mean Dice loss.
     """
     wrong = nn.functional.binary_cross_entropy_with_logits(logits, answers, reduction="none")
-    amount = known.sum(dim=(2, 3)).clamp(min=1)
-    cross_entropy = ((wrong * known).sum(dim=(2, 3)) / amount).mean()
+    # Small answers would drown in their surroundings, and nothing is the easiest answer.
+    total = known.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    share = (answers * known).sum(dim=(2, 3), keepdim=True) / total
+    rare = share.clamp(min=RAREST_SHARE).rsqrt()
+    weights = known * (1 + (rare - 1) * answers)
+    amount = weights.sum(dim=(2, 3)).clamp(min=1)
+    cross_entropy = ((wrong * weights).sum(dim=(2, 3)) / amount).mean()
     found = logits.sigmoid() * known
     wanted = answers * known
     overlap = 2 * (found * wanted).sum(dim=(2, 3)) + 1
@@ -287,10 +299,21 @@ def build_pupil(tokenizer: BytePairTokenizer, seed: int) -> Pupil:
     torch.manual_seed(seed)
     config = built_in_config(tokenizer.vocabulary_size)
     pupil = Pupil(UniGeoSeg(config, with_language_head=False))
+    positions = pupil.model.pixel_decoder.mask_positions
+    if positions is not None:
+        nn.init.normal_(positions.mix.weight, std=0.12)
     table = pupil.model.model.embed_tokens.weight
     drawn = initial_embeddings(tokenizer, table.shape[1], torch.Generator().manual_seed(seed))
     table.data.copy_(drawn)
     return pupil
+
+
+def _cell_weights(classes: NDArray[np.uint8], asked: Sequence[Asked], cells: Tensor) -> Tensor:
+    """Weigh what looks like the answer more than the rest, (R, h, w)."""
+    small = classes[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+    alike = np.stack([np.isin(small, np.unique(classes[one.mask])) for one in asked])
+    missed = torch.from_numpy(alike) & (cells == 0)
+    return 1.0 + (LOOKALIKE_WEIGHT - 1.0) * missed
 
 
 def _as_input(pixels: Tensor) -> Tensor:
@@ -315,7 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=2400, help="generated scenes")
     parser.add_argument("--pictures", type=int, default=4, help="pictures a step")
     parser.add_argument("--requests", type=int, default=8, help="requests a picture")
-    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
 
