@@ -132,8 +132,8 @@ def _report_failures(reader: PictureReader, context: JobContext) -> None:
     failures = sorted(set(reader.failures))
     if failures:
         context.warn(
-            f"{len(failures)} places of the raster could not be read and were not assessed: "
-            f"{failures[0]} Repair the file, then run again."
+            "Places of the raster that could not be read and were not assessed: "
+            f"{len(failures)}. {failures[0]} Repair the file, then run again."
         )
 
 

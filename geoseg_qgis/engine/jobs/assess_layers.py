@@ -95,7 +95,8 @@ def write_rasters(
             raise JobError(
                 ErrorCode.TILES_FAILED,
                 "No pixel of the imagery could be assessed: imagery and mask share no data.",
-                "Choose another extent, or check the nodata values of both.",
+                "Choose another extent, check the nodata values of both, and whether the imagery "
+                "can be read.",
                 "\n".join(context.warnings),
             )
     return tally

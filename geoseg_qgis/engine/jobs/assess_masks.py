@@ -7,6 +7,7 @@ objects are its features. Either is told in numbers: classes from 1, objects fro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,12 +21,13 @@ from ...protocol.source import RasterSource, VectorSource
 from ...protocol.tasks import AssessTask
 from ..methods.labelling import blocks
 from ..methods.segassess.surfaces import ObjectLayer
+from ..raster.files import open_dataset
 from ..raster.grid import Grid
 from ..raster.scratch import ScratchArray, ScratchFolder
 from ..vector.components import find_components, labelled_bands
 from ..vector.measure import pixel_areas
 from ..vector.polygonize import square_metres
-from ..vector.read import PlacedPolygons, read_polygons
+from ..vector.read import PlacedPolygons, read_crs, read_polygons
 from ..vector.sheets import MOST_SHEETS, part_overlapping
 from .class_maps import RasterClasses, field_value
 from .class_matching import NO_CLASS, ClassSide, Value
@@ -34,6 +36,10 @@ Progress = Callable[[float], None]
 PLAIN_CLASS = "object"
 NOT_COVERED = 255
 _MOST_CLASSES = 254
+_WITHOUT_CRS = (
+    "One of imagery and mask has no CRS, so their coordinates were compared as they are: check "
+    "that they lie on top of each other."
+)
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,18 @@ def open_mask(task: AssessTask, grid: Grid, folder: ScratchFolder, progress: Pro
             "Check that both cover the same place, that their CRSs are set right, and the extent; "
             "in a raster 0 is no object.",
         )
+    if bool(_crs_of(task)) != bool(grid.crs_wkt):
+        return replace(mask, remarks=(_WITHOUT_CRS, *mask.remarks))
     return mask
+
+
+def _crs_of(task: AssessTask) -> str:
+    if task.mask_polygons is not None:
+        return read_crs(task.mask_polygons)
+    if task.mask is None:
+        return ""
+    with closing(open_dataset(task.mask)) as opened:
+        return opened.grid(task.mask.crs_wkt).crs_wkt
 
 
 def read_raster_mask(
@@ -176,6 +193,12 @@ def read_polygon_mask(
     """
     name = task.mask_name or Path(source.path).stem
     placed = read_polygons(source, grid, task.class_field)
+    if placed.skipped and not len(placed.polygons):
+        raise JobError(
+            ErrorCode.SOURCE_UNREADABLE,
+            f"The mask {name!r} holds no feature with an area.",
+            "Choose a layer of polygons.",
+        )
     values: list[Value | None] = [name] * len(placed.polygons)
     if placed.values is not None:
         values = [field_value(raw) for raw in placed.values.tolist()]
@@ -234,21 +257,21 @@ def _remarks(
 ) -> Iterable[str]:
     if placed.repaired:
         yield (
-            f"{placed.repaired} polygons have broken outlines and were assessed with repaired "
-            "ones. The outlines in the result are those of the layer: fix them there."
+            f"Polygons with broken outlines, which were assessed with repaired ones: "
+            f"{placed.repaired}. The outlines in the result are those of the layer: fix them there."
         )
     if placed.skipped:
-        yield f"{placed.skipped} features have no area and were not assessed."
+        yield f"Features without an area, which were not assessed: {placed.skipped}."
     nameless = sum(value is None for value in values)
     if nameless:
         yield (
-            f"{nameless} polygons have no value in the field of the class and were not assessed. "
-            "Fill the field, or choose another one."
+            f"Polygons without a value in the field of the class, which were not assessed: "
+            f"{nameless}. Fill the field, or choose another one."
         )
     if crowded:
         yield (
-            f"{crowded} polygons lie under more than {MOST_SHEETS - 1} others; only what remains "
-            "of them was assessed. Remove duplicates first."
+            f"Polygons under more than {MOST_SHEETS - 1} others, of which only what remains was "
+            f"assessed: {crowded}. Remove duplicates first."
         )
     elif overlapping:
         yield (

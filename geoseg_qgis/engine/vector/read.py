@@ -153,6 +153,20 @@ def read_bounds(source: VectorSource) -> tuple[tuple[float, float, float, float]
     return (xmin, ymin, xmax, ymax), CRS.from_user_input(crs).to_wkt() if crs else ""
 
 
+def read_crs(source: VectorSource) -> str:
+    """Return the CRS of a layer as its file names it, or as WKT; empty without one.
+
+    Raises:
+        JobError: ``SOURCE_UNREADABLE`` when the layer cannot be read.
+    """
+    if source.crs_wkt:
+        return source.crs_wkt
+    try:
+        return str(pyogrio.read_info(source.path, layer=source.layer or None)["crs"] or "")
+    except (DataSourceError, DataLayerError) as error:
+        raise _unreadable(source, error) from error
+
+
 def _unreadable(source: VectorSource, error: Exception) -> JobError:
     return JobError(
         ErrorCode.SOURCE_UNREADABLE,

@@ -91,7 +91,7 @@ def write_layer(
     path: Path,
     shapes: list[Any],
     fields: dict[str, NDArray[Any]] | None = None,
-    crs: str = CRS,
+    crs: str | None = CRS,
     masks: list[NDArray[np.bool_] | None] | None = None,
 ) -> VectorSource:
     """Write polygons with fields."""

@@ -348,7 +348,7 @@ def test_classes_of_polygons(tmp_path: Path, preset: Path) -> None:
     )  # fmt: skip
     assert done.polygons.columns["problem"] == ["fine", "incomplete", "not assessed"]
     assert done.result.numbers["POLYGON_COUNT"] == 2
-    assert ["no value" in warning for warning in done.result.warnings] == [True]
+    assert ["without a value" in warning for warning in done.result.warnings] == [True]
     with rasterio.open(done.folder / "repaired.tif") as dataset:
         assert dataset.tags()["GEOSEG_CLASSES"].startswith("house =")
         assert (dataset.read(1)[drawn({WHOLE: 1}) > 0] == 2).mean() > 0.99
@@ -376,6 +376,30 @@ def test_crossed_outlines_are_repaired_for_judging_only(tmp_path: Path, preset: 
     assert shapely.equals_exact(shapely.get_parts(done.polygons.shapes[0])[0], bow)
     assert done.polygons.columns["tp_px"][0] == pytest.approx(32 * 64 / 2, rel=0.05)
     assert ["broken outlines" in warning for warning in done.result.warnings] == [True]
+
+
+def test_points_are_no_mask(tmp_path: Path, preset: Path) -> None:
+    layer = tmp_path / "points.geojson"
+    layer.write_text('{"type": "Point", "coordinates": [1, 2]}', encoding="utf-8")
+    with pytest.raises(JobError, match="holds no feature with an area"):
+        assess(
+            tmp_path / "out",
+            preset,
+            imagery(tmp_path / "image.tif"),
+            mask_polygons=VectorSource(str(layer)),
+        )
+
+
+@pytest.mark.parametrize("crs", [CRS, None])
+def test_a_mask_without_a_crs_is_told(tmp_path: Path, preset: Path, crs: str | None) -> None:
+    mask = write_bands(tmp_path / "mask.tif", drawn(dict.fromkeys(MASKED, 1))[None], crs=crs)
+    shapes = [in_map(box) for box in MASKED]
+    layer = write_layer(tmp_path / "mask.gpkg", shapes, crs=crs)
+    source = imagery(tmp_path / "image.tif")
+    for given in ({"mask": mask}, {"mask_polygons": layer}):
+        done = assess(tmp_path / "out", preset, source, **given)
+        told = [warning.split(",")[0] for warning in done.result.warnings]
+        assert told == ([] if crs else ["One of imagery and mask has no CRS"])
 
 
 def no_mask(folder: Path) -> dict[str, Any]:
