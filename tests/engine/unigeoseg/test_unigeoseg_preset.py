@@ -22,6 +22,7 @@ from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, load_tokenizer
 from geoseg_qgis.engine.training.loop import Plan, Trainer
+from geoseg_qgis.engine.training.unigeoseg.alignment import _fit, align_places
 from geoseg_qgis.engine.training.unigeoseg.export_preset import (
     add_to_card,
     add_to_page,
@@ -205,3 +206,31 @@ def _averaged(pupil: Pupil, trainer: Trainer) -> dict[str, torch.Tensor]:
     state.update(trainer.averaged_state())
     prefix = "model."
     return {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}
+
+
+def test_alignment_finds_the_waves_that_queries_tell() -> None:
+    generator = torch.Generator().manual_seed(0)
+    known = torch.randn(2000, 6, generator=generator)
+    mixing = torch.randn(6, 2, generator=generator)
+    waves = torch.cat([known @ mixing, torch.randn(2000, 1, generator=generator)], dim=1)
+    weights, told = _fit(known, waves)
+    torch.testing.assert_close(weights[:, :2], mixing, rtol=0.03, atol=0.03)
+    assert told[:2].min() > 0.99
+    assert float(told[2]) < 0.05
+
+
+def test_alignment_sets_the_positions_of_the_masks(
+    scenes: list[StoredScene], tokenizer: BytePairTokenizer
+) -> None:
+    pupil = build_pupil(tokenizer, 0)
+    teacher = Teacher(scenes, None, tokenizer, 0)
+    pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
+    lessons = [teacher.lesson(1, 24, 1.0) for _ in range(2)]
+    material = [(one.pixels, one.requests, one.meaning) for one in lessons]
+    told = align_places(pupil.model, material, pieces)
+    positions = pupil.model.pixel_decoder.mask_positions
+    assert positions is not None
+    assert len(told) == 24
+    used = positions.mix.weight.abs().sum(dim=0) > 0
+    assert used.tolist() == [share > 0.12 for share in told]
+    assert pupil.training

@@ -41,6 +41,7 @@ from geoseg_qgis.engine.training.crops import CropSampler, vary_colour
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 
+from .alignment import align_places
 from .dense import (
     STRIDE,
     DenseReading,
@@ -82,6 +83,10 @@ SEGMENTATION = SegmentationConfig(
 )
 MUON_MATRICES = ("blocks.", "model.layers.", "transformer_", "d_layers.", "self_attn.value_proj")
 REAL_SHARE = 0.2
+ALIGN_AT = 0.5
+"""Progress at which the places of queries and of the fine map are tied together."""
+_ALIGNING = 60
+_ALIGNING_REQUESTS = 32
 DENSE_UNTIL = 0.08
 """Progress up to which pictures are only read densely, without any request."""
 DENSE_WEIGHT = 1.0
@@ -355,8 +360,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pupil.train()
     keep_half_precision(pupil.model)
 
+    waiting = [trainer.seconds < ALIGN_AT * plan.minutes * 60]
+
     def losses(_step: int) -> dict[str, Tensor]:
         progress = trainer.seconds / (plan.minutes * 60)
+        if waiting[0] and progress >= ALIGN_AT:
+            waiting[0] = False
+            lessons = (teacher.lesson(1, _ALIGNING_REQUESTS, 1.0) for _ in range(_ALIGNING))
+            material = ((one.pixels, one.requests, one.meaning) for one in lessons)
+            align_places(pupil.model, material, pieces)
         if progress < DENSE_UNTIL:
             return dense_only_losses(pupil, teacher.lesson(2 * options.pictures, 1, 0.0))
         asked = (progress - DENSE_UNTIL) / (1 - DENSE_UNTIL)
