@@ -84,8 +84,8 @@ def page_section(
         "on the training images.",
         "- Scored on validation images at the middle of each set's range of zooms, the map made to "
         "agree with the mask; masks that show nothing are left out. F1 over all pixels; IoU of "
-        "each connected part at least 8 pixels wide, predicted against true. The loss weights of FP "
-        "and FN were raised once during training, after a look at U-Net masks of three of these "
+        "each connected part at least 8 pixels wide, predicted against true. The loss weights of "
+        "FP and FN were raised once during training, after a look at U-Net masks of three of these "
         "images.",
         "",
         "| masks of | masks | F1 mean | TP | FP | TN | FN | F1 mean, raw map "
