@@ -46,8 +46,16 @@ _REAL_CROPS = 120
 _CONSTANT = "relative_position_index"
 _TITLES = {
     "ref": "sentences",
+    "class": "&nbsp;&nbsp;a class",
+    "attribute": "&nbsp;&nbsp;a colour, roof or shape",
+    "position": "&nbsp;&nbsp;a part of the image",
+    "count": "&nbsp;&nbsp;a number",
+    "extreme": "&nbsp;&nbsp;largest, leftmost and the like",
+    "relation": "&nbsp;&nbsp;closest to something",
     "reason": "questions",
     "intera": "points and boxes",
+    "points": "&nbsp;&nbsp;one to three points",
+    "box": "&nbsp;&nbsp;a box",
     "real_ref": "real pictures, classes by name",
     "real_reason": "real pictures, classes by use",
 }
@@ -130,7 +138,8 @@ def page_section(
         f"- {facts['steps']} steps in {facts['seconds'] / 60:.0f} minutes on part of one processor "
         f"core, from random values: {facts['scenes']} generated scenes with their sentences, "
         "questions, points and boxes, and, in one picture of five, crops of the real training "
-        "pictures named above.",
+        "pictures named above. Shares and weights were changed on the way; the command repeats the "
+        "recipe as it ended, not these very weights.",
         f"- Scored on {facts['validation']} generated scenes of other seeds, {SIDE} x {SIDE} "
         f"pixels of {low} to {high} m, all kinds of sentences in equal number, answers of "
         f"{FEWEST_PIXELS} pixels and more; and on {_REAL_CROPS} crops of validation pictures, on "
@@ -139,17 +148,20 @@ def page_section(
         "| asked | requests | gIoU | cIoU | Pr@0.5 | Pr@0.7 |",
         "|---|---|---|---|---|---|",
     ]
-    for name, score in scores.items():
+    for name in sorted(scores, key=list(_TITLES).index):
+        score = scores[name]
         lines.append(
-            f"| {_TITLES.get(name, name)} | {score.samples} | {score.giou:.3f} | {score.ciou:.3f} "
+            f"| {_TITLES[name]} | {score.samples} | {score.giou:.3f} | {score.ciou:.3f} "
             f"| {score.precision[0.5]:.3f} | {score.precision[0.7]:.3f} |"
         )
     lines += [
         "",
         "Limits: it knows the words of its own `vocabulary.json` and the wordings it was taught; "
-        "questions were scored in wordings that it had seen about other scenes. Classes, colours "
-        "and parts of the image are told better than extremes and neighbours. Things of a few "
-        "pixels are missed. The numbers of generated scenes do not carry over to photographs.",
+        "questions were scored in wordings that it had seen about other scenes. Classes by name or "
+        "use are what it does well. It often takes all of a kind where one is meant: the largest, "
+        "the closest, the red one. Points and boxes give a rough region; SAM 2 of this preset "
+        "draws outlines from them. Things of a few pixels are missed. Numbers of generated scenes "
+        "do not carry over to photographs.",
         "",
     ]
     return "\n".join(lines)
