@@ -25,15 +25,17 @@ SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "oam_buildings"
 
 # Held out from training; all are in Web Mercator, whose metres are nearly true at the equator.
 IMAGES = ("kampala_05", "nairobi_04")
-# Least share of spoilt polygons whose judgement must fall, and by how much; None for what the
-# shipped weights do not see.
-LEAST: dict[str, tuple[float, float] | None] = {
-    "shifted": None,
-    "eroded": (0.75, 0.05),
-    "made up": None,
+# Least share of spoilt polygons whose judgement must fall, and by how much.
+# Measured: shifted 7 of 7 by 0.02 to 0.40, eroded 7 of 7 by 0.12 to 0.21, made up 4 of 5 lie 0.13
+# or more below the median of 0.56, those left alone -0.08 to 0.02.
+LEAST: dict[str, tuple[float, float]] = {
+    "shifted": (0.75, 0.05),
+    "eroded": (0.85, 0.08),
+    "made up": (0.7, 0.1),
 }
-# Least share of dropped polygons that a missed object lies on, by a tenth of their area, or None.
-LEAST_MISSED: float | None = None
+# Least share of dropped polygons that a missed object lies on, by a tenth of their area; measured
+# 2 of 6.
+LEAST_MISSED = 0.3
 # Largest median change of the polygons that were left alone.
 LARGEST_CHANGE = 0.05
 SMALLEST_AREA = 40.0  # square metres
@@ -184,17 +186,9 @@ def falls(judged: list[Judged], kind: str) -> NDArray[np.float64]:
     return values[~np.isnan(values)]
 
 
-def wanted(kind: str) -> tuple[float, float]:
-    """Return what must be reached, or skip."""
-    least = LEAST[kind]
-    if least is None:
-        pytest.skip(f"the shipped weights do not see what is {kind}")
-    return least
-
-
 @pytest.mark.parametrize("kind", ["shifted", "eroded"])
 def test_spoilt_polygons_lose_quality(judged: list[Judged], kind: str) -> None:
-    share, least = wanted(kind)
+    share, least = LEAST[kind]
     drops = falls(judged, kind)
     assert len(drops) >= 3
     assert (drops >= least).mean() >= share, drops.round(3).tolist()
@@ -206,7 +200,7 @@ def test_polygons_left_alone_keep_theirs(judged: list[Judged]) -> None:
 
 
 def test_made_up_polygons_are_low(judged: list[Judged]) -> None:
-    share, least = wanted("made up")
+    share, least = LEAST["made up"]
     middle = np.nanmedian(np.concatenate([one.before for one in judged]))
     added = np.concatenate([one.added for one in judged])
     added = added[~np.isnan(added)]
@@ -215,8 +209,6 @@ def test_made_up_polygons_are_low(judged: list[Judged]) -> None:
 
 
 def test_dropped_polygons_are_missed(judged: list[Judged]) -> None:
-    if LEAST_MISSED is None:
-        pytest.skip("the shipped weights do not see what is missing")
     found = []
     for one in judged:
         missed = shapely.union_all(one.missed)
