@@ -10,14 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence
+from typing import Any, Dict, Iterator, Optional, Sequence, Set
 
 from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
     QgsProcessingOutputString,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterMapLayer,
     QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterRasterLayer,
     QgsProcessingUtils,
+    QgsProviderRegistry,
 )
 
 from ..layers.source import FrozenRaster
@@ -31,6 +35,11 @@ from .polygons import copy_polygons
 from .values import Values
 
 _DATABASES = ("memory:", "ogr:", "postgres:", "postgis:", "mssql:", "spatialite:", "oracle:")
+_LAYERS = (
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterMapLayer,
+    QgsProcessingParameterRasterLayer,
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ def declare_numbers(algorithm: GeoSegAlgorithm) -> None:
 
 
 def check_destinations(values: Values, names: Sequence[str]) -> None:
-    """Refuse a run without outputs, other formats, and folders that cannot be written to.
+    """Refuse a run without outputs, other formats, its own inputs, and folders to read only.
 
     Raises:
         JobError: ``INVALID_JOB`` or ``OUTPUT_UNWRITABLE``.
@@ -113,10 +122,17 @@ def check_destinations(values: Values, names: Sequence[str]) -> None:
             tr("No output is asked for."),
             tr("Give at least one of {}.").format(", ".join(names)),
         )
+    sources = _source_files(values)
     for name in names:
         path = _plain_path(values.destination(name))
         if path is None:
             continue
+        if os.path.realpath(path) in sources:
+            raise JobError(
+                ErrorCode.OUTPUT_UNWRITABLE,
+                tr("{} is an input and cannot be {} as well.").format(path.name, name),
+                tr("Choose another file for the result."),
+            )
         if _is_raster(values, name) and path.suffix.lower() not in (".tif", ".tiff"):
             raise JobError(
                 ErrorCode.OUTPUT_UNWRITABLE,
@@ -223,6 +239,19 @@ def _has(values: Values, name: str) -> bool:
 def _is_raster(values: Values, name: str) -> bool:
     definition = values.algorithm.parameterDefinition(name)
     return isinstance(definition, QgsProcessingParameterRasterDestination)
+
+
+def _source_files(values: Values) -> Set[str]:
+    """Return the files of the layers that are read."""
+    registry, files = QgsProviderRegistry.instance(), set()
+    for parameter in values.algorithm.parameterDefinitions():
+        if not isinstance(parameter, _LAYERS) or not values.is_given(parameter.name()):
+            continue
+        layer = values.layer(parameter.name())
+        if layer is not None:
+            path = registry.decodeUri(layer.providerType(), layer.source()).get("path")
+            files.add(os.path.realpath(path) if path else "")
+    return files - {""}
 
 
 def _plain_path(destination: str) -> Optional[Path]:

@@ -220,3 +220,16 @@ def test_points_with_labels_make_one_object(provider, image, qgis_new_project) -
     assert results["OBJECT_COUNT"] + results["MISSING_COUNT"] == 1
     with pytest.raises(QgsProcessingException, match="sam2"):
         run({**parameters, "METHOD": "unigeoseg", "POLYGONS": "memory:"})
+
+
+@pytest.mark.parametrize("output", ["OUTPUT", "POLYGONS"])
+def test_inputs_are_not_written_over(provider, image, layer, tmp_path, output: str) -> None:
+    clicks = str(tmp_path / "clicks.gpkg")
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    context = QgsProject.instance().transformContext()
+    QgsVectorFileWriter.writeAsVectorFormatV3(layer, clicks, context, options)
+    source = {"OUTPUT": image, "POLYGONS": clicks}[output]
+    before = Path(source).read_bytes()
+    with pytest.raises(QgsProcessingException, match="is an input and cannot be"):
+        run({"INPUT": image, "PROMPTS": clicks, "METHOD": "sam2", output: source})
+    assert Path(source).read_bytes() == before

@@ -4,9 +4,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from ...protocol.errors import ErrorCode, JobError
+from ...protocol.job import Job
+from ...protocol.source import RasterSource, VectorSource
+
+
+def refuse_overwriting(job: Job) -> None:
+    """Refuse a job that would write its results over a file that it reads.
+
+    Raises:
+        JobError: ``OUTPUT_UNWRITABLE``.
+    """
+    members = [job.raster, *(getattr(job.task, item.name) for item in fields(job.task))]
+    sources = {_place_of(member) for member in members if not isinstance(member, str)} - {""}
+    for member in members:
+        is_path = isinstance(member, str) and Path(member).is_absolute()
+        if is_path and os.path.realpath(member) in sources:
+            raise JobError(
+                ErrorCode.OUTPUT_UNWRITABLE,
+                f"{member} is read and cannot be written to by the same job.",
+                "Choose another file for the result.",
+            )
+
+
+def _place_of(member: object) -> str:
+    """Return the file of a source; empty for what is none."""
+    if isinstance(member, RasterSource):
+        return os.path.realpath(member.uri)
+    return os.path.realpath(member.path) if isinstance(member, VectorSource) else ""
 
 
 def check_destinations(named: Mapping[str, str], hint: str) -> None:

@@ -7,6 +7,7 @@ import importlib
 from ...protocol.job import Job, JobKind
 from ...protocol.result import Result
 from .context import JobContext
+from .destinations import refuse_overwriting
 
 _MODULES: dict[JobKind, str] = {
     JobKind.OPEN_VOCABULARY: "openvocabulary",
@@ -26,6 +27,7 @@ def run_job(job: Job, context: JobContext) -> Result:
         JobError: What went wrong and what to do about it.
         CancelledError: When the user cancelled.
     """
+    refuse_overwriting(job)
     module = importlib.import_module(f".{_MODULES[job.kind]}", __package__)
     result: Result = module.run(job, context)
     return result

@@ -319,6 +319,19 @@ def test_a_damaged_raster_is_refused(tmp_path: Path, tiny: str) -> None:
     assert error.message == "The raster cannot be read where the prompts are."
 
 
+@pytest.mark.parametrize("name", ["landscape.tif", "a.gpkg"])
+def test_inputs_are_not_written_over(name: str, landscape: Path, tiny: str, tmp_path: Path) -> None:
+    image = tmp_path / "landscape.tif"
+    image.write_bytes(landscape.read_bytes())
+    layer = write_layer(tmp_path / "a.gpkg", on_map(POINTS, NORTH_UP))
+    before = (tmp_path / name).read_bytes()
+    member = {"landscape.tif": "mask_raster", "a.gpkg": "polygon_file"}[name]
+    error = refused(image, tmp_path, layer, tiny, **{member: str(tmp_path / name)})
+    assert error.code is ErrorCode.OUTPUT_UNWRITABLE
+    assert error.hint == "Choose another file for the result."
+    assert (tmp_path / name).read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["threshold", "minimum_score"])
 def test_numbers_that_are_no_probability_are_refused(
     name: str, landscape: Path, tiny: str, tmp_path: Path
