@@ -73,7 +73,7 @@ def test_job_without_output_is_refused() -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "Error: The job would write nothing.",
-        "       Give --output, --polygons or --scores.",
+        "       Give --output or --polygons.",
     ]
 
 

@@ -14,7 +14,7 @@ from ..metrics.boundary import LEFT_OUT
 from ..metrics.confusion import Counts, count_pairs
 from ..raster.grid import Grid
 from ..raster.scratch import ScratchArray, ScratchFolder
-from .class_maps import MAXIMUM_VALUES, ClassMap, PolygonClasses, RasterClasses
+from .class_maps import MAXIMUM_VALUES, ClassMap, PolygonClasses
 from .class_matching import Matching
 from .context import JobContext
 
@@ -63,7 +63,7 @@ class Comparison:
         """
         result, reference = self.maps
         drawn = [
-            counts[1 if isinstance(layer, RasterClasses) else 2 :].sum()
+            counts[2 if isinstance(layer, PolygonClasses) else 1 :].sum()
             for layer, counts in (
                 (result, self.pairs.sum(axis=0)),
                 (reference, self.pairs.sum(axis=1)),
@@ -74,7 +74,7 @@ class Comparison:
         if not all(drawn):
             empty = result if not drawn[0] else reference
             other = reference if empty is result else result
-            what = "data" if isinstance(empty, RasterClasses) else "polygon"
+            what = "polygon" if isinstance(empty, PolygonClasses) else "data"
             message = f"No {what} of {empty.name!r} lies where {other.name!r} is compared."
         else:
             message = f"{result.name!r} and {reference.name!r} share no pixel with data."

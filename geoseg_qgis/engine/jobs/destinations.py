@@ -18,7 +18,7 @@ def refuse_overwriting(job: Job) -> None:
     Raises:
         JobError: ``OUTPUT_UNWRITABLE``.
     """
-    members = [job.raster, *(getattr(job.task, item.name) for item in fields(job.task))]
+    members = [job.source, *(getattr(job.task, item.name) for item in fields(job.task))]
     sources = {_place_of(member) for member in members if not isinstance(member, str)} - {""}
     for member in members:
         is_path = isinstance(member, str) and Path(member).is_absolute()

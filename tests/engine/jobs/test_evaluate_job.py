@@ -15,10 +15,12 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import Transformer
+from pyproj import CRS, Transformer
+from rasterio.windows import Window
 from scipy import ndimage
 from sklearn import metrics
 
+from geoseg_qgis.engine.jobs.assess_layers import QUALITY_LEGEND
 from geoseg_qgis.engine.jobs.context import JobContext
 from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.raster.grid import Grid
@@ -32,6 +34,7 @@ from geoseg_qgis.protocol.tasks import EvaluateTask, LengthUnit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 PLACE = Affine(2.0, 0.0, 500000.0, 0.0, -2.0, 5600000.0)
+CRS_WKT = CRS.from_epsg(32632).to_wkt()
 Classes = NDArray[np.integer[Any]]
 
 
@@ -443,3 +446,50 @@ def test_real_buildings_and_what_a_shift_costs(tmp_path: Path) -> None:
     assert boundaries[0] > 0.999
     assert ious[0] > ious[1] > ious[2]
     assert boundaries[0] > boundaries[1] > boundaries[2]
+
+
+@pytest.mark.parametrize("drawn_as", ["raster", "polygons"])
+def test_quality_map_is_held_against_its_truth(tmp_path: Path, drawn_as: str) -> None:
+    objects = np.zeros((80, 120), dtype=np.uint8)
+    objects[10:40, 10:50] = 255 if drawn_as == "polygons" else 1
+    objects[50:70, 60:100] = objects.max()
+    mask = np.zeros(objects.shape, dtype=bool)
+    mask[10:40, 20:60] = True
+    true_quality = np.where(objects > 0, np.where(mask, 1, 4), np.where(mask, 2, 3))
+    said = true_quality.copy()
+    said[10:40, 50:55] = 1
+    said[50:60, 60:100] = 3
+    said[:5] = 0
+    path = tmp_path / "quality.tif"
+    with ClassRasterWriter(path, Grid(PLACE, 120, 80, CRS_WKT), QUALITY_LEGEND, {}) as writer:
+        writer.write(Window(0, 0, 120, 80), said.astype(np.uint8))
+    if drawn_as == "raster":
+        task: dict[str, Any] = {"reference": write(tmp_path / "truth.tif", objects)}
+    else:
+        boxes = [shapely.box(10, 10, 50, 40), shapely.box(60, 50, 100, 70)]
+        places = [
+            shapely.transform(box, lambda xy: np.array([PLACE @ tuple(point) for point in xy]))
+            for box in boxes
+        ]
+        layer = tmp_path / "truth.gpkg"
+        pyogrio.raw.write(
+            layer, np.array(shapely.to_wkb(places)), [], [], geometry_type="Polygon",
+            crs="EPSG:32632", layer="truth",
+        )  # fmt: skip
+        task = {"reference_polygons": VectorSource(str(layer), "truth")}
+    result, rows, _ = evaluate(tmp_path, RasterSource(str(path), "quality"), **task)
+    kept = said > 0
+    expected = metrics.f1_score(true_quality[kept], said[kept], labels=[1, 2, 3, 4], average=None)
+    names = [item.name for item in QUALITY_LEGEND]
+    assert [float(rows[name]["f1"]) for name in names] == pytest.approx(expected, abs=1e-4)
+    assert result.numbers["MEAN_F1"] == pytest.approx(expected.mean(), abs=1e-6)
+
+
+def test_quality_map_of_a_perfect_mask(tmp_path: Path) -> None:
+    objects = np.ones((20, 20), dtype=np.uint8)
+    path = tmp_path / "quality.tif"
+    with ClassRasterWriter(path, Grid(PLACE, 20, 20, CRS_WKT), QUALITY_LEGEND, {}) as writer:
+        writer.write(Window(0, 0, 20, 20), objects)
+    truth = write(tmp_path / "truth.tif", objects)
+    result, _, _ = evaluate(tmp_path, RasterSource(str(path), "quality"), reference=truth)
+    assert result.numbers["ACCURACY"] == 1.0
