@@ -10,6 +10,7 @@ tensor ``name`` beside a tensor ``name::scale`` of one value a row stands for
 from __future__ import annotations
 
 import hashlib
+import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -184,6 +185,7 @@ def _unpickled(path: Path) -> Any:
         TypeError,
         AttributeError,
         IndexError,
+        struct.error,
     ) as error:
         raise _spoilt(path, "is damaged or no file of weights", str(error)) from error
 
