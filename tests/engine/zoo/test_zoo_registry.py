@@ -136,5 +136,5 @@ def test_a_method_that_is_not_served_is_said(tmp_path: Path) -> None:
 
 
 def test_no_model_on_the_machine_is_said(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="No model for the method unigeoseg is on this machine"):
-        choose_preset("", "unigeoseg", [tmp_path])
+    with pytest.raises(JobError, match="No model for the method clicks is on this machine"):
+        choose_preset("", "clicks", [tmp_path])
