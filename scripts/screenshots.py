@@ -25,6 +25,7 @@ CLASSES = "building, roof, house; road; tree, forest; water"
 SIZE = (1400, 900)
 SEED = 7
 CLOSE = 800
+MOST_BOXES = 60
 LIMIT = 600
 SETTINGS = """[PythonPlugins]
 geoseg_qgis=true
@@ -91,14 +92,15 @@ def _layers_of_scene(folder: Path) -> dict[str, Path]:
     buildings = [thing for thing in scene.objects if thing.class_name == "building"]
     buildings.sort(key=lambda thing: -thing.area)
     boxes, footprints = [], []
-    for rank, thing in enumerate(buildings[:24]):
+    for rank, thing in enumerate(buildings):
         left, top, right, bottom = thing.bounds
         corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-        boxes.append({"type": "Polygon", "coordinates": [[transform @ xy for xy in corners]]})
+        if rank < MOST_BOXES:
+            boxes.append({"type": "Polygon", "coordinates": [[transform @ xy for xy in corners]]})
         if rank % 6 == 4:
             continue
         # Every sixth footprint is missing, every sixth one lies beside its building.
-        moved = transform @ Affine.translation(14, 10) if rank % 6 == 2 else transform
+        moved = transform @ Affine.translation(26, 22) if rank % 6 == 2 else transform
         mask = scene.instances == thing.instance
         shapes = rasterio.features.shapes(mask.astype(np.uint8), mask, transform=moved)
         footprints += [geometry for geometry, _ in shapes]
@@ -215,7 +217,10 @@ class Tour:
             "refer", {"INPUT": layer.id(), "INSTRUCTION": "all the buildings"}, "refer"
         )
         yield from self.run(
-            "assess", {"INPUT": layer.id(), "MASK_POLYGONS": footprints.id()}, "assess"
+            "assess",
+            # A report would open a viewer over half of the window.
+            {"INPUT": layer.id(), "MASK_POLYGONS": footprints.id(), "REPORT": None},
+            "assess",
         )
 
     def add_polygons(self, path: str, title: str) -> Any:
@@ -237,6 +242,7 @@ class Tour:
 
         for group in QgsProject.instance().layerTreeRoot().findGroups():
             group.setItemVisibilityChecked(False)
+            group.setExpanded(False)
         dialog = processing.createAlgorithmDialog(f"geoseg:{name}", parameters)
         dialog.resize(1000, 760)
         dialog.show()
@@ -252,7 +258,7 @@ class Tour:
             self.save(dialog, "failure")
             raise RuntimeError(f"geoseg:{name} failed; see failure.png.")
         dialog.close()
-        yield after(3.0)
+        yield after(6.0)
         self.save(self.iface.mainWindow(), picture)
 
     def picture_options(self) -> Iterator[Callable[[], bool]]:

@@ -25,6 +25,7 @@ from qgis.core import (
 from ..protocol.legend import LegendClass
 
 _FILL_OPACITY = 140
+_QUALITY_OPACITY = 215
 # Five steps from vermilion to blue that stay apart for colour-blind eyes (ColorBrewer RdYlBu).
 _QUALITY_COLORS = ("#d7191c", "#fdae61", "#ffffbf", "#abd9e9", "#2c7bb6")
 _FILES_WITH_SIDECAR = {".shp", ".geojson", ".json", ".fgb"}
@@ -50,7 +51,7 @@ def quality_renderer() -> QgsRuleBasedRenderer:
     for rank, color in enumerate(_QUALITY_COLORS):
         low, high = rank / steps, (rank + 1) / steps
         below = f'"iou" < {high:g}' if rank < steps - 1 else '"iou" <= 1'
-        rule = QgsRuleBasedRenderer.Rule(_fill(color, dark_outline=True))
+        rule = QgsRuleBasedRenderer.Rule(_quality_fill(color))
         rule.setFilterExpression(f'"iou" >= {low:g} AND {below}')
         rule.setLabel(f"IoU {low:.1f} to {high:.1f}")
         root.appendChild(rule)
@@ -64,16 +65,32 @@ def quality_renderer() -> QgsRuleBasedRenderer:
     return QgsRuleBasedRenderer(root)
 
 
-def _fill(color: str, dark_outline: bool = False) -> QgsFillSymbol:
-    """Return a half clear fill; its outline has the same colour unless it shall be dark."""
-    red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
+def _fill(color: str) -> QgsFillSymbol:
+    """Return a half clear fill with an outline of the same colour."""
+    red, green, blue = _channels(color)
     return QgsFillSymbol.createSimple(
         {
             "color": f"{red},{green},{blue},{_FILL_OPACITY}",
-            "outline_color": "40,40,40,255" if dark_outline else f"{red},{green},{blue},255",
+            "outline_color": f"{red},{green},{blue},255",
             "outline_width": "0.3",
         }
     )
+
+
+def _quality_fill(color: str) -> QgsFillSymbol:
+    """Return a fill that keeps its hue on roofs of any colour, with a dark outline."""
+    red, green, blue = _channels(color)
+    return QgsFillSymbol.createSimple(
+        {
+            "color": f"{red},{green},{blue},{_QUALITY_OPACITY}",
+            "outline_color": "30,30,30,255",
+            "outline_width": "0.4",
+        }
+    )
+
+
+def _channels(color: str) -> List[int]:
+    return [int(color[start : start + 2], 16) for start in (1, 3, 5)]
 
 
 def layer_metadata(title: str, provenance: Mapping[str, str]) -> QgsLayerMetadata:
@@ -183,6 +200,7 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
             group = root.findGroup(self.group) or root.insertGroup(0, self.group)
             moved = node.clone()
             group.insertChildNode(_rank(group, layer), moved)
+            group.setExpanded(True)
             node.parent().removeChildNode(node)
             node = moved
         if self._hidden:

@@ -178,12 +178,12 @@ def export(runs: Dict[str, Path], out: Path, metrics: Dict[str, Any]) -> Dict[st
     card = {
         "name": NAME,
         "title": "Built-in models, small",
-        "revision": "2",
+        "revision": "3",
         "licence": LICENCE,
         "description": (
-            "Small CLIP, DINOv3 and SAM 2 networks trained from scratch on openly licensed aerial "
-            "imagery and generated scenes. They know a fixed list of land-cover words and run "
-            "offline on any processor."
+            "Small CLIP, DINOv3, SAM 2, SegAssess and UniGeoSeg networks trained from scratch on "
+            "openly licensed aerial imagery and generated scenes. They know a fixed list of words "
+            "and run offline on any processor."
         ),
         "methods": methods,
         "pixel_size": {"preferred": 0.25, "finest": 0.1, "coarsest": 2.0},
