@@ -328,15 +328,7 @@ class AssessAlgorithm(ImageryAlgorithm):
             scores=files["SCORES"],
             report=files["REPORT"],
         )
-        return Job(
-            JobKind.ASSESS,
-            self.read_source(folder, values, feedback),
-            task,
-            self.grid,
-            values.choice("METHOD"),
-            self.model(values),
-            self.device(values),
-        )
+        return self.imagery_job(JobKind.ASSESS, task, folder, values, feedback)
 
     def _mask_sources(
         self, values: Values, folder: Path, feedback: QgsProcessingFeedback

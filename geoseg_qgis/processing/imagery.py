@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 from qgis.core import (
     QgsProcessingFeedback,
@@ -19,6 +19,7 @@ from qgis.core import (
 from ..layers.snapshot import plan_snapshot, write_snapshot
 from ..layers.source import FrozenRaster, freeze_raster
 from ..protocol.errors import ErrorCode, JobError
+from ..protocol.job import Job, JobKind
 from ..protocol.source import Extent, GridRequest, RasterSource, StretchKind
 from ..translation import tr
 from .base import GeoSegAlgorithm
@@ -187,6 +188,25 @@ class ImageryAlgorithm(GeoSegAlgorithm):
         if extent is None and frozen.needs_snapshot:
             extent = self.interesting_extent(values, frozen)
         return extent
+
+    def imagery_job(
+        self,
+        kind: JobKind,
+        task: Any,
+        folder: Path,
+        values: Values,
+        feedback: QgsProcessingFeedback,
+    ) -> Job:
+        """Return the job of a task on the frozen imagery; a snapshot of it goes into ``folder``."""
+        return Job(
+            kind,
+            self.read_source(folder, values, feedback),
+            task,
+            self.grid,
+            values.choice("METHOD"),
+            self.model(values),
+            self.device(values),
+        )
 
     @staticmethod
     def device(values: Values) -> str:

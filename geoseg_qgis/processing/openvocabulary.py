@@ -175,15 +175,7 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
             polygon_file=files.polygon_file,
             scores=files.scores,
         )
-        return Job(
-            JobKind.OPEN_VOCABULARY,
-            self.read_source(files.folder, values, feedback),
-            task,
-            self.grid,
-            values.choice("METHOD"),
-            self.model(values),
-            self.device(values),
-        )
+        return self.imagery_job(JobKind.OPEN_VOCABULARY, task, files.folder, values, feedback)
 
     def _region_sources(
         self, folder: Path, values: Values, feedback: QgsProcessingFeedback

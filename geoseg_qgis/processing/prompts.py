@@ -205,12 +205,4 @@ class PromptsAlgorithm(ImageryAlgorithm):
             polygon_file=files.polygon_file,
             mask_raster=files.class_raster,
         )
-        return Job(
-            JobKind.PROMPTS,
-            self.read_source(files.folder, values, feedback),
-            task,
-            self.grid,
-            values.choice("METHOD"),
-            self.model(values),
-            self.device(values),
-        )
+        return self.imagery_job(JobKind.PROMPTS, task, files.folder, values, feedback)

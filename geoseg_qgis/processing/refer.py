@@ -162,15 +162,7 @@ class ReferAlgorithm(ImageryAlgorithm):
             polygon_file=files.polygon_file,
             scores=files.scores,
         )
-        return Job(
-            JobKind.REFER,
-            self.read_source(files.folder, values, feedback),
-            task,
-            self.grid,
-            values.choice("METHOD"),
-            self.model(values),
-            self.device(values),
-        )
+        return self.imagery_job(JobKind.REFER, task, files.folder, values, feedback)
 
 
 def _title(values: Values) -> str:

@@ -10,13 +10,13 @@ import pyogrio.raw
 import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError
-from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
+from pyproj import Transformer
 
 from ...protocol.errors import ErrorCode, JobError
 from ...protocol.source import VectorSource
 from ..raster.grid import Grid
 from .attributes import Attributes, attributes_of
+from .crs import transformer_between
 
 _SEGMENTS = 64
 _RECTANGLE_IN_MAP = 0.999
@@ -86,7 +86,7 @@ def read_prompts(
     groups = _column(attributes, group_field, len(geometry))
     shapes = _readable_shapes(geometry)
     crs, notes = _crs(source.crs_wkt or meta["crs"] or "", grid.crs_wkt)
-    placed = _to_pixels(shapes, _transformer(crs, grid.crs_wkt), grid)
+    placed = _to_pixels(shapes, transformer_between(crs, grid.crs_wkt, "prompts"), grid)
     boxes = _fills_envelope(shapes, _RECTANGLE_IN_MAP) & ~shapely.is_empty(placed)
     return PromptLayer(
         placed,
@@ -177,23 +177,6 @@ def _crs(own: str, target: str) -> tuple[str, tuple[str, ...]]:
             "check that the outlines lie where you expect them.",
         )
     return own, ()
-
-
-def _transformer(crs: str, target: str) -> Transformer | None:
-    if not crs or not target:
-        return None
-    try:
-        here, there = CRS.from_user_input(crs), CRS.from_user_input(target)
-        if here == there:
-            return None
-        return Transformer.from_crs(here, there, always_xy=True)
-    except CRSError as error:
-        raise JobError(
-            ErrorCode.SOURCE_UNREADABLE,
-            "The CRS of the prompts cannot be brought onto that of the raster.",
-            "Save the prompts in the raster's CRS.",
-            str(error),
-        ) from error
 
 
 def _to_pixels(

@@ -13,8 +13,7 @@ import pyogrio.raw
 import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
+from pyproj import CRS
 from rasterio import Affine
 from rasterio.features import rasterize
 from rasterio.windows import Window
@@ -22,6 +21,7 @@ from rasterio.windows import Window
 from ...protocol.errors import ErrorCode, JobError
 from ...protocol.source import VectorSource
 from ..raster.grid import Grid
+from .crs import transformer_between
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _unreadable(source: VectorSource, error: Exception) -> JobError:
 
 
 def _to_pixels(shapes: NDArray[np.object_], crs: str, grid: Grid) -> NDArray[np.object_]:
-    transformer = _transformer(crs, grid.crs_wkt)
+    transformer = transformer_between(crs, grid.crs_wkt, "polygons")
     t = ~grid.transform
 
     def to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -190,20 +190,3 @@ def _to_pixels(shapes: NDArray[np.object_], crs: str, grid: Grid) -> NDArray[np.
     finite = np.isfinite(shapely.bounds(placed)).all(axis=1)
     placed[~finite] = shapely.Polygon()
     return np.asarray(placed, dtype=object)
-
-
-def _transformer(crs: str, target: str) -> Transformer | None:
-    if not crs or not target:
-        return None
-    try:
-        here, there = CRS.from_user_input(crs), CRS.from_user_input(target)
-        if here == there:
-            return None
-        return Transformer.from_crs(here, there, always_xy=True)
-    except CRSError as error:
-        raise JobError(
-            ErrorCode.SOURCE_UNREADABLE,
-            "The CRS of the polygons cannot be brought onto that of the raster.",
-            "Save the polygons in the raster's CRS.",
-            str(error),
-        ) from error
