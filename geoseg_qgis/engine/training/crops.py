@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
-from typing import List, Tuple
+from typing import List, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
@@ -39,17 +39,23 @@ class CropSampler:
         size: Side of a crop in pixels.
         seed: Seed of every random choice.
         generated_share: Weight of generated scenes beside the real ones, whose weights sum to 1.
+        real_shares: Weight of each real set; those of `SOURCES` when None.
     """
 
     def __init__(
-        self, scenes: List[Scene], size: int, seed: int, generated_share: float = GENERATED_SHARE
+        self,
+        scenes: List[Scene],
+        size: int,
+        seed: int,
+        generated_share: float = GENERATED_SHARE,
+        real_shares: Optional[Mapping[str, float]] = None,
     ) -> None:
         self.scenes = scenes
         self.size = size
         self.random = np.random.default_rng(seed)
         area = np.array([s.labels.numel() for s in scenes], np.float64) ** 0.5
         weights = np.zeros(len(scenes))
-        shares = {name: source.weight for name, source in SOURCES.items()}
+        shares = real_shares or {name: source.weight for name, source in SOURCES.items()}
         for dataset, share in {**shares, GENERATED: generated_share}.items():
             member = np.array([s.dataset == dataset for s in scenes])
             if member.any():

@@ -174,6 +174,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
+    parser.add_argument(
+        "--generated", type=float, default=0.35, help="their weight; the real images weigh 1"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
@@ -183,7 +186,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
-    crops = CropSampler(scenes, 224, seed)
+    crops = CropSampler(scenes, 224, seed, options.generated)
     objective = ClipObjective(
         model, tokenizer, crops, QuerySampler(seed), batch=options.batch, seed=seed
     )

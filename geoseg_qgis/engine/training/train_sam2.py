@@ -42,11 +42,20 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 CROP = 256
 TOKEN = 16
-LABEL_SHARE = 0.65
+LABEL_SHARE = 0.8
 POSITION_GAIN = 2.0
 OBJECT_SHARE = 0.35
 CORRECTIONS = 2
 SURFACE_SHARE = 0.5
+REAL_SHARES = {
+    "oam_buildings": 0.40,
+    "spacenet_linz_buildings": 0.15,
+    "neon_tree_boxes": 0.15,
+    "dubai_landcover": 0.15,
+    "aerial_cars": 0.08,
+    "s2_korea_10m": 0.07,
+}
+"""Sets that outline single things weigh more here than those that paint whole surfaces."""
 
 
 def build() -> Any:
@@ -262,6 +271,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
+    parser.add_argument(
+        "--generated", type=float, default=0.5, help="their weight; the real images weigh 1"
+    )
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--start", type=Path, help="run whose weights to begin with")
     options = parser.parse_args(arguments)
@@ -284,7 +296,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
-    crops = CropSampler(scenes, CROP, seed)
+    crops = CropSampler(scenes, CROP, seed, options.generated, REAL_SHARES)
     objective = Sam2Objective(network, crops, options.batch, options.prompts, seed)
     trainer.run(objective)
 
