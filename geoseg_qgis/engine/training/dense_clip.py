@@ -56,10 +56,10 @@ def region_mask(regions: Tensor, count: int, dtype: torch.dtype) -> Tensor:
     Returns:
         (B, 1, count + 1, 1 + N), 0 where attention is allowed and minus infinity elsewhere.
     """
-    outside = regions[:, None] != torch.arange(count)[None, :, None]
+    outside = regions[:, None] != torch.arange(count, device=regions.device)[None, :, None]
     outside = functional.pad(outside, (1, 0), value=False)
     outside = functional.pad(outside, (0, 0, 0, 1), value=False)
-    mask = torch.zeros(outside.shape, dtype=dtype)
+    mask = torch.zeros(outside.shape, dtype=dtype, device=regions.device)
     return mask.masked_fill_(outside, float("-inf"))[:, None]
 
 
@@ -160,5 +160,6 @@ def text_embeddings(model: Any, tokenizer: Any, sentences: list[list[str]]) -> T
     """Return (Q, E) unit means over the sentences of each query."""
     count = len(sentences[0])
     ids = tokenizer([sentence for group in sentences for sentence in group])
+    ids = ids.to(model.token_embedding.weight.device)
     encoded = functional.normalize(model.encode_text(ids).float(), dim=-1)
     return functional.normalize(encoded.view(len(sentences), count, -1).mean(1), dim=-1)

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 120.0
 LOG_FILE = "log.jsonl"
+PROCESSOR = torch.device("cpu")
 BLOCK_NAMES = ("blocks.", "mask_decoder.transformer.")
 
 
@@ -33,6 +34,7 @@ class Plan:
         warmup_steps: Steps of linear rise.
         averaging: Decay of the moving average of the weights.
         blocks: Parts of the names of matrices that Muon trains.
+        device: Where the module is trained.
     """
 
     folder: Path
@@ -42,6 +44,7 @@ class Plan:
     warmup_steps: int = 100
     averaging: float = 0.995
     blocks: Tuple[str, ...] = BLOCK_NAMES
+    device: torch.device = PROCESSOR
 
 
 def _optimizers(model: torch.nn.Module, plan: Plan) -> List[torch.optim.Optimizer]:
@@ -79,16 +82,17 @@ def _optimizers(model: torch.nn.Module, plan: Plan) -> List[torch.optim.Optimize
 class Trainer:
     """Optimises one module and keeps a moving average of its weights.
 
-    A run that stopped goes on from its last checkpoint, with the time it had left.
+    A run that stopped goes on from its last checkpoint, with the time it had left, on the same or
+    another device.
 
     Args:
-        model: Module to train.
+        model: Module to train; it is moved to the plan's device.
         plan: Budget and rates.
         facts: Facts about the run that go into the checkpoint (sizes, seed).
     """
 
     def __init__(self, model: torch.nn.Module, plan: Plan, facts: Dict[str, Any]) -> None:
-        self.model = model
+        self.model = model.to(plan.device)
         self.plan = plan
         self.facts = facts
         self.step = 0
@@ -149,29 +153,28 @@ class Trainer:
         return {k: v.clone() for k, v in self.average.items()}
 
     def save(self) -> None:
-        """Write the checkpoint, replacing the last one at once."""
+        """Write the checkpoint, replacing the last one at once; any machine can read it."""
         temporary = self.checkpoint_file.with_suffix(".part")
-        torch.save(
-            {
-                "model": self.model.state_dict(),
-                "average": self.average,
-                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-                "step": self.step,
-                "seconds": self.seconds,
-                "facts": self.facts,
-            },
-            temporary,
-        )
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+            "seconds": self.seconds,
+            "facts": self.facts,
+        }
+        torch.save(_on_processor(state), temporary)
         temporary.replace(self.checkpoint_file)
 
     def _resume(self) -> None:
         if not self.checkpoint_file.is_file():
             return
-        state = torch.load(self.checkpoint_file, weights_only=True)
+        # Moments follow their parameters' device; the optimisers' own step counts stay here.
+        state = torch.load(self.checkpoint_file, map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
-        self.average = state["average"]
+        self.average = {k: v.to(self.plan.device) for k, v in state["average"].items()}
         self.step = state["step"]
         self.seconds = state["seconds"]
         logger.info("Going on from step %d, %.0f s", self.step, self.seconds)
@@ -199,3 +202,14 @@ class Trainer:
         with (self.plan.folder / LOG_FILE).open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
         logger.info("%s", entry)
+
+
+def _on_processor(state: Any) -> Any:
+    """Return nested state with every tensor in the machine's own memory."""
+    if isinstance(state, torch.Tensor):
+        return state.cpu()
+    if isinstance(state, dict):
+        return {name: _on_processor(value) for name, value in state.items()}
+    if isinstance(state, list):
+        return [_on_processor(value) for value in state]
+    return state

@@ -32,6 +32,10 @@ class Prompts(NamedTuple):
     known: Tensor
     image: Tensor
 
+    def to(self, device: torch.device) -> Prompts:
+        """Return the prompts on a device."""
+        return Prompts(*(tensor.to(device) for tensor in self))
+
 
 class PromptSampler:
     """Draws prompts for targets.
@@ -65,7 +69,7 @@ class PromptSampler:
         Half of the clicks lie deepest inside the error, as a careful user's, the others anywhere.
 
         Args:
-            prompts: Prompts that were answered, each with a free place.
+            prompts: Prompts that were answered, on the processor, each with a free place.
             found: (N, h, w) bool, the answers at half the crop's size.
         """
         points, marks = prompts.points.clone(), prompts.marks.clone()

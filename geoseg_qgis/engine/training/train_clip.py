@@ -21,6 +21,7 @@ from geoseg_qgis.engine.training.dense_clip import (
     run_trunk,
     text_embeddings,
 )
+from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import (
@@ -96,8 +97,9 @@ class ClipObjective:
         self.batch = batch
         self.cells = model.visual.grid_size[0]
         self.generator = torch.Generator().manual_seed(seed)
-        self._mean = torch.tensor(MEAN)[:, None, None]
-        self._std = torch.tensor(STD)[:, None, None]
+        self.device = device_of(model)
+        self._mean = torch.tensor(MEAN, device=self.device)[:, None, None]
+        self._std = torch.tensor(STD, device=self.device)[:, None, None]
 
     def __call__(self, step: int) -> Dict[str, torch.Tensor]:
         """Return the named losses of one step."""
@@ -106,9 +108,11 @@ class ClipObjective:
         regions = random_regions(batch.pixels, batch.labels, self.cells, REGIONS, self.generator)
         colour = functional.adaptive_avg_pool2d(batch.pixels, self.cells).flatten(2).transpose(1, 2)
         affinity = region_affinity(regions, colour - colour.mean(1, keepdim=True), 2.0)
+        drawn = (batch.pixels, batch.labels, regions, affinity)
+        pixels, labels, regions, affinity = (tensor.to(self.device) for tensor in drawn)
         visual = self.model.visual
-        with torch.autocast("cpu", torch.bfloat16):
-            pixels = (batch.pixels - self._mean) / self._std
+        with half_precision(self.device):
+            pixels = (pixels - self._mean) / self._std
             trunk = run_trunk(visual, pixels, regions, REGIONS)
             texts = text_embeddings(self.model, self.tokenizer, queries.sentences).float()
             cosines = {
@@ -118,8 +122,8 @@ class ClipObjective:
             if step % FAST_EVERY == 0:
                 cosines["fast"] = fast_cosines(visual, trunk, texts)
             image = image_embedding(visual, trunk) @ texts.T
-        surfaces = torch.tensor(queries.surfaces)
-        return self._losses(cosines, image, batch.labels, surfaces)
+        surfaces = torch.tensor(queries.surfaces, device=self.device)
+        return self._losses(cosines, image, labels, surfaces)
 
     def _losses(
         self,
@@ -177,11 +181,12 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument(
         "--generated", type=float, default=0.35, help="their weight; the real images weigh 1"
     )
+    add_device_option(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
     model, tokenizer, config = build(options.out, options.patch, options.width, options.layers)
-    plan = Plan(options.out, options.minutes, rate=options.rate)
+    plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     trainer = Trainer(model, plan, {"config": config, "seed": options.seed, "batch": options.batch})
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")

@@ -20,6 +20,7 @@ from geoseg_qgis.engine.methods.gumix.settings import GumixSettings
 from geoseg_qgis.engine.training.affinity import affinity_loss, cell_labels
 from geoseg_qgis.engine.training.crops import CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import partial_cross_entropy
@@ -68,7 +69,7 @@ class SurfaceFeatures(torch.nn.Module):
 
 def fuse(layers: List[Tensor]) -> Tensor:
     """Return (B, N, D) unit sums of unit layer features with the method's base weights."""
-    weights = torch.tensor(GumixSettings().layer_weights).softmax(0)
+    weights = torch.tensor(GumixSettings().layer_weights, device=layers[0].device).softmax(0)
     parts = [w * functional.normalize(x, dim=-1) for w, x in zip(weights, layers)]
     return functional.normalize(torch.stack(parts).sum(0), dim=-1)
 
@@ -89,21 +90,23 @@ class DinoObjective:
         self.batch = batch
         self.cells = crops.size // ARGUMENTS["patch_size"]
         self.generator = torch.Generator().manual_seed(seed)
-        self._mean = torch.tensor(MEAN)[:, None, None]
-        self._std = torch.tensor(STD)[:, None, None]
-        self._bits = torch.tensor([1 << index for index in range(len(SURFACES))])
+        self.device = device_of(model)
+        self._mean = torch.tensor(MEAN, device=self.device)[:, None, None]
+        self._std = torch.tensor(STD, device=self.device)[:, None, None]
+        self._bits = torch.tensor([1 << n for n in range(len(SURFACES))], device=self.device)
 
     def __call__(self, step: int) -> Dict[str, Tensor]:
         """Return the named losses of one step."""
         del step
         batch = self.crops.batch(self.batch)
         second = self.crops.recolour(batch.clean[: self.batch // 4])
-        pixels = (torch.cat([batch.pixels, second]) - self._mean) / self._std
-        with torch.autocast("cpu", torch.bfloat16):
+        pixels = torch.cat([batch.pixels, second]).to(self.device)
+        pixels = (pixels - self._mean) / self._std
+        with half_precision(self.device):
             layers = self.model.layers(pixels)
         fused = fuse(layers)
-        labels = cell_labels(batch.labels, self.cells).flatten()
-        sample = torch.randperm(len(labels), generator=self.generator)[:SAMPLED_CELLS]
+        labels = cell_labels(batch.labels, self.cells).flatten().to(self.device)
+        sample = self._some(len(labels), SAMPLED_CELLS)
         known = _is_named(labels)
         features = fused[: self.batch].flatten(0, 1)
         half = self.batch // 4
@@ -118,9 +121,13 @@ class DinoObjective:
         )
         return losses
 
+    def _some(self, count: int, kept: int) -> Tensor:
+        """Draw ``kept`` different indices below ``count``."""
+        return torch.randperm(count, generator=self.generator)[:kept].to(self.device)
+
     def _inside(self, fused: Tensor, labels: Tensor) -> Tensor:
         """Return the affinity loss of the pairs inside single images."""
-        keep = torch.randperm(fused.shape[1], generator=self.generator)[:256]
+        keep = self._some(fused.shape[1], 256)
         return torch.stack(
             [
                 affinity_loss(image[keep], mask[keep], _is_named(mask[keep]))
@@ -154,13 +161,15 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
     parser.add_argument("--seed", type=int, default=2)
+    add_device_option(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
     network = timm.create_model(MODEL, num_classes=0, **ARGUMENTS)
     model = SurfaceFeatures(network)
     facts = {"arguments": ARGUMENTS, "seed": options.seed, "batch": options.batch}
-    trainer = Trainer(model, Plan(options.out, options.minutes, rate=options.rate), facts)
+    plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
+    trainer = Trainer(model, plan, facts)
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)

@@ -20,6 +20,7 @@ from torch.nn import functional
 from geoseg_qgis.engine.models import sam2
 from geoseg_qgis.engine.training.crops import CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy
@@ -111,7 +112,7 @@ def surface_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """
     step = labels.shape[-1] // logits.shape[-1]
     values = labels[:, ::step, ::step].flatten()
-    bits = torch.tensor([BIT[name] for name in SURFACES])
+    bits = torch.tensor([BIT[name] for name in SURFACES], device=labels.device)
     return partial_cross_entropy(logits.movedim(1, -1).flatten(0, 2), compatible(values, bits))
 
 
@@ -135,8 +136,9 @@ class Sam2Objective:
         self.count = prompts
         self.random = np.random.default_rng(seed)
         self.sampler = PromptSampler(self.random)
-        self._mean = torch.tensor(MEAN)[:, None, None]
-        self._std = torch.tensor(STD)[:, None, None]
+        self.device = device_of(network)
+        self._mean = torch.tensor(MEAN, device=self.device)[:, None, None]
+        self._std = torch.tensor(STD, device=self.device)[:, None, None]
 
     def __call__(self, step: int) -> Dict[str, Tensor]:
         """Return the named losses of one step."""
@@ -147,21 +149,23 @@ class Sam2Objective:
             chosen = self._targets(batch.clean[index], batch.labels[index])
             targets.extend((index, target) for target in chosen)
         prompts = self.sampler.prompts(targets)
-        with torch.autocast("cpu", torch.bfloat16):
-            features = self.network.forward_image((batch.pixels - self._mean) / self._std)
+        pixels, labels = batch.pixels.to(self.device), batch.labels.to(self.device)
+        with half_precision(self.device):
+            features = self.network.forward_image((pixels - self._mean) / self._std)
         levels = [level.float() for level in features["backbone_fpn"]]
         rounds = []
         place, answer = self._place(levels[-1].shape[-1]), None
         for turn in range(1 + CORRECTIONS):
             if answer is not None:
                 found = functional.interpolate(answer, size=prompts.masks.shape[-2:]) > 0
-                prompts = self.sampler.corrected(prompts, found[:, 0].numpy())
-            logits, iou, objectness = self._decode(levels, prompts, place, answer)
-            rounds.append(_losses(logits, iou, objectness, prompts))
+                prompts = self.sampler.corrected(prompts, found[:, 0].cpu().numpy())
+            asked = prompts.to(self.device)
+            logits, iou, objectness = self._decode(levels, asked, place, answer)
+            rounds.append(_losses(logits, iou, objectness, asked))
             answer = logits[:, :1].detach()
             rounds[-1][f"iou_of_round_{turn + 1}"] = rounds[-1].pop("measured_iou")
         losses = {name: value for turn in rounds for name, value in turn.items()}
-        losses["surfaces"] = surface_loss(self.network.surfaces(levels), batch.labels)
+        losses["surfaces"] = surface_loss(self.network.surfaces(levels), labels)
         # The first answer is the one that most users see.
         losses["total"] = 0.5 * rounds[0]["total"] + sum(turn["total"] for turn in rounds) / (
             2 * len(rounds)
@@ -199,7 +203,7 @@ class Sam2Objective:
         image = image + self.network.no_mem_embed.reshape(1, -1, 1, 1)
         cells = image.shape[-1]
         left, top = place
-        offset = torch.tensor([left, top], dtype=torch.float32) * TOKEN
+        offset = torch.tensor([left, top], dtype=torch.float32, device=self.device) * TOKEN
         encoder = self.network.sam_prompt_encoder
         sparse, _ = encoder(points=(prompts.points + offset, prompts.marks), boxes=None, masks=None)
         position = encoder.get_dense_pe()[:, :, top : top + cells, left : left + cells]
@@ -276,6 +280,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--start", type=Path, help="run whose weights to begin with")
+    add_device_option(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
@@ -292,7 +297,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
         "seed": options.seed,
         "batch": options.batch,
     }
-    trainer = Trainer(network, Plan(options.out, options.minutes, rate=options.rate), facts)
+    plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
+    trainer = Trainer(network, plan, facts)
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)

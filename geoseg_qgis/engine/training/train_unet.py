@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from geoseg_qgis.engine.training.crops import CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.evaluate import LEGENDS, WindowNetwork, evaluate
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy, rarity
@@ -83,27 +84,28 @@ class UNetObjective:
         self.model = model
         self.crops = crops
         self.batch = batch
-        self._surfaces = torch.tensor([mask for _, mask in LEGENDS[LEGEND]])
+        self.device = device_of(model)
+        self._surfaces = torch.tensor([mask for _, mask in LEGENDS[LEGEND]], device=self.device)
 
     def __call__(self, step: int) -> Dict[str, Tensor]:
         """Return the named losses of one step."""
         del step
         batch = self.crops.batch(self.batch)
-        with torch.autocast("cpu", torch.bfloat16):
-            pixels = batch.pixels.contiguous(memory_format=torch.channels_last)
+        pixels = batch.pixels.to(self.device, memory_format=torch.channels_last)
+        with half_precision(self.device):
             logits = self.model(pixels).float()
-        labels = batch.labels[:, ::STRIDE, ::STRIDE].flatten()
+        labels = batch.labels[:, ::STRIDE, ::STRIDE].flatten().to(self.device)
         rows = logits[:, :, ::STRIDE, ::STRIDE].permute(0, 2, 3, 1).flatten(0, 2)
         positive = compatible(labels, self._surfaces)
         return {"total": partial_cross_entropy(rows, positive, rarity(labels))}
 
 
 def unet_network(model: UNet) -> WindowNetwork:
-    """Return the network of the fixed classes."""
+    """Return the network of the fixed classes; it computes on its own device."""
 
     def network(pixels: Tensor) -> Tensor:
-        logits: Tensor = model(pixels)
-        return logits
+        logits: Tensor = model(pixels.to(device_of(model)))
+        return logits.to(pixels.device)
 
     return network
 
@@ -118,12 +120,14 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--width", type=int, default=28)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
+    add_device_option(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
     model = UNet(len(LEGENDS[LEGEND]), options.width).to(memory_format=torch.channels_last)
     facts = {"width": options.width, "batch": options.batch, "seed": options.seed}
-    trainer = Trainer(model, Plan(options.out, options.minutes, rate=options.rate), facts)
+    plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
+    trainer = Trainer(model, plan, facts)
     crops = CropSampler(load_scenes(options.data, "train"), 224, trainer.stage_seed(options.seed))
     trainer.run(UNetObjective(model, crops, options.batch))
     model.load_state_dict(trainer.averaged_state())

@@ -58,6 +58,10 @@ class SceneBatch(NamedTuple):
     valid: Tensor
     labels: Tensor
 
+    def to(self, device: torch.device) -> SceneBatch:
+        """Return the batch on a device."""
+        return SceneBatch(*(tensor.to(device) for tensor in self))
+
 
 class CorruptedShapes:
     """Source of masks: the truth with the faults of mapping; see `scenes.corruptions`."""

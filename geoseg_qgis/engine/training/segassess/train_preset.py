@@ -1,4 +1,4 @@
-"""Train the built-in SegAssess network on labelled scenes, on any processor.
+"""Train the built-in SegAssess network on labelled scenes.
 
 `python -m geoseg_qgis.engine.training.segassess.foreign_maps --data FOLDER` first computes the
 class maps of the built-in image and text encoder, then
@@ -22,6 +22,7 @@ from geoseg_qgis.engine.models.segassess import (
     save_segassess,
 )
 from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy, rarity
@@ -86,14 +87,15 @@ class PresetObjective:
         self._network = network.train()
         self._tiles = tiles
         self._batch = batch
-        self._bits = torch.tensor([BIT[name] for name in SURFACES])
+        self._device = device_of(network)
+        self._bits = torch.tensor([BIT[name] for name in SURFACES], device=self._device)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Return the named losses of a step; ``total`` is to be minimised."""
         del step
-        batch = self._tiles.batch(self._batch)
+        batch = self._tiles.batch(self._batch).to(self._device)
         images = batch.images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision(self._device):
             output, surfaces = self._network(images, batch.masks)
         masks, truth, valid = (
             tensor[..., ::2, ::2] for tensor in (batch.masks, batch.truth, batch.valid)
@@ -135,11 +137,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
+    add_device_option(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
     network = PresetNetwork(SegAssess(BUILT_IN)).to(memory_format=torch.channels_last)
-    plan = Plan(options.out, options.minutes, rate=options.rate)
+    plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     trainer = Trainer(network, plan, {"seed": options.seed, "batch": options.batch})
     runs = options.out.parent
     scenes = load_scenes(options.data, "train")

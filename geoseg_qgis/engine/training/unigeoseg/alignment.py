@@ -15,6 +15,7 @@ from torch import Tensor
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.position_encoding import fourier_features
 from geoseg_qgis.engine.models.unigeoseg.sequence import Piece, Request
+from geoseg_qgis.engine.training.device import device_of, half_precision
 
 from .meaning import Meaning
 from .shared import answer_all
@@ -54,9 +55,11 @@ def align_places(
     model.eval()
     known: list[Tensor] = []
     waves: list[Tensor] = []
-    for pixels, requests, meaning in lessons:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            answer = answer_all(model, pixels, pieces, requests)
+    device = device_of(model)
+    for pixels, requests, drawn in lessons:
+        meaning = drawn.to(device)
+        with half_precision(device):
+            answer = answer_all(model, pixels.to(device), pieces, requests)
             compared = [
                 model.predictor.mask_embed(model.predictor.decoder_norm(query))
                 for query in answer.queries
@@ -82,8 +85,10 @@ def _fit(known: Tensor, waves: Tensor) -> tuple[Tensor, Tensor]:
     placed = waves.abs().sum(dim=1) > 0
     centred = waves - placed[:, None] * waves[placed].mean(dim=0)
     rows = torch.cat([known, known.new_ones(len(known), 1)], dim=1)
-    held_out = torch.arange(len(rows)) >= len(rows) * (_HELD_OUT - 1) // _HELD_OUT
-    ridge = _SHRINKAGE * known.var(dim=0).mean() * torch.eye(rows.shape[1])
+    numbers = torch.arange(len(rows), device=rows.device)
+    held_out = numbers >= len(rows) * (_HELD_OUT - 1) // _HELD_OUT
+    identity = torch.eye(rows.shape[1], device=rows.device)
+    ridge = _SHRINKAGE * known.var(dim=0).mean() * identity
     seen = rows[~held_out]
     solution = torch.linalg.solve(seen.T @ seen + ridge, seen.T @ centred[~held_out])
     test = held_out & placed

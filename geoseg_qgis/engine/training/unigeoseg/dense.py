@@ -53,6 +53,11 @@ class DenseTargets(NamedTuple):
     centres: Tensor
     """(B, h, w, 3) float32: x, y as fractions and the size of the object; NaN elsewhere."""
 
+    def to(self, device: torch.device) -> DenseTargets:
+        """Return the facts on a device."""
+        facts = {name: values.to(device) for name, values in self.facts.items()}
+        return DenseTargets(facts, self.allowed.to(device), self.centres.to(device))
+
 
 class DenseReading(nn.Module):
     """A linear layer from the mask features to the facts."""

@@ -36,6 +36,10 @@ class Meaning(NamedTuple):
     told: Tensor
     """(B, R) bool, True where the request itself tells the place by coordinates."""
 
+    def to(self, device: torch.device) -> Meaning:
+        """Return the meaning on a device."""
+        return Meaning(*(tensor.to(device) for tensor in self))
+
 
 class MeaningReading(nn.Module):
     """Linear layers from the query, one before and one after the decoder."""

@@ -120,8 +120,9 @@ def _continue(
         beginning = words.new_ones(len(words), memory.get_seq_length())
         mask = torch.cat([beginning, words], dim=1)
     # Sums of the layers then stay in the precision of the products.
-    if torch.is_autocast_enabled("cpu"):
-        embeddings = embeddings.to(torch.get_autocast_dtype("cpu"))
+    kind = embeddings.device.type
+    if torch.is_autocast_enabled(kind):
+        embeddings = embeddings.to(torch.get_autocast_dtype(kind))
     output = model.model(
         inputs_embeds=embeddings, attention_mask=mask, past_key_values=memory, use_cache=True
     )

@@ -39,6 +39,7 @@ from geoseg_qgis.engine.models.unigeoseg.template import (
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, load_tokenizer
 from geoseg_qgis.engine.training.crops import CropSampler, vary_colour
 from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 
 from .alignment import align_places
@@ -125,6 +126,17 @@ class Lesson(NamedTuple):
     """(B, R, S/4, S/4) float32, weight of each cell, 0 where the answer is not known."""
     facts: DenseTargets
     meaning: Meaning
+
+    def to(self, device: torch.device) -> Lesson:
+        """Return the lesson on a device; requests are read where they are needed."""
+        return Lesson(
+            self.pixels.to(device),
+            self.requests,
+            self.answers.to(device),
+            self.known.to(device),
+            self.facts.to(device),
+            self.meaning.to(device),
+        )
 
 
 class Pupil(nn.Module):
@@ -230,13 +242,15 @@ def keep_half_precision(model: UniGeoSeg) -> None:
 
 def lesson_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict[str, Tensor]:
     """Return the losses of one lesson, named; ``total`` is to be minimised."""
-    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", dtype=torch.bfloat16):
+    device = device_of(pupil)
+    lesson = lesson.to(device)
+    with sdpa_kernel(SDPBackend.MATH), half_precision(device):
         answer = answer_all(pupil.model, lesson.pixels, pieces, lesson.requests)
         read = pupil.reading(answer.mask_features)
         meant = pupil.meaning(answer.queries)
     dense = dense_loss(read, lesson.facts)
     meaning = meaning_loss(meant, lesson.meaning)
-    mask = dice = torch.zeros(())
+    mask = dice = torch.zeros((), device=device)
     for logits in answer.masks:
         cross_entropy, overlap = cell_losses(logits.float(), lesson.answers, lesson.known)
         mask, dice = mask + cross_entropy, dice + overlap
@@ -255,7 +269,9 @@ def lesson_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict
 
 def dense_only_losses(pupil: Pupil, lesson: Lesson) -> dict[str, Tensor]:
     """Return the losses of a lesson whose requests are not asked."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    device = device_of(pupil)
+    lesson = lesson.to(device)
+    with half_precision(device):
         features = pupil.model.encode_image(lesson.pixels)
         read = pupil.reading(features.pixels.mask_features)
     dense = dense_loss(read, lesson.facts)
@@ -345,6 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--requests", type=int, default=8, help="requests a picture")
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
+    add_device_option(parser)
     options = parser.parse_args(arguments)
 
     options.out.mkdir(parents=True, exist_ok=True)
@@ -352,7 +369,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokenizer = build_tokenizer(options.out, scenes)
     pupil = build_pupil(tokenizer, options.seed)
     pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
-    plan = Plan(options.out, options.minutes, options.rate, 0.02, blocks=MUON_MATRICES)
+    plan = Plan(
+        options.out,
+        options.minutes,
+        options.rate,
+        0.02,
+        blocks=MUON_MATRICES,
+        device=options.device,
+    )
     trainer = Trainer(pupil, plan, {"config": json.dumps(pupil.model.config.to_json())})
     seed = trainer.stage_seed(options.seed)
     real = load_scenes(options.data, "train")
