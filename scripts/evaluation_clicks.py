@@ -23,7 +23,7 @@ OBJECTS = {
     "tree crown (NEON)": ("neon_tree_boxes", "tree"),
     "field (Korea, 10 m)": ("s2_korea_10m", "field"),
 }
-WINDOW = 256
+WINDOW = train_sam2.ARCHITECTURE.image_size
 CLICKS = 5
 OF_EACH_IMAGE = 10
 AIMS = (0.8, 0.85, 0.9)

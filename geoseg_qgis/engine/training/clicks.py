@@ -1,7 +1,8 @@
 """How well clicks outline real objects: the standard protocol of interactive segmentation.
 
 The first click lies deepest inside the object; every further one deepest inside the larger of
-what is missing and what is too much.
+what is missing and what is too much. Of an answer counts what the plugin would keep: the parts that
+the clicks touch.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from geoseg_qgis.engine.methods.prompted.masks import touching_parts
+from geoseg_qgis.engine.methods.prompted.objects import ObjectPrompt
 from geoseg_qgis.engine.models.sam2 import MaskChoice, Sam2Model, upsample
 from geoseg_qgis.engine.training.datasets import Scene
 from geoseg_qgis.engine.training.objects import Mask
 
 SMALLEST = 150
+REACH = 4
+"""Pixels that a part may lie away from a click, the side of a cell of the answer."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Example:
     """One object to outline.
 
     Attributes:
-        pixels: (3, S, S) uint8 window round it.
+        pixels: (3, S, S) uint8 window round it, black where the image is smaller.
         mask: (S, S) bool.
     """
 
@@ -55,8 +60,12 @@ def examples(scenes: Sequence[Scene], mask_value: int, size: int, limit: int) ->
             )
             window = slice(top, top + size), slice(left, left + size)
             mask = numbers[window] == index + 1
-            if mask.shape == (size, size):
-                yield Example(scene.pixels[:, window[0], window[1]], mask)
+            pixels = scene.pixels[:, window[0], window[1]]
+            right, bottom = size - mask.shape[1], size - mask.shape[0]
+            yield Example(
+                torch.nn.functional.pad(pixels, (0, right, 0, bottom)),
+                np.pad(mask, ((0, bottom), (0, right))),
+            )
 
 
 def _start(box: slice, length: int, size: int) -> int:
@@ -98,7 +107,13 @@ def click_scores(model: Sam2Model, example: Example, clicks: int) -> List[float]
             masks=None if answer is None else answer.logits,
             choice=MaskChoice.SINGLE,
         )
-        found = (upsample(answer.logits, example.mask.shape)[0, 0] > 0).numpy()
+        whole = (upsample(answer.logits, example.mask.shape)[0, 0] > 0).cpu().numpy()
+        found = touching_parts(whole, _prompt(points, marks), REACH)
         union = (found | example.mask).sum()
         scores.append(float((found & example.mask).sum() / max(union, 1)))
     return scores
+
+
+def _prompt(points: List[Tuple[int, int]], marks: List[int]) -> ObjectPrompt:
+    places, on_object = np.array(points, np.float64) + 0.5, np.array(marks, bool)
+    return ObjectPrompt(0, 0, len(points), places[on_object], places[~on_object])

@@ -1,9 +1,12 @@
 import numpy as np
 import torch
 
-from geoseg_qgis.engine.training.clicks import deepest_point, examples
+from geoseg_qgis.engine.models.device import choose_device
+from geoseg_qgis.engine.models.preset import LoadedPreset
+from geoseg_qgis.engine.training.clicks import Example, click_scores, deepest_point, examples
 from geoseg_qgis.engine.training.datasets import Scene
 from geoseg_qgis.engine.training.surfaces import BIT
+from geoseg_qgis.engine.zoo.registry import open_preset
 
 
 def test_the_deepest_point_is_far_from_borders():
@@ -26,3 +29,27 @@ def test_objects_come_largest_first_in_their_window():
     assert found[1].mask[10:40, 10:40].all()
     assert found[0].pixels.shape == (3, 128, 128)
     assert int(found[0].pixels[0, 0, 0]) == 172
+
+
+def test_a_window_larger_than_the_image_is_black_beyond_it():
+    labels = torch.zeros(100, 90, dtype=torch.int32)
+    labels[20:60, 20:60] = BIT["building"]
+    scene = Scene(
+        "oam_buildings", "house", torch.full((3, 100, 90), 9).to(torch.uint8), labels, (1, 1)
+    )
+    (found,) = examples([scene], BIT["building"], 128, 1)
+    assert found.mask.shape == (128, 128)
+    assert found.mask.sum() == 40 * 40
+    assert int(found.pixels.sum()) == 3 * 9 * 100 * 90
+
+
+def test_a_click_on_a_plain_roof_outlines_it_and_nothing_apart_from_it():
+    pixels = torch.full((3, 512, 512), 90, dtype=torch.uint8)
+    mask = np.zeros((512, 512), bool)
+    mask[200:280, 200:300] = True
+    pixels[:, 200:280, 200:300] = torch.tensor([190, 90, 70], dtype=torch.uint8)[:, None, None]
+    pixels[:, 20:60, 20:60] = torch.tensor([190, 90, 70], dtype=torch.uint8)[:, None, None]
+    model = LoadedPreset(open_preset("offline-small"), choose_device("cpu")).sam2
+    scores = click_scores(model, Example(pixels, mask), 2)
+    assert len(scores) == 2
+    assert scores[0] > 0.6
