@@ -1,32 +1,46 @@
-"""Turn finished runs into a preset folder: weights, card, vocabulary, tokenizer and model page.
+"""Put finished runs of CLIP, DINOv3 and SAM 2 into a preset folder.
 
-`python -m geoseg_qgis.engine.training.export --runs runs --out FOLDER` writes the preset that the
-zoo finds; weights are stored as int8 rows with float16 scales, small tensors as float16.
+`python -m geoseg_qgis.engine.training.export --clip RUN --dino RUN --sam2 RUN --out FOLDER` takes
+any of the three runs and writes weights, card members and page sections of these alone; what the
+folder holds of other components stays. Weights are stored as int8 rows with float16 scales, small
+tensors as float16. `--measured FILE` gives the numbers of the page: a JSON object such as
+`{"CLIP": {"Dubai land cover, mIoU": "0.43"}, "SAM 2": {"IoU after one click": 0.39}}`.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import shutil
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
-import torch
-from safetensors.torch import save_file
-
-from geoseg_qgis.engine.models.weights import SCALE_SUFFIX, quantise_rows
 from geoseg_qgis.engine.training import train_clip, train_dino, train_sam2
-from geoseg_qgis.engine.training.datasets import SOURCES
+from geoseg_qgis.engine.training.components import CLIP, DINO, SAM2, Component
+from geoseg_qgis.engine.training.model_pages import (
+    NOT_MEASURED,
+    component_section,
+    measured_lines,
+    put_section,
+    training_line,
+)
+from geoseg_qgis.engine.training.preset_folder import (
+    file_entry,
+    packed,
+    put_member,
+    read_card_object,
+    read_checkpoint,
+    write_bytes,
+    write_json,
+)
 from geoseg_qgis.engine.training.vocabulary import vocabulary_card
 
-NAME = "offline-small"
-LICENCE = "CC-BY-SA-4.0 (weights; imagery sources and their licences in MODEL.md)"
-SMALLEST_QUANTISED = 4096
-PRECISE = ("positional_embedding", "pos_embed", "class_embedding", "gaussian_matrix")
+COMPONENTS: dict[str, Component] = {"clip": CLIP, "dino": DINO, "sam2": SAM2}
+TOKENIZER_FILE = "bpe.txt.gz"
+VOCABULARY_FILE = "vocabulary.json"
 
-GUMIX: Dict[str, Any] = {
+GUMIX: dict[str, Any] = {
     "window": 224,
     "stride": 192,
     "pad_multiple": 16,
@@ -39,186 +53,117 @@ GUMIX: Dict[str, Any] = {
         "stability_threshold": 0.7,
     },
 }
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "clip": {"vocabulary": {"file": VOCABULARY_FILE}},
+    "dino": {"gumix": GUMIX},
+    "sam2": {},
+}
+
+Measured = Mapping[str, Mapping[str, Any]]
+
+logger = logging.getLogger(__name__)
 
 
-def compact(state: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
-    """Return a state with large matrices as int8 rows and everything else as float16."""
-    result = {}
-    for name, tensor in state.items():
-        if not tensor.is_floating_point():
-            result[name] = tensor
-        elif tensor.ndim < 2 or tensor.numel() < SMALLEST_QUANTISED or name.endswith(PRECISE):
-            result[name] = tensor.half().contiguous()
-        else:
-            whole, scale = quantise_rows(tensor)
-            result[name] = whole.contiguous()
-            result[name + SCALE_SUFFIX] = scale
-    return result
+def export(runs: Mapping[str, Path], out: Path, measured: Measured) -> None:
+    """Put runs into a preset folder.
+
+    Args:
+        runs: Folder of the run of each of "clip", "dino" and "sam2" that is to be exported.
+        out: The preset's folder; it is made where there is none.
+        measured: Titles and numbers by title of the component. Where an exported one lacks them,
+            its page keeps the numbers that it has.
+    """
+    for name, run in runs.items():
+        component, checkpoint = COMPONENTS[name], read_checkpoint(run)
+        content = packed(component.shipped(checkpoint), component.metadata)
+        weights = file_entry(component.file, component.layout, content)
+        before = read_card_object(out).get(name, {}).get("weights")
+        write_bytes(out / component.file, content)
+        if name == "clip":
+            write_bytes(out / TOKENIZER_FILE, (run / TOKENIZER_FILE).read_bytes())
+            write_json(out / VOCABULARY_FILE, vocabulary_card())
+        put_member(out, name, _MEMBERS[name](checkpoint["facts"], weights), DEFAULTS[name])
+        numbers = [f"- {title}: {n}" for title, n in measured.get(component.title, {}).items()]
+        if not numbers:
+            numbers = measured_lines(out, component)
+            if weights != before and numbers != [NOT_MEASURED]:
+                logger.warning("The page keeps the numbers of an earlier %s.", component.title)
+        training = [training_line(checkpoint, component.crops)]
+        put_section(out, component_section(component, weights, training, numbers))
 
 
-def write_weights(path: Path, state: Dict[str, torch.Tensor], layout: str) -> Dict[str, Any]:
-    """Write a state and return what the card says about the file."""
-    temporary = path.with_name(path.name + ".part")
-    save_file(compact(state), temporary)
-    temporary.chmod(0o644)
-    temporary.replace(path)
+def _clip_member(facts: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "file": path.name,
-        "layout": layout,
-        "size": path.stat().st_size,
-        "sha256": f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}",
-    }
-
-
-def clip_part(run: Path, out: Path) -> Dict[str, Any]:
-    """Write the CLIP weights and tokenizer and return the card's member."""
-    state = _checkpoint(run)
-    shutil.copyfile(run / "bpe.txt.gz", out / "bpe.txt.gz")
-    return {
-        "model": state["facts"]["config"],
-        "weights": write_weights(out / "clip.safetensors", state["average"], "open_clip"),
+        "model": facts["config"],
+        "weights": weights,
         "mean": list(train_clip.MEAN),
         "std": list(train_clip.STD),
         "tokenizer": {
             "kind": "bpe",
-            "file": "bpe.txt.gz",
+            "file": TOKENIZER_FILE,
             "context_length": train_clip.CONTEXT_LENGTH,
         },
     }
 
 
-def dino_part(run: Path, out: Path) -> Dict[str, Any]:
-    """Write the DINO weights and return the card's member."""
-    state = _checkpoint(run)
-    prefix = "network."
-    network = {
-        name[len(prefix) :]: tensor
-        for name, tensor in state["average"].items()
-        if name.startswith(prefix)
-    }
+def _dino_member(facts: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "model": train_dino.MODEL,
-        "arguments": state["facts"]["arguments"],
-        "weights": write_weights(out / "dino.safetensors", network, "timm"),
+        "arguments": facts["arguments"],
+        "weights": weights,
         "mean": list(train_dino.MEAN),
         "std": list(train_dino.STD),
     }
 
 
-def sam2_part(run: Path, out: Path) -> Dict[str, Any]:
-    """Write the SAM 2 weights and return the card's member."""
-    state = _checkpoint(run)
-    head = "surfaces."
-    network = {name: value for name, value in state["average"].items() if not name.startswith(head)}
+def _sam2_member(facts: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "model": state["facts"]["architecture"],
-        "weights": write_weights(out / "sam2.safetensors", network, "sam2"),
+        "model": facts["architecture"],
+        "weights": weights,
         "mean": list(train_sam2.MEAN),
         "std": list(train_sam2.STD),
     }
 
 
-def _checkpoint(run: Path) -> Dict[str, Any]:
-    state: Dict[str, Any] = torch.load(run / "checkpoint.pt", weights_only=True)
-    return state
+_MEMBERS = {"clip": _clip_member, "dino": _dino_member, "sam2": _sam2_member}
 
 
-def model_page(card: Dict[str, Any], runs: Dict[str, Path], metrics: Dict[str, Any]) -> str:
-    """Return the model page: what was trained, on what, how well, and its limits."""
-    lines = [f"# {card['title']}", "", card["description"], "", "## Weights", ""]
-    for part in runs:
-        weights = card[part]["weights"]
-        lines.append(f"- `{weights['file']}`: {weights['size']:,} bytes, `{weights['sha256']}`")
-    lines += ["", "## Training", ""]
-    for part, run in runs.items():
-        state = _checkpoint(run)
-        lines.append(
-            f"- {part}: {state['step']} steps of {state['facts']['batch']} crops in "
-            f"{state['seconds'] / 60:.0f} minutes on two shared processor cores, "
-            f"seed {state['facts']['seed']}, from random values."
-        )
-    lines += ["", "Training data (training split only) and attribution:", ""]
-    lines += [f"- {name}: {s.attribution} ({s.licence})" for name, s in SOURCES.items()]
-    lines += [
-        "",
-        "Besides, scenes drawn by this project's own generator (about four crops in nine).",
-        "",
-        "## Measured on validation images, never trained on",
-        "",
-    ]
-    for title, value in metrics.items():
-        lines.append(f"- {title}: {value}")
-    lines += [
-        "",
-        "## Limits",
-        "",
-        "- It knows the words of `vocabulary.json`; any other word gets a meaningless score.",
-        "- Few labelled images: trees, cars and fields come from small sets, water from one city.",
-        "- Pixels of 0.1 to 2 m. Coarser satellite images are outside of what it saw.",
-        "- Bare ground, roofs of the same colour and unpaved roads are often confused.",
-        "",
-    ]
-    return "\n".join(lines)
+def read_measured(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the numbers of a file, by title of the component.
 
-
-def export(runs: Dict[str, Path], out: Path, metrics: Dict[str, Any]) -> Dict[str, Any]:
-    """Write a preset folder and return its card.
-
-    Args:
-        runs: Folder of the run of each of "clip", "dino" and "sam2" that is to be included.
-        out: The preset's folder.
-        metrics: Titles and numbers for the model page.
+    Raises:
+        ValueError: The file is no JSON, or says something else than titles and numbers of CLIP,
+            DINOv3 and SAM 2.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    writers = {"clip": clip_part, "dino": dino_part, "sam2": sam2_part}
-    parts = {name: writers[name](run, out) for name, run in runs.items()}
-    methods = ["gumix", "fast", "mask_selection"] if "dino" in parts else ["fast", "mask_selection"]
-    if "sam2" in parts:
-        methods += ["sam2"]
-    card = {
-        "name": NAME,
-        "title": "Built-in models, small",
-        "revision": "3",
-        "licence": LICENCE,
-        "description": (
-            "Small CLIP, DINOv3, SAM 2, SegAssess and UniGeoSeg networks trained from scratch on "
-            "openly licensed aerial imagery and generated scenes. They know a fixed list of words "
-            "and run offline on any processor."
-        ),
-        "methods": methods,
-        "pixel_size": {"preferred": 0.25, "finest": 0.1, "coarsest": 2.0},
-        "vocabulary": {"file": "vocabulary.json"},
-        **parts,
-        "gumix": GUMIX,
-    }
-    _write_text(out / "vocabulary.json", json.dumps(vocabulary_card(), indent=1) + "\n")
-    _write_text(out / "card.json", json.dumps(card, indent=1) + "\n")
-    _write_text(out / "MODEL.md", model_page(card, runs, metrics))
-    return card
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    titles = [component.title for component in COMPONENTS.values()]
+    if not isinstance(measured, dict) or not all(isinstance(n, dict) for n in measured.values()):
+        raise ValueError("it is not an object with one object of titles and numbers a component")
+    if unknown := [title for title in measured if title not in titles]:
+        raise ValueError(f"it speaks of {unknown[0]!r}; it may speak of {', '.join(titles)}")
+    return measured
 
 
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Export from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clip", type=Path)
-    parser.add_argument("--dino", type=Path)
-    parser.add_argument("--sam2", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--metrics", type=Path, help="JSON object of titles and numbers")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, component in COMPONENTS.items():
+        parser.add_argument(f"--{name}", type=Path, help=f"run of {component.title} to export")
+    parser.add_argument("--out", type=Path, required=True, help="preset folder")
+    parser.add_argument("--measured", type=Path, help="JSON file of the exported runs' numbers")
     options = parser.parse_args(arguments)
-    runs = {
-        name: run
-        for name, run in (("clip", options.clip), ("dino", options.dino), ("sam2", options.sam2))
-        if run is not None
-    }
-    metrics = json.loads(options.metrics.read_text()) if options.metrics else {}
-    export(runs, options.out, metrics)
+    given = {name: getattr(options, name) for name in COMPONENTS}
+    runs = {name: run for name, run in given.items() if run is not None}
+    if not runs:
+        parser.error(f"Nothing is exported. Give one of {', '.join(f'--{n}' for n in given)}.")
+    try:
+        measured = read_measured(options.measured) if options.measured else {}
+    except ValueError as error:
+        parser.error(f"{options.measured} cannot be used: {error}. Correct it.")
+    export(runs, options.out, measured)
 
 
 if __name__ == "__main__":

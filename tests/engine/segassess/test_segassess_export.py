@@ -14,13 +14,16 @@ from PIL import Image
 from geoseg_qgis.engine.metrics.quality import QualityCounts, calibrate
 from geoseg_qgis.engine.models.segassess import SegAssess
 from geoseg_qgis.engine.models.segassess.component import load_component
+from geoseg_qgis.engine.training.components import SEGASSESS
+from geoseg_qgis.engine.training.model_pages import put_section
+from geoseg_qgis.engine.training.preset_folder import put_member, read_checkpoint
 from geoseg_qgis.engine.training.segassess.calibration_plot import MARGIN, SIDE, draw_calibration
-from geoseg_qgis.engine.training.segassess.evaluate import report, scores, trusting
+from geoseg_qgis.engine.training.segassess.evaluate import EVALUATION_FILE, report, scores, trusting
 from geoseg_qgis.engine.training.segassess.export_preset import (
-    WEIGHTS_FILE,
-    add_to_card,
-    add_to_page,
+    METHOD,
+    main,
     page_section,
+    score_lines,
     write_weights,
 )
 from geoseg_qgis.engine.training.segassess.train_preset import (
@@ -48,21 +51,23 @@ def run(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     network = PresetNetwork(SegAssess(BUILT_IN))
-    torch.save({"average": network.state_dict()}, folder / "checkpoint.pt")
+    facts = {"seed": 1, "batch": 8}
+    state = {"average": network.state_dict(), "step": 10, "seconds": 120.0, "facts": facts}
+    torch.save(state, folder / "checkpoint.pt")
     return folder
 
 
 def test_weights_go_into_a_card(run: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    path = tmp_path / WEIGHTS_FILE
-    part = write_weights(run, path)
+    path = tmp_path / SEGASSESS.file
+    part = write_weights(read_checkpoint(run), tmp_path)
     assert part["weights"]["size"] == path.stat().st_size < 3_400_000
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert part["weights"]["sha256"] == f"sha256:{digest}"
     card_file = tmp_path / "card.json"
     card_file.write_text(json.dumps(CARD | {"methods": []}))
-    add_to_card(card_file, part)
-    add_to_card(card_file, part)
+    put_member(tmp_path, METHOD, part)
+    put_member(tmp_path, METHOD, part)
     card = parse_card(json.loads(card_file.read_text()))
     assert card.methods == ("segassess",)
     component = card.others["segassess"]
@@ -100,17 +105,33 @@ def test_page_takes_the_section_once(tmp_path: Path) -> None:
     page = tmp_path / "MODEL.md"
     page.write_text("# Model\n\n## SegAssess\n\nsuperseded\n\n## Limits\n\n- none\n")
     part = {"weights": {"file": "w", "size": 1234567, "sha256": "sha256:0"}, "tile": 256}
-    facts = {"steps": 10, "seconds": 120.0, "batch": 8, "seed": 1}
+    checkpoint = {"step": 10, "seconds": 120.0, "facts": {"batch": 8, "seed": 1}}
     numbers = report(judgement())
-    section = page_section(part, facts, {"unet": {"all": numbers, "road": numbers}})
+    lines = score_lines({"unet": {"all": numbers, "road": numbers}})
     for _ in range(2):
-        add_to_page(page, section)
+        put_section(tmp_path, page_section(part, checkpoint, lines))
     text = page.read_text()
-    assert text.count("## SegAssess") == text.count("## Limits") == 1
+    assert text.count("## SegAssess") == text.count("\n## Limits") == 1
     assert "superseded" not in text
     assert "1,234,567 bytes" in text
+    assert "- 10 steps of 8 crops of 256 pixels in 2 minutes, seed 1, from random values.\n" in text
     assert f"| 3 | {numbers['constrained']['mean_f1']:.2f} |" in text
     assert "&nbsp;&nbsp;road" in text
+
+
+def test_another_run_without_scores_keeps_the_numbers(run: Path, tmp_path: Path) -> None:
+    preset = tmp_path / "preset"
+    evaluation = run / EVALUATION_FILE
+    evaluation.write_text(json.dumps({"unet": {"all": report(judgement())}}))
+    main(["--run", str(run), "--preset", str(preset)])
+    page = (preset / "MODEL.md").read_text()
+    card = json.loads((preset / "card.json").read_text())
+    assert card["segassess"]["weights"]["sha256"] in page
+    assert parse_card(card).methods == ("segassess",)
+    assert "| U-Net, masks never seen in training | 3 |" in page
+    evaluation.unlink()
+    main(["--run", str(run), "--preset", str(preset)])
+    assert (preset / "MODEL.md").read_text() == page
 
 
 def test_plot_puts_dots_where_they_belong(tmp_path: Path) -> None:

@@ -22,10 +22,11 @@ from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, load_tokenizer
 from geoseg_qgis.engine.training.loop import Plan, Trainer
+from geoseg_qgis.engine.training.model_pages import put_section
+from geoseg_qgis.engine.training.preset_folder import put_member
 from geoseg_qgis.engine.training.unigeoseg.alignment import _fit, align_places
 from geoseg_qgis.engine.training.unigeoseg.export_preset import (
-    add_to_card,
-    add_to_page,
+    METHOD,
     card_part,
     known_words,
     page_section,
@@ -167,8 +168,8 @@ def test_lessons_teach_and_a_run_becomes_a_preset(
     assert trainer.step >= 1
 
     (run / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
-    facts = write_checkpoint(run, preset / "unigeoseg")
-    assert facts["steps"] == trainer.step
+    state = write_checkpoint(run, preset / "unigeoseg")
+    assert state["step"] == trainer.step
     checkpoint = load_checkpoint(preset / "unigeoseg")
     expected = _averaged(pupil, trainer)
     for name, value in checkpoint.model.state_dict().items():
@@ -186,17 +187,16 @@ def test_lessons_teach_and_a_run_becomes_a_preset(
         content = (preset / file["file"]).read_bytes()
         assert file["size"] == len(content)
         assert file["sha256"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
-    (preset / "card.json").write_text('{"name": "x", "methods": ["sam2"]}', encoding="utf-8")
-    add_to_card(preset / "card.json", part)
-    add_to_card(preset / "card.json", part)
+    card = '{"name": "x", "title": "X", "description": "text", "methods": ["sam2"]}'
+    (preset / "card.json").write_text(card, encoding="utf-8")
+    put_member(preset, METHOD, part)
+    put_member(preset, METHOD, part)
     assert json.loads((preset / "card.json").read_text())["methods"] == ["sam2", "unigeoseg"]
-    page = preset / "MODEL.md"
-    page.write_text("# X\n\ntext\n", encoding="utf-8")
-    section = page_section(part, {**facts, "scenes": 2, "validation": 1}, scores)
+    section = page_section(part, state, {"scenes": 2, "validation": 1}, scores)
     for _ in range(2):
-        add_to_page(page, section)
-    text = page.read_text(encoding="utf-8")
-    assert text.startswith("# X\n\ntext\n\n## UniGeoSeg\n")
+        put_section(preset, section)
+    text = (preset / "MODEL.md").read_text(encoding="utf-8")
+    assert text.startswith("# X\n\ntext\n\n## Training data\n")
     assert text.count("## UniGeoSeg") == 1
     assert f"| sentences | {scores['ref'].samples} | {scores['ref'].giou:.3f} |" in text
 

@@ -9,6 +9,7 @@ A stopped run goes on from its last checkpoint. `evaluate` beside this module sc
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from geoseg_qgis.engine.models.segassess import (
     SegAssessOutput,
     save_segassess,
 )
+from geoseg_qgis.engine.models.segassess.loading import CONFIGURATION_KEY
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
@@ -45,6 +47,7 @@ BUILT_IN = SegAssessConfiguration(
     prompt_resampling="average",
     stem="convolutions",
 )
+METADATA = {CONFIGURATION_KEY: json.dumps(BUILT_IN.to_json())}
 TILE = 256
 STRIDE = 4
 LOSSES = LossOptions(class_weights=(0.6, 1.6, 0.4, 2.0), as_published=False, edge_weight=0.2)
