@@ -146,7 +146,7 @@ UNIGEOSEG = Component(
         "Things of a few pixels are missed.",
         "Numbers of generated scenes do not carry over to photographs.",
     ),
-    "pictures",
+    "pictures (at first twice as many)",
     {"format": "pt"},
 )
 

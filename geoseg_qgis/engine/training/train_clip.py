@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from geoseg_qgis.engine.training.bytepair import learn_merges, write_merges
+from geoseg_qgis.engine.training.components import CLIP
 from geoseg_qgis.engine.training.crops import CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.dense_clip import (
@@ -31,6 +32,7 @@ from geoseg_qgis.engine.training.losses import (
     rarity,
     soft_cross_entropy,
 )
+from geoseg_qgis.engine.training.model_pages import write_run_page
 from geoseg_qgis.engine.training.regions import random_regions, region_affinity
 from geoseg_qgis.engine.training.vocabulary import QuerySampler, corpus_words
 
@@ -187,7 +189,14 @@ def main(arguments: Optional[List[str]] = None) -> None:
     torch.manual_seed(options.seed)
     model, tokenizer, config = build(options.out, options.patch, options.width, options.layers)
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
-    trainer = Trainer(model, plan, {"config": config, "seed": options.seed, "batch": options.batch})
+    facts = {
+        "config": config,
+        "seed": options.seed,
+        "batch": options.batch,
+        "device": options.device.type,
+        "generated": options.generated if options.scenes else 0.0,
+    }
+    trainer = Trainer(model, plan, facts)
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
@@ -196,6 +205,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         model, tokenizer, crops, QuerySampler(seed), batch=options.batch, seed=seed
     )
     trainer.run(objective)
+    write_run_page(options.out, CLIP)
 
 
 if __name__ == "__main__":

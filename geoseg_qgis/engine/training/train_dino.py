@@ -18,12 +18,14 @@ from torch.nn import functional
 
 from geoseg_qgis.engine.methods.gumix.settings import GumixSettings
 from geoseg_qgis.engine.training.affinity import affinity_loss, cell_labels
+from geoseg_qgis.engine.training.components import DINO
 from geoseg_qgis.engine.training.crops import CropSampler
-from geoseg_qgis.engine.training.datasets import load_scenes
+from geoseg_qgis.engine.training.datasets import GENERATED_SHARE, load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import partial_cross_entropy
+from geoseg_qgis.engine.training.model_pages import write_run_page
 from geoseg_qgis.engine.training.surfaces import SURFACES
 
 MODEL = "vit_small_patch16_dinov3_qkvb"
@@ -167,7 +169,13 @@ def main(arguments: Optional[List[str]] = None) -> None:
     torch.manual_seed(options.seed)
     network = timm.create_model(MODEL, num_classes=0, **ARGUMENTS)
     model = SurfaceFeatures(network)
-    facts = {"arguments": ARGUMENTS, "seed": options.seed, "batch": options.batch}
+    facts = {
+        "arguments": ARGUMENTS,
+        "seed": options.seed,
+        "batch": options.batch,
+        "device": options.device.type,
+        "generated": GENERATED_SHARE if options.scenes else 0.0,
+    }
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     trainer = Trainer(model, plan, facts)
     seed = trainer.stage_seed(options.seed)
@@ -176,6 +184,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     crops = CropSampler(scenes, 224, seed)
     objective = DinoObjective(model, crops, options.batch, seed)
     trainer.run(objective)
+    write_run_page(options.out, DINO)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg_qgis.engine.models import sam2
+from geoseg_qgis.engine.training.components import SAM2
 from geoseg_qgis.engine.training.crops import CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy
+from geoseg_qgis.engine.training.model_pages import write_run_page
 from geoseg_qgis.engine.training.objects import Target, colour_regions, label_components
 from geoseg_qgis.engine.training.prompts import Prompts, PromptSampler
 from geoseg_qgis.engine.training.surfaces import BIT, SURFACES
@@ -296,7 +298,11 @@ def main(arguments: Optional[List[str]] = None) -> None:
         },
         "seed": options.seed,
         "batch": options.batch,
+        "device": options.device.type,
+        "generated": options.generated if options.scenes else 0.0,
     }
+    if options.start:
+        facts["started_from"] = options.start.resolve().name
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     trainer = Trainer(network, plan, facts)
     seed = trainer.stage_seed(options.seed)
@@ -305,6 +311,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     crops = CropSampler(scenes, CROP, seed, options.generated, REAL_SHARES)
     objective = Sam2Objective(network, crops, options.batch, options.prompts, seed)
     trainer.run(objective)
+    write_run_page(options.out, SAM2)
 
 
 if __name__ == "__main__":

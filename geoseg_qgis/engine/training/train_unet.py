@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geoseg_qgis.engine.training.components import UNET
 from geoseg_qgis.engine.training.crops import CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.evaluate import LEGENDS, WindowNetwork, evaluate
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy, rarity
+from geoseg_qgis.engine.training.model_pages import write_run_page
 
 LEGEND = "dubai_landcover"
 STRIDE = 2
@@ -125,11 +127,17 @@ def main(arguments: Optional[List[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
     model = UNet(len(LEGENDS[LEGEND]), options.width).to(memory_format=torch.channels_last)
-    facts = {"width": options.width, "batch": options.batch, "seed": options.seed}
+    facts = {
+        "width": options.width,
+        "batch": options.batch,
+        "seed": options.seed,
+        "device": options.device.type,
+    }
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     trainer = Trainer(model, plan, facts)
     crops = CropSampler(load_scenes(options.data, "train"), 224, trainer.stage_seed(options.seed))
     trainer.run(UNetObjective(model, crops, options.batch))
+    write_run_page(options.out, UNET)
     model.load_state_dict(trainer.averaged_state())
     model.eval()
     scenes = load_scenes(options.data, "validation", (LEGEND,))

@@ -23,16 +23,18 @@ from geoseg_qgis.engine.models.segassess import (
     save_segassess,
 )
 from geoseg_qgis.engine.models.segassess.loading import CONFIGURATION_KEY
+from geoseg_qgis.engine.training.components import SEGASSESS
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy, rarity
+from geoseg_qgis.engine.training.model_pages import write_run_page
 from geoseg_qgis.engine.training.surfaces import BIT, SURFACES
 
 from .foreign_maps import stored_maps
 from .losses import LossOptions, segassess_losses
-from .scenes import KINDS, SceneTiles
+from .scenes import GENERATED_SHARE, KINDS, SceneTiles
 
 BUILT_IN = SegAssessConfiguration(
     encoder_width=128,
@@ -146,7 +148,13 @@ def main(arguments: list[str] | None = None) -> None:
     torch.manual_seed(options.seed)
     network = PresetNetwork(SegAssess(BUILT_IN)).to(memory_format=torch.channels_last)
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
-    trainer = Trainer(network, plan, {"seed": options.seed, "batch": options.batch})
+    facts = {
+        "seed": options.seed,
+        "batch": options.batch,
+        "device": options.device.type,
+        "generated": GENERATED_SHARE if options.scenes else 0.0,
+    }
+    trainer = Trainer(network, plan, facts)
     runs = options.out.parent
     scenes = load_scenes(options.data, "train")
     maps = [stored_maps(runs / "foreign", scene) for scene in scenes]
@@ -159,6 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
     tiles = SceneTiles(scenes + generated, TILE, seed, options.kinds, maps)
     trainer.run(PresetObjective(network, tiles, options.batch))
     save_segassess(averaged(trainer), options.out / "segassess.safetensors")
+    write_run_page(options.out, SEGASSESS, METADATA)
 
 
 if __name__ == "__main__":

@@ -37,10 +37,12 @@ from geoseg_qgis.engine.models.unigeoseg.template import (
     encode_template,
 )
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, load_tokenizer
+from geoseg_qgis.engine.training.components import UNIGEOSEG
 from geoseg_qgis.engine.training.crops import CropSampler, vary_colour
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.loop import Plan, Trainer
+from geoseg_qgis.engine.training.model_pages import write_run_page
 
 from .alignment import align_places
 from .dense import (
@@ -377,7 +379,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         blocks=MUON_MATRICES,
         device=options.device,
     )
-    trainer = Trainer(pupil, plan, {"config": json.dumps(pupil.model.config.to_json())})
+    facts = {
+        "config": json.dumps(pupil.model.config.to_json()),
+        "seed": options.seed,
+        "batch": options.pictures,
+        "device": options.device.type,
+    }
+    trainer = Trainer(pupil, plan, facts)
     seed = trainer.stage_seed(options.seed)
     real = load_scenes(options.data, "train")
     teacher = Teacher(scenes, CropSampler(real, SIDE, seed + 1), tokenizer, seed)
@@ -400,6 +408,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return lesson_losses(pupil, lesson, pieces)
 
     trainer.run(losses)
+    write_run_page(options.out, UNIGEOSEG)
 
 
 if __name__ == "__main__":
