@@ -143,7 +143,7 @@ def segassess_losses(
     cross_entropy = edge_cross_entropy(output.edge_logits, edges, valid)
     dice = edge_dice(found, edges, chosen.as_published)
     probabilities = output.logits.softmax(1)
-    tp, fp, fn = (probabilities[:, [channel]] for channel in (0, 1, 3))
+    tp, fp, fn = (probabilities[:, channel : channel + 1] for channel in (0, 1, 3))
     object_error = _mean((tp + fn - truth).square(), valid) * (2 if chosen.as_published else 1)
     refined_error = _mean((masks + fn - fp - truth).square(), valid)
     edge_terms = chosen.edge_weight * (cross_entropy + dice)
