@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
 
 from evaluation_clicks import click_rows  # noqa: E402
+from evaluation_instructions import instruction_rows  # noqa: E402
+from evaluation_quality import quality_rows, yardstick_score  # noqa: E402
 from evaluation_sets import (  # noqa: E402
     GENERATED,
+    LAND_COVER,
     OTHER_WORDS,
     REAL,
     WORDS,
@@ -55,31 +58,45 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 
 
+ABLATED = ("dubai_landcover", "oam_buildings")
+"""Sets that the ablations are measured on."""
+
 HEAD = """# Measured quality
 
 Validation images of real sets and generated scenes that no built-in model was trained on. Empty
 cells wait for somebody who has the weights: `make evaluate` fills the rows of all presets that are
-on the machine. Numbers are IoU, 0 to 1, over all pixels of a set; what is not labelled does not
-count."""
-SECTIONS = (
-    (
+on the machine. Numbers are IoU, 0 to 1, over all pixels of a set unless a table says otherwise;
+what is not labelled does not count."""
+SECTIONS = {
+    "open_vocabulary": (
         "Open vocabulary",
         "Mean IoU of the classes in the column's title. The images of cars and of SpaceNet hold "
-        "things smaller than a patch of the built-in CLIP.",
-        "open_vocabulary",
+        "things smaller than a patch of the built-in CLIP. The U-Net is a plain supervised network "
+        "of the same size, trained on the same images for these five classes alone.",
     ),
-    (
+    "words": (
         "Words that were no class in training",
         "IoU on generated scenes of words that training used only as synonyms or attributes.",
-        "words",
     ),
-    (
+    "clicks": (
         "Clicks",
         "IoU after one and after five clicks of the standard protocol: the first click deepest in "
-        "the object, each further one deepest in the larger error, the answer so far given along.",
-        "clicks",
+        "the object, each further one deepest in the larger error, the answer so far given along. "
+        "NoC is the mean number of clicks to reach an IoU, 5 where it is missed.",
     ),
-)
+    "instructions": (
+        "Instructions",
+        "Sentences, questions, points and boxes on generated scenes of 256 x 256 pixels, and "
+        "classes by name and use on crops of real images. gIoU is the mean IoU of requests, cIoU "
+        "that of all pixels, Pr@k the share of requests with at least that IoU.",
+    ),
+    "quality": (
+        "Quality maps",
+        "F1 of the four classes of pixels (TP, FP, TN, FN) and their mean, and how the predicted "
+        "IoU of single parts of a mask goes with the true one, on real images. The masks of the "
+        "U-Net come from a source that training never saw.",
+    ),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,24 +104,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "evaluation.md")
+    parser.add_argument("--sections", nargs="*", choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument("--scenes", type=int, default=200, help="generated scenes")
     parser.add_argument("--limit", type=int, help="images of each set, for a quick look")
-    parser.add_argument("--numbers", type=Path, default=ROOT / "runs" / "evaluation.json")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="numbers, drawn scenes")
+    parser.add_argument("--unet", type=Path, default=ROOT / "runs" / "unet", help="run to compare")
     options = parser.parse_args(arguments)
     if not (options.data / "splits.json").is_file():
         sys.stdout.write(f"There are no labelled images in {options.data}; give --data.\n")
         return 1
+    kept = options.runs / "evaluation"
+    kept.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        numbers = measure(options, Path(folder))
-    options.numbers.parent.mkdir(parents=True, exist_ok=True)
-    options.numbers.write_text(json.dumps(numbers, indent=1))
-    options.out.write_text(markdown(numbers))
-    say(markdown(numbers))
+        for section in options.sections:
+            rows = MEASURES[section](options, Path(folder))
+            (kept / f"{section}.json").write_text(json.dumps(rows, indent=1))
+    page = markdown(kept)
+    options.out.write_text(page)
+    say(page)
     return 0
 
 
-def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return every table as plain numbers."""
+def open_vocabulary_rows(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Return a row for each preset and method at hand, the ablations, the U-Net and the absent."""
     presets = catalogue().presets
     asked: dict[str, tuple[Question, list[LabelledImage]]] = {
         dataset: (question, list(real_images(options.data, dataset, options.limit)))
@@ -114,21 +136,22 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     rows = []
     for name, method, preset in variants(presets, folder):
         row: dict[str, Any] = {"model": preset.card.name, "method": name}
-        for question, images in asked.values():
-            row[question.name] = segmentation_score(preset, method, question, images, folder)
+        for dataset, (question, images) in asked.items():
+            wanted = name not in ABLATIONS or dataset in ABLATED
+            row[question.name] = (
+                segmentation_score(preset, method, question, images, folder) if wanted else None
+            )
         rows.append(row)
         say(str(row))
-    rows += [
-        {**dict.fromkeys(rows[0]), "model": preset.card.name, "method": method}
+    empty = dict.fromkeys(rows[0])
+    unet = {LAND_COVER.name: yardstick_score(options.data, options.unet)}
+    rows.append({**empty, "model": "U-Net", "method": "supervised", **unet})
+    return rows + [
+        {**empty, "model": preset.card.name, "method": method}
         for preset in presets.values()
         for method in METHODS
         if method in preset.card.methods and not preset.is_ready(method)
     ]
-    return {
-        "open_vocabulary": rows,
-        "words": word_rows(presets[BUILT_IN], folder),
-        "clicks": click_rows(presets[BUILT_IN], options.data, options.limit),
-    }
 
 
 def variants(presets: dict[str, Preset], folder: Path) -> Iterator[tuple[str, str, Preset]]:
@@ -185,13 +208,14 @@ def class_indices(
     return torch.from_numpy(np.where(classes == 0, len(question.surfaces), classes) - 1)
 
 
-def word_rows(preset: Preset, folder: Path, count: int = 40) -> list[dict[str, Any]]:
+def word_rows(options: argparse.Namespace, folder: Path, count: int = 40) -> list[dict[str, Any]]:
     """Return the IoU of every word of `WORDS` on generated scenes that show it."""
+    preset = catalogue().presets[BUILT_IN]
     rows: list[dict[str, Any]] = []
     for word, picks in WORDS.items():
         question = Question(word, f"{word}; {OTHER_WORDS[word]}", (1, 2), 1)
         hit = union = shown = 0
-        for path, truth in scenes_with(picks, folder, count):
+        for path, truth in scenes_with(picks, folder, min(count, options.scenes)):
             found = class_indices(preset, "gumix", question, path, folder).numpy() == 0
             hit += int((found & truth).sum())
             union += int((found | truth).sum())
@@ -201,11 +225,37 @@ def word_rows(preset: Preset, folder: Path, count: int = 40) -> list[dict[str, A
     return rows
 
 
-def markdown(numbers: Mapping[str, Any]) -> str:
-    """Return the page of all tables."""
+def _clicks(options: argparse.Namespace, _: Path) -> list[dict[str, Any]]:
+    return click_rows(catalogue().presets[BUILT_IN], options.data, options.limit)
+
+
+def _instructions(options: argparse.Namespace, _: Path) -> list[dict[str, Any]]:
+    scenes = options.runs / "unigeoseg-scenes"
+    preset = catalogue().presets[BUILT_IN]
+    return instruction_rows(preset, options.data, scenes, options.scenes)
+
+
+def _quality(options: argparse.Namespace, _: Path) -> list[dict[str, Any]]:
+    preset = catalogue().presets[BUILT_IN]
+    return quality_rows(preset, options.data, options.unet, options.limit)
+
+
+MEASURES: dict[str, Callable[[argparse.Namespace, Path], list[dict[str, Any]]]] = {
+    "open_vocabulary": open_vocabulary_rows,
+    "words": word_rows,
+    "clicks": _clicks,
+    "instructions": _instructions,
+    "quality": _quality,
+}
+
+
+def markdown(folder: Path) -> str:
+    """Return the page of all tables whose rows a folder holds."""
     parts = [HEAD]
-    for title, text, key in SECTIONS:
-        parts += [f"## {title}", text, table(numbers[key])]
+    for section, (title, text) in SECTIONS.items():
+        path = folder / f"{section}.json"
+        if path.is_file():
+            parts += [f"## {title}", text, table(json.loads(path.read_text()))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -143,7 +143,7 @@ OTHER_WORDS = {
 
 
 def scenes_with(
-    pick: Pick, folder: Path, count: int, share: float = 0.01
+    pick: Pick, folder: Path, count: int, share: float = 0.002
 ) -> Iterator[tuple[Path, NDArray[np.bool_]]]:
     """Yield some generated scenes that show something, and where it is."""
     found = 0

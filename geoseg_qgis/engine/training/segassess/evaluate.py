@@ -46,6 +46,11 @@ logger = logging.getLogger(__name__)
 EVALUATION_FILE = "evaluation.json"
 SEED = 90_000
 SMALLEST_MASK = 0.001
+TITLES = {
+    "unet": "U-Net, masks never seen in training",
+    "corrupted": "true masks with made faults",
+    "clip": "built-in image and text encoder",
+}
 MaskOf = Callable[[Case], NDArray[np.bool_]]
 MaskMaker = Callable[[Scene], MaskOf]
 

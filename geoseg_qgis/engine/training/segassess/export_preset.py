@@ -27,16 +27,11 @@ from geoseg_qgis.engine.training.preset_folder import (
     write_bytes,
 )
 
-from .evaluate import EVALUATION_FILE
+from .evaluate import EVALUATION_FILE, TITLES
 from .scenes import KINDS
 from .train_preset import METADATA, TILE
 
 METHOD = "segassess"
-_TITLES = {
-    "unet": "U-Net, masks never seen in training",
-    "corrupted": "true masks with made faults",
-    "clip": "built-in image and text encoder",
-}
 
 
 def write_weights(checkpoint: Mapping[str, Any], preset: Path) -> dict[str, Any]:
@@ -82,7 +77,7 @@ def score_lines(scores: Mapping[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, groups in scores.items():
-        lines.append(_row(_TITLES.get(name, name), groups["all"]))
+        lines.append(_row(TITLES.get(name, name), groups["all"]))
         if name == "unet":
             kinds = [kind for kind in KINDS if kind in groups]
             lines += [_row(f"&nbsp;&nbsp;{kind}", groups[kind]) for kind in kinds]

@@ -35,7 +35,7 @@ from geoseg_qgis.engine.training.preset_folder import (
 from geoseg_qgis.engine.zoo.vocabulary import split_words
 
 from .scenes import PIXEL_SIZES, SIDE, VALIDATION_SEED, StoredScene, stored_scenes
-from .scores import SceneReader, score_real, score_scenes
+from .scores import TITLES, SceneReader, score_real, score_scenes
 from .wishes import FEWEST_PIXELS, OPENINGS
 from .words import TOKENIZER_FILE
 
@@ -44,21 +44,6 @@ FOLDER = "unigeoseg"
 SCORES_FILE = "scores.json"
 VOCABULARY_FILE = "vocabulary.json"
 _REAL_CROPS = 120
-_TITLES = {
-    "ref": "sentences",
-    "class": "&nbsp;&nbsp;a class",
-    "attribute": "&nbsp;&nbsp;a colour, roof or shape",
-    "position": "&nbsp;&nbsp;a part of the image",
-    "count": "&nbsp;&nbsp;a number",
-    "extreme": "&nbsp;&nbsp;largest, leftmost and the like",
-    "relation": "&nbsp;&nbsp;closest to something",
-    "reason": "questions",
-    "intera": "points and boxes",
-    "points": "&nbsp;&nbsp;one to three points",
-    "box": "&nbsp;&nbsp;a box",
-    "real_ref": "real pictures, classes by name",
-    "real_reason": "real pictures, classes by use",
-}
 
 logger = logging.getLogger(__name__)
 
@@ -128,10 +113,10 @@ def page_section(
         "| asked | requests | gIoU | cIoU | Pr@0.5 | Pr@0.7 |",
         "|---|---|---|---|---|---|",
     ]
-    for name in sorted(scores, key=list(_TITLES).index):
+    for name in sorted(scores, key=list(TITLES).index):
         score = scores[name]
         measured.append(
-            f"| {_TITLES[name]} | {score.samples} | {score.giou:.3f} | {score.ciou:.3f} "
+            f"| {TITLES[name]} | {score.samples} | {score.giou:.3f} | {score.ciou:.3f} "
             f"| {score.precision[0.5]:.3f} | {score.precision[0.7]:.3f} |"
         )
     return component_section(UNIGEOSEG, part["weights"][-1], training, measured)

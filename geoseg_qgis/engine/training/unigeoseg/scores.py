@@ -30,6 +30,22 @@ from .wishes import SENTENCE_KINDS, Asked, Asker
 QUESTIONS_A_SCENE = 3
 _REAL_REQUESTS = 3
 _WHOLE = 255
+TITLES = {
+    "ref": "sentences",
+    "class": "&nbsp;&nbsp;a class",
+    "attribute": "&nbsp;&nbsp;a colour, roof or shape",
+    "position": "&nbsp;&nbsp;a part of the image",
+    "count": "&nbsp;&nbsp;a number",
+    "extreme": "&nbsp;&nbsp;largest, leftmost and the like",
+    "relation": "&nbsp;&nbsp;closest to something",
+    "reason": "questions",
+    "intera": "points and boxes",
+    "points": "&nbsp;&nbsp;one to three points",
+    "box": "&nbsp;&nbsp;a box",
+    "real_ref": "real pictures, classes by name",
+    "real_reason": "real pictures, classes by use",
+}
+"""Names that `score_scenes` and `score_real` use, in the order of a table."""
 
 
 class SceneReader:

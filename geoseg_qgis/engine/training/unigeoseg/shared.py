@@ -20,6 +20,7 @@ from geoseg_qgis.engine.models.unigeoseg.sequence import (
     until_instruction,
 )
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+from geoseg_qgis.engine.training.device import as_products
 
 
 class SharedAnswer(NamedTuple):
@@ -119,12 +120,11 @@ def _continue(
     if words is not None:
         beginning = words.new_ones(len(words), memory.get_seq_length())
         mask = torch.cat([beginning, words], dim=1)
-    # Sums of the layers then stay in the precision of the products.
-    kind = embeddings.device.type
-    if torch.is_autocast_enabled(kind):
-        embeddings = embeddings.to(torch.get_autocast_dtype(kind))
     output = model.model(
-        inputs_embeds=embeddings, attention_mask=mask, past_key_values=memory, use_cache=True
+        inputs_embeds=as_products(embeddings),
+        attention_mask=mask,
+        past_key_values=memory,
+        use_cache=True,
     )
     return output.last_hidden_state, output.past_key_values
 

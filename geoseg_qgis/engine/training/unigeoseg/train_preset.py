@@ -40,7 +40,12 @@ from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, loa
 from geoseg_qgis.engine.training.components import UNIGEOSEG
 from geoseg_qgis.engine.training.crops import CropSampler, vary_colour
 from geoseg_qgis.engine.training.datasets import load_scenes
-from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
+from geoseg_qgis.engine.training.device import (
+    add_device_option,
+    as_products,
+    device_of,
+    half_precision,
+)
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.model_pages import write_run_page
 
@@ -234,10 +239,10 @@ class Teacher:
 
 
 def keep_half_precision(model: UniGeoSeg) -> None:
-    """Let the tower's sums stay in bfloat16 under autocast, which saves most conversions."""
+    """Let the tower's sums stay in the products' precision, which saves most conversions."""
 
     def halve(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(value.to(torch.bfloat16) for value in inputs)
+        return tuple(as_products(value) for value in inputs)
 
     model.model.vision_tower.layers[0].register_forward_pre_hook(halve)
 
