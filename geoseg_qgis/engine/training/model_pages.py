@@ -159,11 +159,11 @@ def write_run_page(
     ]
     heading, losses = _last_losses(run / LOG_FILE)
     section = component_section(component, weights, training, losses, heading)
-    head = f"# {component.title}, run {run.resolve().name}\n\nWritten by the run when it ended.\n"
-    write_text(
-        run / PAGE_FILE,
-        with_section(with_section(head, data_section(component.generated)), section),
-    )
+    generated = component.generated and checkpoint["facts"].get("generated") != 0
+    page = f"# {component.title}, run {run.resolve().name}\n\nWritten by the run when it ended.\n"
+    for part in (data_section(generated), section):
+        page = with_section(page, part)
+    write_text(run / PAGE_FILE, page)
 
 
 def _last_losses(log: Path) -> tuple[str, list[str]]:

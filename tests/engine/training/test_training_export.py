@@ -244,11 +244,12 @@ def test_a_run_leaves_a_page(tmp_path: Path) -> None:
 
 
 def test_a_short_run_without_scenes_says_so(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "unet-a", {"w": torch.ones(3)}, {})
-    write_run_page(run, UNET)
-    text = (run / "MODEL.md").read_text()
-    assert "The run was too short for its log to tell any.\n" in text
-    assert "generator" not in text
+    run = write_run(tmp_path / "run-a", {"w": torch.ones(3)}, {"generated": 0.0})
+    for component in (UNET, CLIP):
+        write_run_page(run, component)
+        text = (run / "MODEL.md").read_text()
+        assert "The run was too short for its log to tell any.\n" in text
+        assert "generator" not in text
 
 
 def test_the_page_of_a_run_names_what_its_export_ships(
