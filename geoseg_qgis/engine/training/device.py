@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.protocol.errors import JobError
@@ -44,3 +44,11 @@ def device_of(module: nn.Module) -> torch.device:
 def half_precision(device: torch.device) -> torch.autocast:
     """Return the context in which products are computed in bfloat16, as in all of training."""
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def as_products(values: Tensor) -> Tensor:
+    """Return values in the precision of products, so that sums with them stay in it."""
+    kind = values.device.type
+    if not torch.is_autocast_enabled(kind):
+        return values
+    return values.to(torch.get_autocast_dtype(kind))
