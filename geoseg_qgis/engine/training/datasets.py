@@ -231,31 +231,31 @@ SOURCES: Dict[str, Source] = {
     "dubai_landcover": Source(
         "Humans in the Loop and the Mohammed Bin Rashid Space Centre (MBRSC), Dubai",
         "CC0-1.0",
-        0.50,
+        0.42,
         _read_dubai,
     ),
     "oam_buildings": Source(
         "Open Imagery Network contributors (OpenAerialMap); OpenStreetMap contributors / HOTOSM",
         "CC-BY-4.0; ODbL-1.0",
-        0.20,
+        0.26,
         _read_oam,
     ),
     "spacenet_linz_buildings": Source(
         "SpaceNet LLC, DigitalGlobe/Maxar; Land Information New Zealand; Ji, Wei and Lu 2019 (WHU)",
         "CC-BY-SA-4.0; CC-BY-4.0",
-        0.08,
+        0.12,
         _read_footprints,
     ),
     "neon_tree_boxes": Source(
         "National Ecological Observatory Network (NEON), NSF/Battelle; Weecology lab",
         "CC0-1.0; MIT",
-        0.10,
+        0.09,
         _read_trees,
     ),
     "aerial_cars": Source(
         "KIT AIS Data Set (DLR/KIT); Yauhen Kharuzhy and the Minsk OSM community",
         "CC-BY-3.0; CC-BY-SA",
-        0.07,
+        0.06,
         _read_cars,
     ),
     "s2_korea_10m": Source(
