@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -54,20 +54,22 @@ def class_surfaces() -> npt.NDArray[np.int32]:
     return table
 
 
-def generated_scenes(folder: Path, count: int) -> List[Scene]:
+def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> List[Scene]:
     """Return the first ``count`` generated scenes, drawing those that ``folder`` lacks.
 
     Args:
         folder: Where drawn scenes are kept, one compressed file each.
         count: Number of scenes; seeds run from 0.
+        kind: Kind of place; every scene has another one when None.
     """
     folder.mkdir(parents=True, exist_ok=True)
     table = class_surfaces()
     scenes = []
     for seed in range(count):
-        path = folder / f"scene-{seed:04d}.npz"
+        name = "scene" if kind is None else kind.replace(" ", "-")
+        path = folder / f"{name}-{seed:04d}.npz"
         if not path.exists():
-            _draw(path, seed)
+            _draw(path, seed, kind)
             logger.info("drew scene %d of %d", seed + 1, count)
         with np.load(path) as stored:
             pixels, classes = stored["image"], stored["classes"]
@@ -85,9 +87,9 @@ def class_labels() -> NDArray[np.int32]:
     return table
 
 
-def _draw(path: Path, seed: int) -> None:
+def _draw(path: Path, seed: int, kind: Optional[str]) -> None:
     pixel_size = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.2), np.log(0.7))))
-    scene = generate_scene(seed, SIDE, pixel_size)
+    scene = generate_scene(seed, SIDE, pixel_size, kind)
     draft = path.with_suffix(".part.npz")
     image = np.ascontiguousarray(scene.image.transpose(2, 0, 1))
     np.savez_compressed(draft, image=image, classes=scene.classes.astype(np.uint8))

@@ -260,6 +260,34 @@ def build_desert(site: Site) -> None:
     scatter_trees(site, int(site.width * site.height / 3500), (1.0, 2.6), _whole(site))
 
 
+def build_estate(site: Site) -> None:
+    """Rows of halls along wide roads at the edge of a desert, bare sand and tracks beyond them."""
+    lay_base(site, "sand")
+    edge = Frame(*near_centre(site, 0.35), site.between(0, 2 * math.pi))
+    beyond = -0.25 * min(site.width, site.height)
+    spacing = (site.between(90, 200), site.between(60, 120))
+    for block in _grid_blocks(site, spacing, site.between(9, 14), 0.0, 0.01):
+        inner = block.inset(site.between(2, 7))
+        # What lies left of the edge stays desert.
+        dx, dy = block.frame.x - edge.x, block.frame.y - edge.y
+        depth = dx * math.cos(edge.angle) + dy * math.sin(edge.angle)
+        if depth < beyond or site.chance(0.1):
+            continue
+        site.reserve(_outline(inner))
+        if site.chance(0.08):
+            fill_parking(site, inner)
+            continue
+        columns, rows = int(site.random.integers(1, 4)), int(site.random.integers(1, 3))
+        for part in inner.parts(columns, rows):
+            if site.chance(0.88):
+                fill_hall(site, part.inset(site.between(0.5, 3)))
+    for _ in range(6):
+        track = winding(site.random, np.array(near_edge(site)), np.array(near_edge(site)), 14)
+        if site.is_free(track):
+            draw_roads(site, [Road(track, site.between(2.5, 5), "dirt", 0, False)])
+    scatter_trees(site, int(site.width * site.height / 6000), (1.0, 2.6), _whole(site))
+
+
 def build_shanty(site: Site) -> None:
     """Dense small metal roofs along earth roads under tropical trees."""
     lay_base(site, "soil" if site.chance(0.6) else "meadow")

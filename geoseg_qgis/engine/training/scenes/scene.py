@@ -23,6 +23,7 @@ from .layouts_open import build_coast, build_farmland, build_forest_edge, build_
 from .layouts_settled import (
     build_city,
     build_desert,
+    build_estate,
     build_industrial,
     build_riverside,
     build_shanty,
@@ -49,6 +50,8 @@ KINDS: Final[dict[str, tuple[Callable[[Site], None], tuple[str, ...], tuple[floa
     "park": (build_park, ("summer", "lush", "autumn", "dry"), (0.2, 0.6)),
     "shanty town": (build_shanty, ("tropical", "tropical", "dry"), (0.1, 0.5)),
 }
+RARE_KINDS: Final = {"desert estate": (build_estate, ("desert",), (0.3, 1.0))}
+"""Kinds that are only drawn by name."""
 _FEWEST_PIXELS: Final = 9
 
 
@@ -144,7 +147,7 @@ def generate_scene(
         seed: Whole number from 0.
         size: Side in pixels, or rows and columns; every side at least 32.
         pixel_size: Metres in a pixel, 0.05 to 2; drawn from what suits the kind when None.
-        kind: One of `KINDS`; drawn when None.
+        kind: One of `KINDS` or `RARE_KINDS`; one of `KINDS` is drawn when None.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -154,7 +157,7 @@ def generate_scene(
     plan = np.random.default_rng([seed, 1])
     chosen = str(plan.choice(list(KINDS)))
     kind = kind or chosen
-    build, climates, sizes = KINDS[kind]
+    build, climates, sizes = {**KINDS, **RARE_KINDS}[kind]
     drawn = math.exp(plan.uniform(*np.log(sizes)))
     pixel_size = float(pixel_size or round(drawn, 3))
     sun = Sun(math.radians(plan.uniform(95, 265)), math.radians(plan.uniform(30, 62)))
@@ -179,8 +182,9 @@ def _check(seed: int, shape: tuple[int, int], pixel_size: float | None, kind: st
         raise ValueError(f"A scene of {shape} pixels is too small. Choose 32 or more a side.")
     if pixel_size is not None and not 0.05 <= pixel_size <= 2:
         raise ValueError(f"Pixels of {pixel_size} m are out of range. Choose 0.05 to 2 m.")
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"There is no scene kind {kind!r}. Choose one of {', '.join(KINDS)}.")
+    kinds = [*KINDS, *RARE_KINDS]
+    if kind is not None and kind not in kinds:
+        raise ValueError(f"There is no scene kind {kind!r}. Choose one of {', '.join(kinds)}.")
 
 
 def _light(canvas: Canvas, sun: Sun, random: np.random.Generator) -> None:
