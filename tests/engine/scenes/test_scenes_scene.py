@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geoseg_qgis.engine.training.scenes import KINDS, Scene, generate_scene
+from geoseg_qgis.engine.training.scenes import KINDS, RARE_KINDS, Scene, generate_scene
 from geoseg_qgis.engine.training.scenes.scene import position_word
 
 SIZE = 160
@@ -16,7 +16,7 @@ def scenes() -> list[Scene]:
     """Two scenes of every kind."""
     return [
         generate_scene(seed, SIZE, 0.7, kind)
-        for index, kind in enumerate(KINDS)
+        for index, kind in enumerate([*KINDS, *RARE_KINDS])
         for seed in (2 * index, 2 * index + 1)
     ]
 
@@ -41,6 +41,14 @@ def test_drawn_kinds_and_pixel_sizes_vary():
     assert min(sizes) < 0.25
     assert max(sizes) > 0.6
     assert all(0.1 <= size <= 1.0 for size in sizes)
+
+
+def test_rare_kinds_are_drawn_by_name_alone():
+    assert {generate_scene(seed, 32).kind for seed in range(60)} <= set(KINDS)
+    estate = generate_scene(3, 320, 0.5, "desert estate")
+    assert estate.kind == "desert estate"
+    assert estate.class_mask("building").mean() > 0.05
+    assert estate.class_mask("sand").mean() > 0.1
 
 
 def test_every_class_appears(scenes: list[Scene]):
