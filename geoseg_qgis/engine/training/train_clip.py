@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import torch
 from torch.nn import functional
 
+from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.bytepair import learn_merges, write_merges
 from geoseg_qgis.engine.training.components import CLIP
-from geoseg_qgis.engine.training.crops import CropSampler
+from geoseg_qgis.engine.training.crops import Batch, CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.dense_clip import (
     fast_cosines,
@@ -76,7 +77,7 @@ class ClipObjective:
     Args:
         model: `open_clip.CLIP`.
         tokenizer: Its tokenizer.
-        crops: Source of images.
+        crops: Draws so many crops.
         texts: Source of queries.
         batch: Crops a step.
         seed: Seed of region choices.
@@ -86,7 +87,7 @@ class ClipObjective:
         self,
         model: Any,
         tokenizer: Any,
-        crops: CropSampler,
+        crops: Callable[[int], Batch],
         texts: QuerySampler,
         *,
         batch: int,
@@ -105,7 +106,7 @@ class ClipObjective:
 
     def __call__(self, step: int) -> Dict[str, torch.Tensor]:
         """Return the named losses of one step."""
-        batch = self.crops.batch(self.batch)
+        batch = self.crops(self.batch)
         queries = self.texts.queries()
         regions = random_regions(batch.pixels, batch.labels, self.cells, REGIONS, self.generator)
         colour = functional.adaptive_avg_pool2d(batch.pixels, self.cells).flatten(2).transpose(1, 2)
@@ -181,7 +182,10 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
     parser.add_argument(
-        "--generated", type=float, default=0.35, help="their weight; the real images weigh 1"
+        "--estates", type=int, default=40, help="scenes of halls in a desert, which they lack"
+    )
+    parser.add_argument(
+        "--generated", type=float, default=0.45, help="their weight; the real images weigh 1"
     )
     add_device_option(parser)
     options = parser.parse_args(arguments)
@@ -199,8 +203,14 @@ def main(arguments: Optional[List[str]] = None) -> None:
     trainer = Trainer(model, plan, facts)
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")
-    scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
-    crops = CropSampler(scenes, 224, seed, options.generated)
+    drawn = options.out.parent / "scenes"
+    scenes += generated_scenes(drawn, options.scenes)
+    scenes += generated_scenes(drawn, options.estates, "desert estate")
+
+    def source(seed: int) -> Callable[[int], Batch]:
+        return CropSampler(scenes, 224, seed, options.generated).batch
+
+    crops = drawing(source, seed, options.device)
     objective = ClipObjective(
         model, tokenizer, crops, QuerySampler(seed), batch=options.batch, seed=seed
     )

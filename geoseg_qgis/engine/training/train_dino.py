@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import timm
 import torch
@@ -18,8 +18,9 @@ from torch.nn import functional
 
 from geoseg_qgis.engine.methods.gumix.settings import GumixSettings
 from geoseg_qgis.engine.training.affinity import affinity_loss, cell_labels
+from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.components import DINO
-from geoseg_qgis.engine.training.crops import CropSampler
+from geoseg_qgis.engine.training.crops import Batch, CropSampler
 from geoseg_qgis.engine.training.datasets import GENERATED_SHARE, load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
@@ -76,21 +77,36 @@ def fuse(layers: List[Tensor]) -> Tensor:
     return functional.normalize(torch.stack(parts).sum(0), dim=-1)
 
 
+def crop_pairs(crops: CropSampler) -> Callable[[int], Tuple[Batch, Tensor]]:
+    """Return what draws so many crops, and the first quarter of them in other colours."""
+
+    def draw(count: int) -> Tuple[Batch, Tensor]:
+        batch = crops.batch(count)
+        return batch, crops.recolour(batch.clean[: count // 4])
+
+    return draw
+
+
 class DinoObjective:
     """The loss of one step.
 
     Args:
         model: Network with surface heads.
-        crops: Source of images.
+        crops: Draws so many crops, and the first quarter of them in other colours.
         batch: Crops a step.
         seed: Seed of the cell choice.
     """
 
-    def __init__(self, model: SurfaceFeatures, crops: CropSampler, batch: int, seed: int) -> None:
+    def __init__(
+        self,
+        model: SurfaceFeatures,
+        crops: Callable[[int], Tuple[Batch, Tensor]],
+        batch: int,
+        seed: int,
+    ) -> None:
         self.model = model
         self.crops = crops
         self.batch = batch
-        self.cells = crops.size // ARGUMENTS["patch_size"]
         self.generator = torch.Generator().manual_seed(seed)
         self.device = device_of(model)
         self._mean = torch.tensor(MEAN, device=self.device)[:, None, None]
@@ -100,14 +116,14 @@ class DinoObjective:
     def __call__(self, step: int) -> Dict[str, Tensor]:
         """Return the named losses of one step."""
         del step
-        batch = self.crops.batch(self.batch)
-        second = self.crops.recolour(batch.clean[: self.batch // 4])
+        batch, second = self.crops(self.batch)
         pixels = torch.cat([batch.pixels, second]).to(self.device)
         pixels = (pixels - self._mean) / self._std
         with half_precision(self.device):
             layers = self.model.layers(pixels)
         fused = fuse(layers)
-        labels = cell_labels(batch.labels, self.cells).flatten().to(self.device)
+        cells = batch.labels.shape[-1] // ARGUMENTS["patch_size"]
+        labels = cell_labels(batch.labels, cells).flatten().to(self.device)
         sample = self._some(len(labels), SAMPLED_CELLS)
         known = _is_named(labels)
         features = fused[: self.batch].flatten(0, 1)
@@ -181,7 +197,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
-    crops = CropSampler(scenes, 224, seed)
+    crops = drawing(lambda n: crop_pairs(CropSampler(scenes, 224, n)), seed, options.device)
     objective = DinoObjective(model, crops, options.batch, seed)
     trainer.run(objective)
     write_run_page(options.out, DINO)

@@ -10,7 +10,7 @@ import argparse
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg_qgis.engine.models import sam2
+from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.components import SAM2
-from geoseg_qgis.engine.training.crops import CropSampler
+from geoseg_qgis.engine.training.crops import Batch, CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
@@ -123,14 +124,19 @@ class Sam2Objective:
 
     Args:
         network: The package's `SAM2Base`, with a `SurfaceHead` as its `surfaces`.
-        crops: Source of images.
+        crops: Draws so many crops.
         batch: Crops a step.
         prompts: Prompts a crop.
         seed: Seed of targets and prompts.
     """
 
     def __init__(
-        self, network: Any, crops: CropSampler, batch: int, prompts: int, seed: int
+        self,
+        network: Any,
+        crops: Callable[[int], Batch],
+        batch: int,
+        prompts: int,
+        seed: int,
     ) -> None:
         self.network = network
         self.crops = crops
@@ -145,7 +151,7 @@ class Sam2Objective:
     def __call__(self, step: int) -> Dict[str, Tensor]:
         """Return the named losses of one step."""
         del step
-        batch = self.crops.batch(self.batch)
+        batch = self.crops(self.batch)
         targets: List[Tuple[int, Target]] = []
         for index in range(self.batch):
             chosen = self._targets(batch.clean[index], batch.labels[index])
@@ -308,7 +314,11 @@ def main(arguments: Optional[List[str]] = None) -> None:
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
-    crops = CropSampler(scenes, CROP, seed, options.generated, REAL_SHARES)
+
+    def source(seed: int) -> Callable[[int], Batch]:
+        return CropSampler(scenes, CROP, seed, options.generated, REAL_SHARES).batch
+
+    crops = drawing(source, seed, options.device)
     objective = Sam2Objective(network, crops, options.batch, options.prompts, seed)
     trainer.run(objective)
     write_run_page(options.out, SAM2)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Callable, Dict, List, Optional
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.components import UNET
-from geoseg_qgis.engine.training.crops import CropSampler
+from geoseg_qgis.engine.training.crops import Batch, CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.evaluate import LEGENDS, WindowNetwork, evaluate
@@ -78,11 +79,11 @@ class UNetObjective:
 
     Args:
         model: The network.
-        crops: Source of images.
+        crops: Draws so many crops.
         batch: Crops a step.
     """
 
-    def __init__(self, model: UNet, crops: CropSampler, batch: int) -> None:
+    def __init__(self, model: UNet, crops: Callable[[int], Batch], batch: int) -> None:
         self.model = model
         self.crops = crops
         self.batch = batch
@@ -92,7 +93,7 @@ class UNetObjective:
     def __call__(self, step: int) -> Dict[str, Tensor]:
         """Return the named losses of one step."""
         del step
-        batch = self.crops.batch(self.batch)
+        batch = self.crops(self.batch)
         pixels = batch.pixels.to(self.device, memory_format=torch.channels_last)
         with half_precision(self.device):
             logits = self.model(pixels).float()
@@ -135,7 +136,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     }
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     trainer = Trainer(model, plan, facts)
-    crops = CropSampler(load_scenes(options.data, "train"), 224, trainer.stage_seed(options.seed))
+    learnt = load_scenes(options.data, "train")
+    seed = trainer.stage_seed(options.seed)
+    crops = drawing(lambda n: CropSampler(learnt, 224, n).batch, seed, options.device)
     trainer.run(UNetObjective(model, crops, options.batch))
     write_run_page(options.out, UNET)
     model.load_state_dict(trainer.averaged_state())

@@ -48,7 +48,7 @@ def clip(plan: Plan) -> Run:
     torch.manual_seed(1)
     model, tokenizer, _ = train_clip.build(plan.folder, 32, 64, 6)
     trainer = Trainer(model, plan, {})
-    crops, queries = CropSampler(town(), 224, 1), QuerySampler(1)
+    crops, queries = CropSampler(town(), 224, 1).batch, QuerySampler(1)
     return trainer, train_clip.ClipObjective(model, tokenizer, crops, queries, batch=2, seed=1)
 
 
@@ -58,7 +58,8 @@ def dino(plan: Plan) -> Run:
     network = timm.create_model(train_dino.MODEL, num_classes=0, **arguments)
     model = train_dino.SurfaceFeatures(network)
     trainer = Trainer(model, plan, {})
-    return trainer, train_dino.DinoObjective(model, CropSampler(town(), 96, 2), 4, 2)
+    crops = train_dino.crop_pairs(CropSampler(town(), 96, 2))
+    return trainer, train_dino.DinoObjective(model, crops, 4, 2)
 
 
 def sam2(plan: Plan) -> Run:
@@ -66,7 +67,7 @@ def sam2(plan: Plan) -> Run:
     network = train_sam2.build()
     network.surfaces = train_sam2.SurfaceHead()
     trainer = Trainer(network, plan, {})
-    return trainer, train_sam2.Sam2Objective(network, CropSampler(town(), 128, 3), 1, 2, 3)
+    return trainer, train_sam2.Sam2Objective(network, CropSampler(town(), 128, 3).batch, 1, 2, 3)
 
 
 def unet(plan: Plan) -> Run:
@@ -74,14 +75,14 @@ def unet(plan: Plan) -> Run:
     classes = len(LEGENDS[train_unet.LEGEND])
     model = train_unet.UNet(classes, 8).to(memory_format=torch.channels_last)
     trainer = Trainer(model, plan, {})
-    return trainer, train_unet.UNetObjective(model, CropSampler(town(), 64, 4), 2)
+    return trainer, train_unet.UNetObjective(model, CropSampler(town(), 64, 4).batch, 2)
 
 
 def segassess(plan: Plan) -> Run:
     torch.manual_seed(5)
     network = assess.PresetNetwork(SegAssess(assess.BUILT_IN))
     trainer = Trainer(network.to(memory_format=torch.channels_last), plan, {})
-    return trainer, assess.PresetObjective(network, SceneTiles(town(), 64, 5), 1)
+    return trainer, assess.PresetObjective(network, SceneTiles(town(), 64, 5).batch, 1)
 
 
 def unigeoseg(plan: Plan) -> Run:

@@ -125,7 +125,7 @@ def overfitted(steps: int) -> list[float]:
     tiles.batch = lambda count: batch  # type: ignore[method-assign]  # noqa: ARG005
     network = PresetNetwork(SegAssess(BUILT_IN))
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    objective = PresetObjective(network, tiles, 2)
+    objective = PresetObjective(network, tiles.batch, 2)
     totals = []
     for step in range(steps):
         losses = objective(step)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from geoseg_qgis.engine.models.segassess import (
     save_segassess,
 )
 from geoseg_qgis.engine.models.segassess.loading import CONFIGURATION_KEY
+from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.components import SEGASSESS
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
@@ -34,7 +36,7 @@ from geoseg_qgis.engine.training.surfaces import BIT, SURFACES
 
 from .foreign_maps import stored_maps
 from .losses import LossOptions, segassess_losses
-from .scenes import GENERATED_SHARE, KINDS, SceneTiles
+from .scenes import GENERATED_SHARE, KINDS, SceneBatch, SceneTiles
 
 BUILT_IN = SegAssessConfiguration(
     encoder_width=128,
@@ -84,11 +86,13 @@ class PresetObjective:
 
     Args:
         network: To be trained.
-        tiles: Source of batches.
+        tiles: Draws so many tiles.
         batch: Tiles a step.
     """
 
-    def __init__(self, network: PresetNetwork, tiles: SceneTiles, batch: int) -> None:
+    def __init__(
+        self, network: PresetNetwork, tiles: Callable[[int], SceneBatch], batch: int
+    ) -> None:
         self._network = network.train()
         self._tiles = tiles
         self._batch = batch
@@ -98,7 +102,7 @@ class PresetObjective:
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Return the named losses of a step; ``total`` is to be minimised."""
         del step
-        batch = self._tiles.batch(self._batch).to(self._device)
+        batch = self._tiles(self._batch).to(self._device)
         images = batch.images.contiguous(memory_format=torch.channels_last)
         with half_precision(self._device):
             output, surfaces = self._network(images, batch.masks)
@@ -164,7 +168,11 @@ def main(arguments: list[str] | None = None) -> None:
     generated = generated_scenes(runs / "scenes", options.scenes)
     maps += [None] * len(generated)
     seed = trainer.stage_seed(options.seed)
-    tiles = SceneTiles(scenes + generated, TILE, seed, options.kinds, maps)
+
+    def source(seed: int) -> Callable[[int], SceneBatch]:
+        return SceneTiles(scenes + generated, TILE, seed, options.kinds, maps).batch
+
+    tiles = drawing(source, seed, options.device)
     trainer.run(PresetObjective(network, tiles, options.batch))
     save_segassess(averaged(trainer), options.out / "segassess.safetensors")
     write_run_page(options.out, SEGASSESS, METADATA)

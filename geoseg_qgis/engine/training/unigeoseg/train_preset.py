@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +37,7 @@ from geoseg_qgis.engine.models.unigeoseg.template import (
     encode_template,
 )
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, load_tokenizer
+from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.components import UNIGEOSEG
 from geoseg_qgis.engine.training.crops import CropSampler, vary_colour
 from geoseg_qgis.engine.training.datasets import load_scenes
@@ -393,7 +394,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trainer = Trainer(pupil, plan, facts)
     seed = trainer.stage_seed(options.seed)
     real = load_scenes(options.data, "train")
-    teacher = Teacher(scenes, CropSampler(real, SIDE, seed + 1), tokenizer, seed)
+
+    def source(seed: int) -> Callable[..., Lesson]:
+        return Teacher(scenes, CropSampler(real, SIDE, seed + 1), tokenizer, seed).lesson
+
+    teach = drawing(source, seed, options.device)
     pupil.train()
     keep_half_precision(pupil.model)
 
@@ -403,13 +408,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         progress = trainer.seconds / (plan.minutes * 60)
         if waiting[0] and progress >= ALIGN_AT:
             waiting[0] = False
-            lessons = (teacher.lesson(1, _ALIGNING_REQUESTS, 1.0) for _ in range(_ALIGNING))
+            lessons = (teach(1, _ALIGNING_REQUESTS, progress=1.0) for _ in range(_ALIGNING))
             material = ((one.pixels, one.requests, one.meaning) for one in lessons)
             align_places(pupil.model, material, pieces)
         if progress < DENSE_UNTIL:
-            return dense_only_losses(pupil, teacher.lesson(2 * options.pictures, 1, 0.0))
+            return dense_only_losses(pupil, teach(2 * options.pictures, 1, progress=0.0))
         asked = (progress - DENSE_UNTIL) / (1 - DENSE_UNTIL)
-        lesson = teacher.lesson(options.pictures, options.requests, asked)
+        lesson = teach(options.pictures, options.requests, progress=asked)
         return lesson_losses(pupil, lesson, pieces)
 
     trainer.run(losses)
