@@ -41,8 +41,9 @@ from evaluation_sets import (  # noqa: E402
 from geoseg_qgis.engine.jobs.context import JobContext  # noqa: E402
 from geoseg_qgis.engine.jobs.registry import run_job  # noqa: E402
 from geoseg_qgis.engine.training.evaluate import confusion, score  # noqa: E402
+from geoseg_qgis.engine.training.preset_folder import write_json, write_text  # noqa: E402
 from geoseg_qgis.engine.zoo.card import CARD_FILE  # noqa: E402
-from geoseg_qgis.engine.zoo.registry import Preset, catalogue, open_preset  # noqa: E402
+from geoseg_qgis.engine.zoo.registry import Origin, Preset, catalogue, open_preset  # noqa: E402
 from geoseg_qgis.protocol.job import Job, JobKind  # noqa: E402
 from geoseg_qgis.protocol.source import RasterSource  # noqa: E402
 from geoseg_qgis.protocol.tasks import OpenVocabularyTask  # noqa: E402
@@ -64,15 +65,16 @@ ABLATED = ("dubai_landcover", "oam_buildings")
 HEAD = """# Measured quality
 
 Validation images of real sets and generated scenes that no built-in model was trained on. Empty
-cells wait for somebody who has the weights: `make evaluate` fills the rows of all presets that are
-on the machine. Numbers are IoU, 0 to 1, over all pixels of a set unless a table says otherwise;
+rows wait for somebody who has the weights: `make evaluate` fills those of all presets that are on
+the machine. Numbers are IoU, 0 to 1, over all pixels of a set unless a table says otherwise;
 what is not labelled does not count."""
 SECTIONS = {
     "open_vocabulary": (
         "Open vocabulary",
         "Mean IoU of the classes in the column's title. The images of cars and of SpaceNet hold "
-        "things smaller than a patch of the built-in CLIP. The U-Net is a plain supervised network "
-        "of the same size, trained on the same images for these five classes alone.",
+        "things smaller than a patch of the built-in CLIP. Rows of gumix without a part stand for "
+        "two sets. The U-Net, at the better of two zooms, is a smaller supervised network that "
+        "learnt the five classes of Dubai alone, from the same real images.",
     ),
     "words": (
         "Words that were no class in training",
@@ -81,8 +83,10 @@ SECTIONS = {
     "clicks": (
         "Clicks",
         "IoU after one and after five clicks of the standard protocol: the first click deepest in "
-        "the object, each further one deepest in the larger error, the answer so far given along. "
-        "NoC is the mean number of clicks to reach an IoU, 5 where it is missed.",
+        "the object, each further one deepest in the larger error, the answer so far given along; "
+        "parts of an answer that no click touches do not count. NoC is the mean number of clicks "
+        "to reach an IoU in per cent, 5 where it is missed. Untrained is the network of random values "
+        "that training begins with.",
     ),
     "instructions": (
         "Instructions",
@@ -114,13 +118,12 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(f"There are no labelled images in {options.data}; give --data.\n")
         return 1
     kept = options.runs / "evaluation"
-    kept.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for section in options.sections:
             rows = MEASURES[section](options, Path(folder))
-            (kept / f"{section}.json").write_text(json.dumps(rows, indent=1))
+            write_json(kept / f"{section}.json", rows)
     page = markdown(kept)
-    options.out.write_text(page)
+    write_text(options.out, page)
     say(page)
     return 0
 
@@ -201,8 +204,9 @@ def class_indices(
     output = folder / "classes.tif"
     task = OpenVocabularyTask(question.classes, rivals=False, class_raster=str(output))
     source = RasterSource(str(path), path.stem)
-    job = Job(JobKind.OPEN_VOCABULARY, source, task, method=method, model=str(preset.folder))
-    run_job(job, JobContext())
+    # Presets for download share a folder that holds no card; a variant shares its name.
+    model = str(preset.folder) if preset.origin is Origin.USER else preset.card.name
+    run_job(Job(JobKind.OPEN_VOCABULARY, source, task, method=method, model=model), JobContext())
     with rasterio.open(output) as dataset:
         classes = dataset.read(1).astype(np.int64)
     return torch.from_numpy(np.where(classes == 0, len(question.surfaces), classes) - 1)
@@ -254,8 +258,9 @@ def markdown(folder: Path) -> str:
     parts = [HEAD]
     for section, (title, text) in SECTIONS.items():
         path = folder / f"{section}.json"
-        if path.is_file():
-            parts += [f"## {title}", text, table(json.loads(path.read_text()))]
+        rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        if rows:
+            parts += [f"## {title}", text, table(rows)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -44,7 +44,7 @@ def click_rows(preset: Preset, data: Path, limit: int | None) -> list[dict[str, 
             row[f"{name}, 1 click"] = float(scores[:, 0].mean())
             row[f"{name}, 5 clicks"] = float(scores[:, -1].mean())
             if name == "trained":
-                row.update({f"NoC@{aim:.0%}": clicks_needed(scores, aim) for aim in AIMS})
+                row.update({f"NoC@{100 * aim:.0f}": clicks_needed(scores, aim) for aim in AIMS})
         rows.append(row)
     return rows
 
