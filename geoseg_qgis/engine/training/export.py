@@ -132,7 +132,8 @@ def read_measured(path: Path) -> dict[str, dict[str, Any]]:
     """Return the numbers of a file, by title of the component.
 
     Raises:
-        ValueError: The file is no JSON, or says something else than titles and numbers of CLIP,
+        OSError: The file cannot be read.
+        ValueError: It is no JSON, or says something else than titles and numbers of CLIP,
             DINOv3 and SAM 2.
     """
     measured = json.loads(path.read_text(encoding="utf-8"))
@@ -161,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"Nothing is exported. Give one of {', '.join(f'--{n}' for n in given)}.")
     try:
         measured = read_measured(options.measured) if options.measured else {}
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         parser.error(f"{options.measured} cannot be used: {error}. Correct it.")
     export(runs, options.out, measured)
 

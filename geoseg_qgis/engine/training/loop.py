@@ -88,7 +88,8 @@ class Trainer:
     Args:
         model: Module to train; it is moved to the plan's device.
         plan: Budget and rates.
-        facts: Facts about the run that go into the checkpoint (sizes, seed).
+        facts: Facts about the run that go into the checkpoint (sizes, seed); those of a run that
+            goes on are added to the ones it began with.
     """
 
     def __init__(self, model: torch.nn.Module, plan: Plan, facts: Dict[str, Any]) -> None:
@@ -122,21 +123,21 @@ class Trainer:
             loss_of_step: Returns named losses; "total" is minimised.
             on_checkpoint: Returns validation numbers for the log, called at the end.
         """
-        sums: Dict[str, float] = {}
+        seen: Dict[str, List[float]] = {}
         last, saved = time.monotonic(), self.seconds
         budget = self.plan.minutes * 60
         while self.seconds < budget:
             losses = loss_of_step(self.step)
             self._update(losses["total"], self.seconds / budget)
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
+                seen.setdefault(name, []).append(float(value.detach()))
             now = time.monotonic()
             self.seconds += now - last
             last = now
             self.step += 1
             if self.step % 50 == 0:
-                self._log({name: value / 50 for name, value in sums.items()})
-                sums = {}
+                self._log({name: sum(values) / len(values) for name, values in seen.items()})
+                seen = {}
             if self.seconds - saved > CHECKPOINT_SECONDS:
                 saved = self.seconds
                 self.save()
@@ -177,6 +178,7 @@ class Trainer:
         self.average = {k: v.to(self.plan.device) for k, v in state["average"].items()}
         self.step = state["step"]
         self.seconds = state["seconds"]
+        self.facts = _joined(state["facts"], self.facts)
         logger.info("Going on from step %d, %.0f s", self.step, self.seconds)
 
     def _update(self, loss: torch.Tensor, progress: float) -> None:
@@ -202,6 +204,15 @@ class Trainer:
         with (self.plan.folder / LOG_FILE).open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
         logger.info("%s", entry)
+
+
+def _joined(began: Dict[str, Any], now: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the facts of a run that goes on; its devices are told as "cpu and cuda"."""
+    facts = {**began, **now}
+    if "device" in began and "device" in now:
+        devices = f"{began['device']} and {now['device']}".split(" and ")
+        facts["device"] = " and ".join(dict.fromkeys(devices))
+    return facts
 
 
 def _on_processor(state: Any) -> Any:

@@ -34,12 +34,14 @@ _NO_LOSSES = ("step", "seconds")
 def training_line(checkpoint: Mapping[str, Any], crops: str = "crops") -> str:
     """Return how a run trained: its steps, minutes and what else the checkpoint's facts say.
 
-    The facts `batch`, `device`, `seed`, `started_from` (a run) and `generated` (weight of generated
-    scenes beside real images that weigh 1 together) are told where they are known.
+    The facts `batch`, `device` (or "cpu and cuda"), `seed`, `started_from` (a run) and `generated`
+    (weight of generated scenes beside real images that weigh 1 together) are told where they are
+    known.
     """
     facts = checkpoint["facts"]
     size = f" of {facts['batch']} {crops}" if "batch" in facts else ""
-    place = f" on {_PLACES.get(facts['device'], facts['device'])}" if "device" in facts else ""
+    devices = facts["device"].split(" and ") if "device" in facts else []
+    place = " on " + " and ".join(_PLACES.get(one, one) for one in devices) if devices else ""
     start = "random values"
     if facts.get("started_from"):
         start = f"the weights of the run {Path(facts['started_from']).name}"
@@ -174,4 +176,4 @@ def _last_losses(log: Path) -> tuple[str, list[str]]:
         return "Training losses", ["The run was too short for its log to tell any."]
     last = entries[-1]
     losses = [f"- {name}: {value:.3f}" for name, value in last.items() if name not in _NO_LOSSES]
-    return f"Training losses, mean of 50 steps up to step {last['step']}", losses
+    return f"Training losses, mean of at most 50 steps up to step {last['step']}", losses

@@ -182,10 +182,13 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
     parser.add_argument(
-        "--estates", type=int, default=40, help="scenes of halls in a desert, which they lack"
+        "--estates", type=int, default=40, help="generated scenes of halls in a desert"
     )
     parser.add_argument(
-        "--generated", type=float, default=0.45, help="their weight; the real images weigh 1"
+        "--generated",
+        type=float,
+        default=0.45,
+        help="weight of all generated scenes; real images weigh 1",
     )
     add_device_option(parser)
     options = parser.parse_args(arguments)
@@ -198,7 +201,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         "seed": options.seed,
         "batch": options.batch,
         "device": options.device.type,
-        "generated": options.generated if options.scenes else 0.0,
+        "generated": options.generated if options.scenes or options.estates else 0.0,
     }
     trainer = Trainer(model, plan, facts)
     seed = trainer.stage_seed(options.seed)

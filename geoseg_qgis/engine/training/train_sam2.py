@@ -284,7 +284,10 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
     parser.add_argument(
-        "--generated", type=float, default=0.5, help="their weight; the real images weigh 1"
+        "--generated",
+        type=float,
+        default=0.5,
+        help="weight of generated scenes; real images weigh 1",
     )
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--start", type=Path, help="run whose weights to begin with")

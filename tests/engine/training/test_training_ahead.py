@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Callable
 
@@ -63,6 +64,26 @@ def test_a_seed_gives_the_same_crops_again() -> None:
     assert not torch.equal(batches[1].pixels, batches[0].pixels)
     for batch in batches:
         assert torch.equal(batch.pixels, again(2).pixels)
+
+
+@pytest.mark.parametrize(("cores", "sources"), [(16, 6), (4, 3), (1, 1)])
+def test_a_card_leaves_a_core_to_its_own_thread(
+    cores: int, sources: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    draw = drawing(numbered, 7, torch.device("cuda"))
+    assert len({draw(1)[0] for _ in range(12)}) == sources
+
+
+def test_a_step_that_cannot_be_drawn_is_told_in_its_turn() -> None:
+    def source(_seed: int) -> Callable[[], int]:
+        steps = iter((1, 2))
+        return lambda: next(steps)
+
+    ahead = Ahead(source, 0, 2)
+    assert [ahead() for _ in range(4)] == [1, 1, 2, 2]
+    with pytest.raises(StopIteration):
+        ahead()
 
 
 def test_errors_of_drawing_are_told() -> None:

@@ -44,3 +44,26 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path):
     assert second.stage_seed(7) == 7 + 1000 * first.step
     second.run(line_task(again))
     assert second.step == first.step
+
+
+def test_losses_are_means_of_the_steps_that_had_them_and_facts_add_up(tmp_path):
+    def train(minutes, last, facts):
+        model = torch.nn.Linear(1, 1)
+        trainer = Trainer(model, Plan(tmp_path, minutes), facts)
+
+        def losses(step):
+            if step == last:
+                trainer.seconds = 60.0 * minutes
+            found = {"total": 0 * model.weight.sum() + 3}
+            return {**found, "now and then": torch.tensor(4.0)} if step % 4 == 0 else found
+
+        trainer.run(losses)
+
+    train(100, 29, {"seed": 1, "device": "cpu", "started_from": "a"})
+    train(200, 49, {"seed": 2, "device": "cuda"})
+    train(300, 59, {"seed": 2, "device": "cpu"})
+    (entry,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert (entry["step"], entry["total"], entry["now and then"]) == (50, 3.0, 4.0)
+    checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert checkpoint["step"] == 60
+    assert checkpoint["facts"] == {"seed": 2, "device": "cpu and cuda", "started_from": "a"}
