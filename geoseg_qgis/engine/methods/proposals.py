@@ -98,7 +98,7 @@ class Sam2Proposer:
 
     def masks(self, picture: Picture) -> AutomaticMasks:
         """Return the masks of a square picture."""
-        images = torch.from_numpy(picture.pixels)[None].float() / 255.0
+        images = torch.from_numpy(picture.continued())[None].float() / 255.0
         tile: Work[Tensor, Sam2Embedding] = Work(
             lambda parts: [self._model.encode(part) for part in parts], "One tile of the image"
         )

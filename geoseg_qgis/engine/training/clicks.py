@@ -30,12 +30,15 @@ class Example:
     """One object to outline.
 
     Attributes:
-        pixels: (3, S, S) uint8 window round it, black where the image is smaller.
+        pixels: (3, S, S) uint8 window round it, mirrored beyond a smaller image as the plugin
+            continues it.
         mask: (S, S) bool.
+        valid: (S, S) bool, False beyond the image.
     """
 
     pixels: torch.Tensor
     mask: Mask
+    valid: Mask
 
 
 def examples(scenes: Sequence[Scene], mask_value: int, size: int, limit: int) -> Iterator[Example]:
@@ -62,9 +65,11 @@ def examples(scenes: Sequence[Scene], mask_value: int, size: int, limit: int) ->
             mask = numbers[window] == index + 1
             pixels = scene.pixels[:, window[0], window[1]]
             right, bottom = size - mask.shape[1], size - mask.shape[0]
+            around = ((0, bottom), (0, right))
             yield Example(
-                torch.nn.functional.pad(pixels, (0, right, 0, bottom)),
-                np.pad(mask, ((0, bottom), (0, right))),
+                torch.from_numpy(np.pad(pixels.numpy(), ((0, 0), *around), mode="symmetric")),
+                np.pad(mask, around),
+                np.pad(np.ones_like(mask), around),
             )
 
 
@@ -108,7 +113,7 @@ def click_scores(model: Sam2Model, example: Example, clicks: int) -> List[float]
             choice=MaskChoice.SINGLE,
         )
         whole = (upsample(answer.logits, example.mask.shape)[0, 0] > 0).cpu().numpy()
-        found = touching_parts(whole, _prompt(points, marks), REACH)
+        found = touching_parts(whole & example.valid, _prompt(points, marks), REACH)
         union = (found | example.mask).sum()
         scores.append(float((found & example.mask).sum() / max(union, 1)))
     return scores

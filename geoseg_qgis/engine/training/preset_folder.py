@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,7 @@ METHODS = ("gumix", "fast", "mask_selection", "sam2", "segassess", "unigeoseg")
 """What a component may enable, in the order in which a card names it."""
 
 NEW_CARD: dict[str, Any] = {
-    "name": "offline-small",
-    "title": "Built-in models, small",
+    "title": "Models of this project, small",
     "revision": "1",
     "licence": "CC-BY-SA-4.0 (weights; imagery sources and their licences in MODEL.md)",
     "description": (
@@ -99,8 +99,10 @@ def read_checkpoint(run: Path) -> dict[str, Any]:
 def read_card_object(folder: Path) -> dict[str, Any]:
     """Return the card of a folder as a JSON object, or a new one that has no component yet."""
     path = folder / CARD_FILE
-    text = path.read_text(encoding="utf-8") if path.is_file() else json.dumps(NEW_CARD)
-    card: dict[str, Any] = json.loads(text)
+    if not path.is_file():
+        name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
+        return {"name": name or "own-models", **NEW_CARD, "methods": []}
+    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return card
 
 

@@ -10,7 +10,6 @@ from typing import Any, Callable, Dict, List, Optional
 import torch
 from torch.nn import functional
 
-from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.bytepair import learn_merges, write_merges
 from geoseg_qgis.engine.training.components import CLIP
 from geoseg_qgis.engine.training.crops import Batch, CropSampler
@@ -34,6 +33,7 @@ from geoseg_qgis.engine.training.losses import (
     soft_cross_entropy,
 )
 from geoseg_qgis.engine.training.model_pages import write_run_page
+from geoseg_qgis.engine.training.prefetching import prefetch
 from geoseg_qgis.engine.training.regions import random_regions, region_affinity
 from geoseg_qgis.engine.training.vocabulary import QuerySampler, corpus_words
 
@@ -213,7 +213,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     def source(seed: int) -> Callable[[int], Batch]:
         return CropSampler(scenes, 224, seed, options.generated).batch
 
-    crops = drawing(source, seed, options.device)
+    crops = prefetch(source, seed, options.device)
     objective = ClipObjective(
         model, tokenizer, crops, QuerySampler(seed), batch=options.batch, seed=seed
     )

@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from geoseg_qgis.engine.methods.gumix.settings import GumixSettings
 from geoseg_qgis.engine.training.affinity import affinity_loss, cell_labels
-from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.components import DINO
 from geoseg_qgis.engine.training.crops import Batch, CropSampler
 from geoseg_qgis.engine.training.datasets import GENERATED_SHARE, load_scenes
@@ -27,6 +26,7 @@ from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import partial_cross_entropy
 from geoseg_qgis.engine.training.model_pages import write_run_page
+from geoseg_qgis.engine.training.prefetching import prefetch
 from geoseg_qgis.engine.training.surfaces import SURFACES
 
 MODEL = "vit_small_patch16_dinov3_qkvb"
@@ -197,7 +197,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
-    crops = drawing(lambda n: crop_pairs(CropSampler(scenes, 224, n)), seed, options.device)
+    crops = prefetch(lambda n: crop_pairs(CropSampler(scenes, 224, n)), seed, options.device)
     objective = DinoObjective(model, crops, options.batch, seed)
     trainer.run(objective)
     write_run_page(options.out, DINO)

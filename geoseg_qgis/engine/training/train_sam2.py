@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg_qgis.engine.models import sam2
-from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.components import SAM2
 from geoseg_qgis.engine.training.crops import Batch, CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
@@ -28,6 +27,7 @@ from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy
 from geoseg_qgis.engine.training.model_pages import write_run_page
 from geoseg_qgis.engine.training.objects import Target, colour_regions, label_components
+from geoseg_qgis.engine.training.prefetching import prefetch
 from geoseg_qgis.engine.training.prompts import Prompts, PromptSampler
 from geoseg_qgis.engine.training.surfaces import BIT, SURFACES
 from geoseg_qgis.engine.zoo.architecture import Sam2Architecture
@@ -321,7 +321,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     def source(seed: int) -> Callable[[int], Batch]:
         return CropSampler(scenes, CROP, seed, options.generated, REAL_SHARES).batch
 
-    crops = drawing(source, seed, options.device)
+    crops = prefetch(source, seed, options.device)
     objective = Sam2Objective(network, crops, options.batch, options.prompts, seed)
     trainer.run(objective)
     write_run_page(options.out, SAM2)

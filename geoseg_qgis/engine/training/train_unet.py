@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.components import UNET
 from geoseg_qgis.engine.training.crops import Batch, CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
@@ -24,6 +23,7 @@ from geoseg_qgis.engine.training.evaluate import LEGENDS, WindowNetwork, evaluat
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy, rarity
 from geoseg_qgis.engine.training.model_pages import write_run_page
+from geoseg_qgis.engine.training.prefetching import prefetch
 
 LEGEND = "dubai_landcover"
 STRIDE = 2
@@ -138,7 +138,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     trainer = Trainer(model, plan, facts)
     learnt = load_scenes(options.data, "train")
     seed = trainer.stage_seed(options.seed)
-    crops = drawing(lambda n: CropSampler(learnt, 224, n).batch, seed, options.device)
+    crops = prefetch(lambda n: CropSampler(learnt, 224, n).batch, seed, options.device)
     trainer.run(UNetObjective(model, crops, options.batch))
     write_run_page(options.out, UNET)
     model.load_state_dict(trainer.averaged_state())

@@ -143,7 +143,7 @@ class PromptedSegmentation:
         self.on_nodata += len(placed) - len(askable)
         if not askable:
             return
-        embedding = self.answerer.read(picture.pixels)
+        embedding = self.answerer.read(picture.continued())
         self.embeddings += 1
         back = (1 / scale[0], 1 / scale[1])
         corner = (tile.left * back[0], tile.top * back[1])
@@ -192,7 +192,7 @@ class PromptedSegmentation:
         seen = None if picture is None else on_data(prompt, picture.valid)
         if picture is None or seen is None:
             return None
-        embedding = self.answerer.read(picture.pixels)
+        embedding = self.answerer.read(picture.continued())
         self.embeddings += 1
         ((_, answer),) = self.answerer.answer(embedding, [seen])
         return answer.logits

@@ -24,7 +24,6 @@ from geoseg_qgis.engine.models.segassess import (
     save_segassess,
 )
 from geoseg_qgis.engine.models.segassess.loading import CONFIGURATION_KEY
-from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.components import SEGASSESS
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
@@ -32,6 +31,7 @@ from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy, rarity
 from geoseg_qgis.engine.training.model_pages import write_run_page
+from geoseg_qgis.engine.training.prefetching import prefetch
 from geoseg_qgis.engine.training.surfaces import BIT, SURFACES
 
 from .foreign_maps import stored_maps
@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
     def source(seed: int) -> Callable[[int], SceneBatch]:
         return SceneTiles(scenes + generated, TILE, seed, options.kinds, maps).batch
 
-    tiles = drawing(source, seed, options.device)
+    tiles = prefetch(source, seed, options.device)
     trainer.run(PresetObjective(network, tiles, options.batch))
     save_segassess(averaged(trainer), options.out / "segassess.safetensors")
     write_run_page(options.out, SEGASSESS, METADATA)

@@ -37,7 +37,6 @@ from geoseg_qgis.engine.models.unigeoseg.template import (
     encode_template,
 )
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, load_tokenizer
-from geoseg_qgis.engine.training.ahead import drawing
 from geoseg_qgis.engine.training.components import UNIGEOSEG
 from geoseg_qgis.engine.training.crops import CropSampler, vary_colour
 from geoseg_qgis.engine.training.datasets import load_scenes
@@ -49,6 +48,7 @@ from geoseg_qgis.engine.training.device import (
 )
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.model_pages import write_run_page
+from geoseg_qgis.engine.training.prefetching import prefetch
 
 from .alignment import align_places
 from .dense import (
@@ -398,7 +398,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def source(seed: int) -> Callable[..., Lesson]:
         return Teacher(scenes, CropSampler(real, SIDE, seed + 1), tokenizer, seed).lesson
 
-    teach = drawing(source, seed, options.device)
+    teach = prefetch(source, seed, options.device)
     pupil.train()
     keep_half_precision(pupil.model)
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from training_runs import town
 
-from geoseg_qgis.engine.training.ahead import Ahead, drawing
 from geoseg_qgis.engine.training.crops import Batch, CropSampler
+from geoseg_qgis.engine.training.prefetching import Prefetcher, prefetch
 
 Drawn = tuple[int, int, int, float]
 
@@ -24,8 +24,8 @@ def numbered(seed: int) -> Callable[..., Drawn]:
 
 
 def test_sources_take_turns() -> None:
-    ahead = Ahead(numbered, 7, 3)
-    drawn = [ahead(5) for _ in range(7)]
+    prefetcher = Prefetcher(numbered, 7, 3)
+    drawn = [prefetcher(5) for _ in range(7)]
     seeds = [seed for seed, *_ in drawn]
     assert seeds[0] == 7
     assert len(set(seeds[:3])) == 3
@@ -34,11 +34,11 @@ def test_sources_take_turns() -> None:
 
 
 def test_what_is_asked_is_kept_and_state_may_be_older() -> None:
-    ahead = Ahead(numbered, 7, 2)
-    drawn = [ahead(5, progress=float(step)) for step in range(6)]
+    prefetcher = Prefetcher(numbered, 7, 2)
+    drawn = [prefetcher(5, progress=float(step)) for step in range(6)]
     assert [progress for *_, progress in drawn] == [0.0, 0.0, 0.0, 1.0, 2.0, 3.0]
     assert [size for _, _, size, _ in drawn] == [5] * 6
-    assert ahead(6, progress=9.0)[2:] == (6, 9.0)
+    assert prefetcher(6, progress=9.0)[2:] == (6, 9.0)
 
 
 def test_later_steps_are_drawn_meanwhile() -> None:
@@ -47,7 +47,7 @@ def test_later_steps_are_drawn_meanwhile() -> None:
     def source(_seed: int) -> Callable[[], None]:
         return drawn.release
 
-    Ahead(source, 0, 2)()
+    Prefetcher(source, 0, 2)()
     for _ in range(3):
         assert drawn.acquire(timeout=60)
 
@@ -56,8 +56,8 @@ def test_a_seed_gives_the_same_crops_again() -> None:
     def crops(seed: int) -> Callable[[int], Batch]:
         return CropSampler(town(), 48, seed).batch
 
-    inline = drawing(crops, 3, torch.device("cpu"))
-    first, again = Ahead(crops, 3, 2), Ahead(crops, 3, 2)
+    inline = prefetch(crops, 3, torch.device("cpu"))
+    first, again = Prefetcher(crops, 3, 2), Prefetcher(crops, 3, 2)
     batches = [first(2) for _ in range(4)]
     assert torch.equal(batches[0].pixels, inline(2).pixels)
     assert torch.equal(batches[2].pixels, inline(2).pixels)
@@ -71,7 +71,7 @@ def test_a_card_leaves_a_core_to_its_own_thread(
     cores: int, sources: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    draw = drawing(numbered, 7, torch.device("cuda"))
+    draw = prefetch(numbered, 7, torch.device("cuda"))
     assert len({draw(1)[0] for _ in range(12)}) == sources
 
 
@@ -80,10 +80,10 @@ def test_a_step_that_cannot_be_drawn_is_told_in_its_turn() -> None:
         steps = iter((1, 2))
         return lambda: next(steps)
 
-    ahead = Ahead(source, 0, 2)
-    assert [ahead() for _ in range(4)] == [1, 1, 2, 2]
+    prefetcher = Prefetcher(source, 0, 2)
+    assert [prefetcher() for _ in range(4)] == [1, 1, 2, 2]
     with pytest.raises(StopIteration):
-        ahead()
+        prefetcher()
 
 
 def test_errors_of_drawing_are_told() -> None:
@@ -91,4 +91,4 @@ def test_errors_of_drawing_are_told() -> None:
         raise ValueError("no scenes")
 
     with pytest.raises(ValueError, match="no scenes"):
-        Ahead(source, 0, 2)()
+        Prefetcher(source, 0, 2)()

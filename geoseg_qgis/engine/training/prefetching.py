@@ -1,4 +1,4 @@
-"""Drawing the material of steps: in line beside a processor, ahead of it beside a card."""
+"""Prefetching of what steps need: ahead of a graphics card, in line beside a processor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_THREADS = 6
 _SEED_STEP = 1_000_003
 
 
-def drawing(
+def prefetch(
     make: Callable[[int], Callable[..., Material]], seed: int, device: torch.device
 ) -> Callable[..., Material]:
     """Return what draws the material of one step after another.
@@ -30,14 +30,14 @@ def drawing(
     threads = min((os.cpu_count() or 1) - 1, MOST_THREADS)
     if device.type == "cpu" or threads < 1:
         return make(seed)
-    return Ahead(make, seed, threads)
+    return Prefetcher(make, seed, threads)
 
 
-class Ahead(Generic[Material]):
+class Prefetcher(Generic[Material]):
     """Draws what the next steps need while a card computes.
 
-    Each thread has a source of its own, and they take turns: what is drawn depends on the seed and
-    the number of threads alone.
+    Each thread has a source of its own, and they take turns: what is drawn depends on the seed, the
+    number of threads and what was asked alone. What was drawn for another question is thrown away.
 
     Args:
         make: Returns a source of material that draws from a seed.
