@@ -122,7 +122,8 @@ def _gather(layer: PromptLayer, output: Grid, method: type[Answerer]) -> ObjectP
 
 def _answerer(method: str, models: LoadedPreset) -> Answerer:
     if method == "sam2":
-        return Sam2Answerer(models.sam2)
+        component = models.card.sam2
+        return Sam2Answerer(models.sam2, multimask=component is None or component.multimask)
     return UniGeoSegAnswerer(preset_segmenter(models))
 
 

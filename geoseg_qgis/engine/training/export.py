@@ -122,6 +122,8 @@ def _sam2_member(facts: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[s
         "weights": weights,
         "mean": list(train_sam2.MEAN),
         "std": list(train_sam2.STD),
+        # Its ratings of the three masks are too coarse to choose by.
+        "multimask": False,
     }
 
 

@@ -144,12 +144,22 @@ class DinoComponent:
 
 @dataclass(frozen=True)
 class Sam2Component:
-    """A SAM 2 image model."""
+    """A SAM 2 image model.
+
+    Attributes:
+        model: Sizes of the network.
+        weights: File in the published layout.
+        mean: Per channel, of values in 0..1.
+        std: Per channel, of values in 0..1.
+        multimask: Answer a single point with the best of three masks, as published; otherwise with
+            the mask for unambiguous prompts.
+    """
 
     model: Sam2Architecture
     weights: WeightsFile
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    multimask: bool = True
 
 
 @dataclass(frozen=True)
@@ -427,6 +437,7 @@ def _sam2(reader: ObjectReader) -> Sam2Component:
         weights=_weights(reader.child("weights"), ("sam2",)),
         mean=mean,
         std=std,
+        multimask=reader.flag("multimask", default=True),
     )
     reader.finish()
     return component

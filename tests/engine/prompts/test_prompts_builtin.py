@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ from prompt_cases import (
 from pyproj import Transformer
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
+
+from geoseg_qgis.engine.zoo.card import CARD_FILE
+from geoseg_qgis.engine.zoo.registry import open_preset
 
 DATA = Path(__file__).parents[3].parent / "shared" / "data"
 MODEL = "offline-small"
@@ -53,14 +57,33 @@ def of_boxes(houses: Houses, suburb: Path, tmp_path: Path) -> Outcome:
 def test_boxes_find_generated_houses(houses: Houses, of_boxes: Outcome) -> None:
     scores = house_scores(houses, of_boxes)
     assert len(scores) == 8
-    assert np.mean(scores) > 0.4
+    assert np.mean(scores) > 0.48
 
 
 def test_points_find_generated_houses(houses: Houses, suburb: Path, tmp_path: Path) -> None:
     fields = {"n": np.arange(len(houses.masks))}
     layer = write_layer(tmp_path / "points.gpkg", on_map(houses.inner, NORTH_UP), fields)
     scores = house_scores(houses, segment(suburb, layer, tmp_path, MODEL))
-    assert np.mean(scores) > 0.25
+    assert np.mean(scores) > 0.36
+
+
+def test_the_card_says_which_mask_answers_a_point(
+    houses: Houses, suburb: Path, tmp_path: Path
+) -> None:
+    fields = {"n": np.arange(len(houses.masks))}
+    points = write_layer(tmp_path / "points.gpkg", on_map(houses.inner, NORTH_UP), fields)
+    boxes = write_layer(tmp_path / "boxes.gpkg", on_map(houses.boxes, NORTH_UP), fields)
+    folder = tmp_path / "best-of-three"
+    shutil.copytree(open_preset(MODEL).folder, folder)
+    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    assert card["sam2"].pop("multimask") is False
+    (folder / CARD_FILE).write_text(json.dumps(card), encoding="utf-8")
+    of_points, of_boxes = (
+        [segment(suburb, layer, tmp_path, model).mask for model in (MODEL, str(folder))]
+        for layer in (points, boxes)
+    )
+    assert overlap(*of_points) < 0.95
+    assert np.array_equal(*of_boxes)
 
 
 def test_rough_outlines_find_generated_houses(houses: Houses, suburb: Path, tmp_path: Path) -> None:
@@ -68,7 +91,7 @@ def test_rough_outlines_find_generated_houses(houses: Houses, suburb: Path, tmp_
     fields = {"n": np.arange(len(houses.masks))}
     layer = write_layer(tmp_path / "rough.gpkg", on_map(rough, NORTH_UP), fields)
     scores = house_scores(houses, segment(suburb, layer, tmp_path, MODEL))
-    assert np.mean(scores) > 0.35
+    assert np.mean(scores) > 0.4
 
 
 def test_a_turned_raster_shows_the_same_houses(
@@ -125,7 +148,7 @@ def agreement(truth: BaseGeometry, outline: BaseGeometry) -> float:
     not (DATA / "oam_buildings").is_dir(),
     reason="the real images (shared/data/oam_buildings) are not beside the checkout",
 )
-@pytest.mark.parametrize(("kind", "floor"), [("point", 0.2), ("box", 0.4)])
+@pytest.mark.parametrize(("kind", "floor"), [("point", 0.42), ("box", 0.6)])
 def test_prompts_find_real_buildings(kind: str, floor: float, tmp_path: Path) -> None:
     """Validation images only, which no shipped weights have seen."""
     splits = json.loads((DATA / "splits.json").read_text(encoding="utf-8"))

@@ -81,13 +81,15 @@ class Sam2Answerer:
     """SAM 2.
 
     A single point without a box is ambiguous: of three masks the one that the network rates
-    highest is taken. All other prompts are answered with its mask for unambiguous prompts, or the
-    best of the three where that one is unstable. The score is the predicted intersection over
-    union times the stability of the mask.
+    highest is taken, unless its card says that its ratings are too coarse for that. All other
+    prompts are answered with its mask for unambiguous prompts, or the best of the three where that
+    one is unstable. The score is the predicted intersection over union times the stability of the
+    mask.
 
     Args:
         model: The network.
         batch: Prompts at once; None takes what suits the device.
+        multimask: Whether a single point is answered with the best of three masks.
     """
 
     line_points = 5
@@ -95,9 +97,12 @@ class Sam2Answerer:
     takes_negative = True
     wants_detail = True
 
-    def __init__(self, model: Sam2Model, batch: int | None = None) -> None:
+    def __init__(
+        self, model: Sam2Model, batch: int | None = None, *, multimask: bool = True
+    ) -> None:
         self.tile = model.image_size
         self._model = model
+        self._for_one_point = MaskChoice.THREE if multimask else MaskChoice.SINGLE
         self._batch = batch or prompts_per_batch(model.device, model.prompt_bytes)
 
     @classmethod
@@ -136,7 +141,7 @@ class Sam2Answerer:
             points=_as_places(points) if points.shape[1] else None,
             labels=torch.tensor(marks, dtype=torch.int32) if points.shape[1] else None,
             boxes=_as_places(np.array(boxes)) if boxes else None,
-            choice=MaskChoice.THREE if single else MaskChoice.STABLE,
+            choice=self._for_one_point if single else MaskChoice.STABLE,
             shared=shared,
         )
         return list(_best_masks(output))
