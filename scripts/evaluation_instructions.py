@@ -6,19 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
-from geoseg_qgis.engine.training.crops import CropSampler
-from geoseg_qgis.engine.training.datasets import load_scenes
-from geoseg_qgis.engine.training.unigeoseg.scenes import SIDE, VALIDATION_SEED, stored_scenes
-from geoseg_qgis.engine.training.unigeoseg.scores import (
-    TITLES,
-    SceneReader,
-    score_real,
-    score_scenes,
-)
+from geoseg_qgis.engine.training.unigeoseg.scores import TITLES, SceneReader, score_unseen
 from geoseg_qgis.engine.zoo.registry import Preset
 
-REAL_CROPS = 120
-SEED_OF_CROPS = 5
 AIMS = (0.5, 0.7)
 
 
@@ -32,10 +22,7 @@ def instruction_rows(preset: Preset, data: Path, scenes: Path, count: int) -> li
         count: Generated scenes to ask about.
     """
     reader = SceneReader(load_checkpoint(preset.folder / "unigeoseg"))
-    unseen = range(VALIDATION_SEED, VALIDATION_SEED + count)
-    scores = score_scenes(reader, stored_scenes(scenes, unseen))
-    crops = CropSampler(load_scenes(data, "validation"), SIDE, SEED_OF_CROPS)
-    scores |= score_real(reader, crops, REAL_CROPS)
+    scores = score_unseen(reader, scenes, count, data)
     return [
         {
             "asked": TITLES[name],

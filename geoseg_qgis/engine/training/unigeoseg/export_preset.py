@@ -21,8 +21,6 @@ from geoseg_qgis.engine.models.unigeoseg.checkpoint import (
     load_checkpoint,
 )
 from geoseg_qgis.engine.training.components import UNIGEOSEG
-from geoseg_qgis.engine.training.crops import CropSampler
-from geoseg_qgis.engine.training.datasets import SOURCES, load_scenes
 from geoseg_qgis.engine.training.model_pages import component_section, put_section, training_line
 from geoseg_qgis.engine.training.preset_folder import (
     file_entry,
@@ -34,8 +32,8 @@ from geoseg_qgis.engine.training.preset_folder import (
 )
 from geoseg_qgis.engine.zoo.vocabulary import split_words
 
-from .scenes import PIXEL_SIZES, SIDE, VALIDATION_SEED, StoredScene, stored_scenes
-from .scores import TITLES, SceneReader, score_real, score_scenes
+from .scenes import PIXEL_SIZES, SIDE, StoredScene, stored_scenes
+from .scores import REAL_CROPS, TITLES, SceneReader, score_unseen
 from .wishes import FEWEST_PIXELS, OPENINGS
 from .words import TOKENIZER_FILE
 
@@ -43,7 +41,6 @@ METHOD = "unigeoseg"
 FOLDER = "unigeoseg"
 SCORES_FILE = "scores.json"
 VOCABULARY_FILE = "vocabulary.json"
-_REAL_CROPS = 120
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +104,7 @@ def page_section(
     measured = [
         f"Scored on {amounts['validation']} generated scenes of other seeds, {SIDE} x {SIDE} "
         f"pixels of {low} to {high} m, all kinds of sentences in equal number, answers of "
-        f"{FEWEST_PIXELS} pixels and more; and on {_REAL_CROPS} crops of validation pictures, on "
+        f"{FEWEST_PIXELS} pixels and more; and on {REAL_CROPS} crops of validation pictures, on "
         "the pixels whose class is certain.",
         "",
         "| asked | requests | gIoU | cIoU | Pr@0.5 | Pr@0.7 |",
@@ -137,10 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     checkpoint = write_checkpoint(options.run, options.out)
     reader = SceneReader(load_checkpoint(options.out))
-    unseen = range(VALIDATION_SEED, VALIDATION_SEED + options.validation)
-    scores = score_scenes(reader, stored_scenes(options.scenes, unseen))
-    real = load_scenes(options.data, "validation", tuple(SOURCES))
-    scores |= score_real(reader, CropSampler(real, SIDE, 5), _REAL_CROPS)
+    scores = score_unseen(reader, options.scenes, options.validation, options.data)
     table = {name: score.as_row() for name, score in scores.items()}
     amounts = {"scenes": options.count, "validation": options.validation}
     facts = {"steps": checkpoint["step"], "seconds": round(checkpoint["seconds"]), **amounts}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,12 +23,15 @@ from geoseg_qgis.engine.models.unigeoseg.template import (
     encode_template,
 )
 from geoseg_qgis.engine.training.crops import CropSampler
+from geoseg_qgis.engine.training.datasets import load_scenes
 
 from .real import ask_of_labels
-from .scenes import StoredScene
+from .scenes import SIDE, VALIDATION_SEED, StoredScene, stored_scenes
 from .wishes import SENTENCE_KINDS, Asked, Asker
 
 QUESTIONS_A_SCENE = 3
+REAL_CROPS = 120
+_SEED_OF_CROPS = 5
 _REAL_REQUESTS = 3
 _WHOLE = 255
 TITLES = {
@@ -85,6 +89,23 @@ def questions_about(scene: StoredScene, seed: int) -> list[Asked]:
     asked += [asker.ask(Task.REASONING, random) for _ in range(QUESTIONS_A_SCENE)]
     asked += [asker.ask(Task.INTERACTIVE, random) for _ in range(2)]
     return list({one.text: one for one in asked if one is not None}.values())
+
+
+def score_unseen(
+    reader: SceneReader, scenes: Path, count: int, data: Path
+) -> dict[str, ReferringScores]:
+    """Score what no training saw: generated scenes of other seeds and crops of validation images.
+
+    Args:
+        reader: The network.
+        scenes: Where drawn scenes are kept.
+        count: Generated scenes.
+        data: Folder of the labelled images.
+    """
+    unseen = range(VALIDATION_SEED, VALIDATION_SEED + count)
+    scores = score_scenes(reader, stored_scenes(scenes, unseen))
+    crops = CropSampler(load_scenes(data, "validation"), SIDE, _SEED_OF_CROPS)
+    return scores | score_real(reader, crops, REAL_CROPS)
 
 
 def score_scenes(
