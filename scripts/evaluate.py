@@ -212,7 +212,7 @@ def class_indices(
     return torch.from_numpy(np.where(classes == 0, len(question.surfaces), classes) - 1)
 
 
-def word_rows(options: argparse.Namespace, folder: Path, count: int = 40) -> list[dict[str, Any]]:
+def word_rows(options: argparse.Namespace, folder: Path, count: int = 20) -> list[dict[str, Any]]:
     """Return the IoU of every word of `WORDS` on generated scenes that show it."""
     preset = catalogue().presets[BUILT_IN]
     rows: list[dict[str, Any]] = []
