@@ -51,8 +51,8 @@ from geoseg_qgis.protocol.tasks import OpenVocabularyTask  # noqa: E402
 BUILT_IN = "offline-small"
 METHODS = ("gumix", "mask_selection", "fast")
 ABLATIONS: dict[str, dict[str, Any]] = {
-    "gumix without DINO (each cell looks evenly at its region)": {
-        "gumix": {"layer_weights": [0, 0, 0, 0], "layer_sensitivities": [0, 0, 0, 0]}
+    "gumix without DINO in regions (none merge, cells look evenly at theirs)": {
+        "gumix": {"attention_temperature": 0.0, "cluster_epsilon": -1.0}
     },
     "gumix without SAM 2 regions": {"sam2": None},
     "gumix without the 1.5x scale": {"gumix": {"scales": [1.0]}},
