@@ -32,6 +32,15 @@ def provider(qgis_processing: None) -> Iterator[object]:
     QgsApplication.processingRegistry().removeProvider(provider)
 
 
+@pytest.fixture(scope="module")
+def warm_engine() -> Iterator[None]:
+    """Stop the engine process after the last test of a file."""
+    from geoseg_qgis.engine_client import close_shared
+
+    yield
+    close_shared()
+
+
 @pytest.fixture
 def make_raster(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a GeoTIFF: value of a pixel is row * 10 + column + band."""

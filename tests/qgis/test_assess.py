@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from osgeo import gdal, osr
+from engine_runs import LEFT, RED_ROOF, TOP, needs_engine, painted, write_raster
+from osgeo import gdal
 from qgis.core import (
     QgsApplication,
     QgsFeature,
@@ -25,43 +25,21 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QVariant
 
-from geoseg_qgis.engine_client import close_shared, engine_ready
-
-READY, REASON = engine_ready()
-pytestmark = pytest.mark.skipif(not READY, reason=REASON)
+pytestmark = needs_engine
 
 IDENTIFIER = "geoseg:assess"
-LEFT, TOP, PIXEL, SIZE = 500000.0, 5600000.0, 0.3, 256
+PIXEL, SIZE = 0.3, 256
 ROOFS = ((30, 90, 40, 110), (140, 210, 60, 130))
 """Top, bottom, left, right in pixels."""
 LAWN = (20, 70, 170, 230)
 QUALITY_FIELDS = {"precision", "recall", "iou", "f1", "confidence", "problem", "fix_rank"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def warm_engine() -> Iterator[None]:
-    """Stop the engine after the last test of this file."""
-    yield
-    close_shared()
-
-
 @pytest.fixture
 def image(tmp_path: Path) -> str:
     """Two red roofs on grass."""
-    generator = np.random.default_rng(5)
-    picture = np.empty((3, SIZE, SIZE), np.uint8)
-    picture[:] = np.array([70, 115, 60])[:, None, None]
-    for top, bottom, left, right in ROOFS:
-        picture[:, top:bottom, left:right] = np.array([190, 70, 55])[:, None, None]
-    noisy = np.clip(picture + generator.integers(-10, 10, picture.shape), 0, 255)
-    path = tmp_path / "image.tif"
-    dataset = gdal.GetDriverByName("GTiff").Create(str(path), SIZE, SIZE, 3)
-    dataset.SetGeoTransform((LEFT, PIXEL, 0.0, TOP, 0.0, -PIXEL))
-    reference = osr.SpatialReference()
-    reference.ImportFromEPSG(32632)
-    dataset.SetProjection(reference.ExportToWkt())
-    dataset.WriteArray(noisy.astype(np.uint8))
-    return str(path)
+    picture = painted((SIZE, SIZE), list(ROOFS), RED_ROOF, seed=5)
+    return write_raster(tmp_path / "image.tif", picture, PIXEL)
 
 
 def rectangle(box: tuple[int, int, int, int]) -> QgsGeometry:

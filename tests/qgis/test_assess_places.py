@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from engine_runs import LEFT, TOP, needs_engine, write_raster
 from osgeo import gdal, osr
 from places import ROOT
 from qgis.core import (
@@ -21,12 +21,11 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from geoseg_qgis.engine_client import close_shared, engine_ready, locate_engine
+from geoseg_qgis.engine_client import locate_engine
 
-READY, REASON = engine_ready()
-pytestmark = pytest.mark.skipif(not READY, reason=REASON)
+pytestmark = needs_engine
 
-LEFT, TOP, PIXEL, HEIGHT, WIDTH = 500000.0, 5600000.0, 0.5, 192, 256
+PIXEL, HEIGHT, WIDTH = 0.5, 192, 256
 Box = tuple[int, int, int, int]
 # Top, bottom, left, right in pixels; the network of this test holds what is bright for an object.
 MAPPED: Box = (32, 64, 32, 96)
@@ -38,13 +37,6 @@ from pathlib import Path
 from bright_segassess import write_bright_preset
 write_bright_preset(Path(sys.argv[1]))
 """
-
-
-@pytest.fixture(autouse=True, scope="module")
-def warm_engine() -> Iterator[None]:
-    """Stop the engine after the last test of this file."""
-    yield
-    close_shared()
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +55,6 @@ def reference() -> osr.SpatialReference:
     return made
 
 
-def write_raster(path: Path, bands: np.ndarray) -> str:
-    dataset = gdal.GetDriverByName("GTiff").Create(str(path), WIDTH, HEIGHT, len(bands))
-    dataset.SetGeoTransform((LEFT, PIXEL, 0.0, TOP, 0.0, -PIXEL))
-    dataset.SetProjection(reference().ExportToWkt())
-    for number, band in enumerate(bands, start=1):
-        dataset.GetRasterBand(number).WriteArray(band)
-    return str(path)
-
-
 def drawn(boxes: dict[Box, int], ground: int = 0) -> np.ndarray:
     values = np.full((HEIGHT, WIDTH), ground, np.uint8)
     for (top, bottom, left, right), value in boxes.items():
@@ -82,7 +65,7 @@ def drawn(boxes: dict[Box, int], ground: int = 0) -> np.ndarray:
 @pytest.fixture
 def image(tmp_path: Path) -> str:
     grey = drawn({MAPPED: 210, LACKING: 210}, ground=40)
-    return write_raster(tmp_path / "image.tif", np.stack([grey] * 3))
+    return write_raster(tmp_path / "image.tif", np.stack([grey] * 3), PIXEL)
 
 
 def rectangle(box: Box) -> QgsGeometry:
@@ -156,7 +139,7 @@ def test_mask_raster(
     provider: object, qgis_new_project: None, image: str, preset: str, tmp_path: Path
 ) -> None:
     """A mask raster is judged, repaired and traced."""
-    mask = write_raster(tmp_path / "mask.tif", drawn({MAPPED: 1, FALSE: 1})[None])
+    mask = write_raster(tmp_path / "mask.tif", drawn({MAPPED: 1, FALSE: 1})[None], PIXEL)
     outputs = run(
         INPUT=image,
         MASK=mask,

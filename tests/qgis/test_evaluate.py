@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 import pytest
-from osgeo import gdal, osr
+from engine_runs import LEFT, TOP, needs_engine, write_raster
+from osgeo import gdal
 from places import SHARED
 from qgis.core import (
     QgsApplication,
@@ -25,21 +25,11 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QColor
 
-from geoseg_qgis.engine_client import close_shared, engine_ready
-
-READY, REASON = engine_ready()
-pytestmark = pytest.mark.skipif(not READY, reason=REASON)
+pytestmark = needs_engine
 
 IDENTIFIER = "geoseg:evaluate"
-LEFT, TOP, PIXEL, SIZE = 500000.0, 5600000.0, 0.5, 40
+PIXEL, SIZE = 0.5, 40
 Box = tuple[int, int, int, int]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def warm_engine() -> Iterator[None]:
-    """Stop the engine after the last test of this file."""
-    yield
-    close_shared()
 
 
 @pytest.fixture
@@ -51,14 +41,7 @@ def make_classes(tmp_path: Path) -> Callable[..., str]:
         for value, places in boxes.items():
             for top, bottom, left, right in places:
                 classes[top:bottom, left:right] = value
-        path = tmp_path / name
-        dataset = gdal.GetDriverByName("GTiff").Create(str(path), SIZE, SIZE, 1)
-        dataset.SetGeoTransform((LEFT, PIXEL, 0.0, TOP, 0.0, -PIXEL))
-        reference = osr.SpatialReference()
-        reference.ImportFromEPSG(epsg)
-        dataset.SetProjection(reference.ExportToWkt())
-        dataset.GetRasterBand(1).WriteArray(classes)
-        return str(path)
+        return write_raster(tmp_path / name, classes[None], PIXEL, epsg)
 
     return make
 

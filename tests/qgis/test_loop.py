@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from osgeo import gdal, osr
+from engine_runs import needs_engine, painted, write_raster
+from osgeo import gdal
 from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
@@ -20,36 +19,17 @@ from qgis.core import (
     QgsProject,
 )
 
-from geoseg_qgis.engine_client import close_shared, engine_ready
-
-READY, REASON = engine_ready()
-pytestmark = pytest.mark.skipif(not READY, reason=REASON)
+pytestmark = needs_engine
 
 SIZE = 160
+WATER = (35, 75, 140)
 Source = QgsProcessingModelChildParameterSource
-
-
-@pytest.fixture(autouse=True, scope="module")
-def warm_engine() -> Iterator[None]:
-    """Stop the engine after the last test of this file."""
-    yield
-    close_shared()
 
 
 def write_lake(path: Path, seed: int) -> str:
     """Write a blue lake on grass."""
-    generator = np.random.default_rng(seed)
-    picture = np.empty((3, SIZE, SIZE), np.uint8)
-    picture[:] = np.array([70, 115, 60])[:, None, None]
-    picture[:, 60:140, 50:150] = np.array([35, 75, 140])[:, None, None]
-    noisy = np.clip(picture + generator.integers(-10, 10, picture.shape), 0, 255)
-    dataset = gdal.GetDriverByName("GTiff").Create(str(path), SIZE, SIZE, 3)
-    dataset.SetGeoTransform((500000.0, 0.5, 0.0, 5600000.0, 0.0, -0.5))
-    reference = osr.SpatialReference()
-    reference.ImportFromEPSG(32632)
-    dataset.SetProjection(reference.ExportToWkt())
-    dataset.WriteArray(noisy.astype(np.uint8))
-    return str(path)
+    picture = painted((SIZE, SIZE), [(60, 140, 50, 150)], WATER, seed)
+    return write_raster(path, picture, 0.5)
 
 
 def child(provider, name: str, given: dict[str, object]) -> QgsProcessingModelChildAlgorithm:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from osgeo import gdal, osr
+from engine_runs import RED_ROOF, needs_engine, painted, write_raster
+from osgeo import gdal
 from qgis.core import (
     QgsApplication,
     QgsProcessingContext,
@@ -17,37 +17,16 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from geoseg_qgis.engine_client import close_shared, engine_ready
-
-READY, REASON = engine_ready()
-pytestmark = pytest.mark.skipif(not READY, reason=REASON)
+pytestmark = needs_engine
 
 IDENTIFIER = "geoseg:refer"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def warm_engine() -> Iterator[None]:
-    """Stop the engine after the last test of this file."""
-    yield
-    close_shared()
 
 
 @pytest.fixture
 def image(tmp_path: Path) -> str:
     """A red roof on grass."""
-    generator = np.random.default_rng(3)
-    picture = np.empty((3, 96, 120), np.uint8)
-    picture[:] = np.array([70, 115, 60])[:, None, None]
-    picture[:, 30:60, 40:80] = np.array([190, 70, 55])[:, None, None]
-    noisy = np.clip(picture + generator.integers(-10, 10, picture.shape), 0, 255)
-    path = tmp_path / "roof.tif"
-    dataset = gdal.GetDriverByName("GTiff").Create(str(path), 120, 96, 3)
-    dataset.SetGeoTransform((500000.0, 0.5, 0.0, 5600000.0, 0.0, -0.5))
-    reference = osr.SpatialReference()
-    reference.ImportFromEPSG(32632)
-    dataset.SetProjection(reference.ExportToWkt())
-    dataset.WriteArray(noisy.astype(np.uint8))
-    return str(path)
+    picture = painted((96, 120), [(30, 60, 40, 80)], RED_ROOF, seed=3)
+    return write_raster(tmp_path / "roof.tif", picture, 0.5)
 
 
 def run(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 import pytest
-from osgeo import gdal, osr
+from engine_runs import needs_engine, write_raster
+from osgeo import gdal
 from places import ROOT, SHARED
 from qgis.core import (
     QgsApplication,
@@ -39,21 +39,13 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QCoreApplication
 
-from geoseg_qgis.engine_client import close_shared, engine_ready, shared_client
+from geoseg_qgis.engine_client import shared_client
 from geoseg_qgis.processing.settings import Settings
 
-READY, REASON = engine_ready()
-pytestmark = pytest.mark.skipif(not READY, reason=REASON)
+pytestmark = needs_engine
 
 CLASSES = "building =#d1495b; water =#3060c0; tree, forest =#2f7d32"
 IDENTIFIER = "geoseg:openvocabulary"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def warm_engine() -> Iterator[None]:
-    """Stop the engine after the last test of this file."""
-    yield
-    close_shared()
 
 
 @pytest.fixture
@@ -73,12 +65,7 @@ def make_scene(tmp_path: Path) -> Callable[..., Path]:
         noise = generator.integers(-12, 12, picture.shape)
         picture = np.clip(picture.astype(int) + noise, 0, 255).astype(np.uint8)
         path = tmp_path / name
-        dataset = gdal.GetDriverByName("GTiff").Create(str(path), size, size, 3)
-        dataset.SetGeoTransform((500000.0, 0.5, 0.0, 5600000.0, 0.0, -0.5))
-        reference = osr.SpatialReference()
-        reference.ImportFromEPSG(32632)
-        dataset.SetProjection(reference.ExportToWkt())
-        dataset.WriteArray(picture)
+        write_raster(path, picture, 0.5)
         return path
 
     return make
