@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sections", nargs="*", choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument("--scenes", type=int, default=200, help="generated scenes")
     parser.add_argument("--limit", type=int, help="images of each set, for a quick look")
+    parser.add_argument("--processes", type=int, default=1, help="open-vocabulary rows at a time")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="numbers, drawn scenes")
     parser.add_argument("--unet", type=Path, default=ROOT / "runs" / "unet", help="run to compare")
     options = parser.parse_args(arguments)
@@ -136,16 +139,7 @@ def open_vocabulary_rows(options: argparse.Namespace, folder: Path) -> list[dict
         for dataset, question in REAL.items()
     }
     asked["generated"] = (GENERATED, list(drawn_images(folder, options.scenes)))
-    rows = []
-    for name, method, preset in variants(presets, folder):
-        row: dict[str, Any] = {"model": preset.card.name, "method": name}
-        for dataset, (question, images) in asked.items():
-            wanted = name not in ABLATIONS or dataset in ABLATED
-            row[question.name] = (
-                segmentation_score(preset, method, question, images, folder) if wanted else None
-            )
-        rows.append(row)
-        say(str(row))
+    rows = variant_rows(list(variants(presets, folder)), asked, options.processes)
     empty = dict.fromkeys(rows[0])
     unet = {LAND_COVER.name: yardstick_score(options.data, options.unet)}
     rows.append({**empty, "model": "U-Net", "method": "supervised", **unet})
@@ -157,6 +151,44 @@ def open_vocabulary_rows(options: argparse.Namespace, folder: Path) -> list[dict
     ]
 
 
+def variant_rows(
+    measured: Sequence[tuple[str, str, Preset]],
+    asked: Mapping[str, tuple[Question, list[LabelledImage]]],
+    processes: int,
+) -> list[dict[str, Any]]:
+    """Return the rows of variants in their order, so many measured at a time."""
+    # A process that was forked inherits the locks of torch's threads.
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, fresh) as pool:
+        rows = [
+            pool.submit(variant_row, preset.card.name, name, method, model_of(preset), asked)
+            for name, method, preset in measured
+        ]
+        for row in as_completed(rows):
+            say(str(row.result()))
+    return [row.result() for row in rows]
+
+
+def variant_row(
+    title: str,
+    name: str,
+    method: str,
+    model: str,
+    asked: Mapping[str, tuple[Question, list[LabelledImage]]],
+) -> dict[str, Any]:
+    """Return the row of one variant; ablations are measured on the sets of `ABLATED` alone."""
+    row: dict[str, Any] = {"model": title, "method": name}
+    with tempfile.TemporaryDirectory() as folder:
+        for dataset, (question, images) in asked.items():
+            wanted = name not in ABLATIONS or dataset in ABLATED
+            row[question.name] = (
+                segmentation_score(model, method, question, images, Path(folder))
+                if wanted
+                else None
+            )
+    return row
+
+
 def variants(presets: dict[str, Preset], folder: Path) -> Iterator[tuple[str, str, Preset]]:
     """Yield name of the variant, method and preset of all that can run here."""
     for preset in presets.values():
@@ -165,6 +197,14 @@ def variants(presets: dict[str, Preset], folder: Path) -> Iterator[tuple[str, st
                 yield method, method, preset
     for number, (name, change) in enumerate(ABLATIONS.items()):
         yield name, "gumix", changed_preset(presets[BUILT_IN], change, folder / f"variant-{number}")
+
+
+def model_of(preset: Preset) -> str:
+    """Return how a job names a preset.
+
+    Presets for download share a folder that holds no card; a changed one shares its name.
+    """
+    return str(preset.folder) if preset.origin is Origin.USER else preset.card.name
 
 
 def changed_preset(preset: Preset, change: Mapping[str, Any], folder: Path) -> Preset:
@@ -183,13 +223,13 @@ def changed_preset(preset: Preset, change: Mapping[str, Any], folder: Path) -> P
 
 
 def segmentation_score(
-    preset: Preset, method: str, question: Question, images: Sequence[LabelledImage], folder: Path
+    model: str, method: str, question: Question, images: Sequence[LabelledImage], folder: Path
 ) -> float | None:
     """Return the mean IoU of the scored classes over all images, None without images."""
     count = len(question.surfaces)
     histogram = torch.zeros(count, count, dtype=torch.int64)
     for image in images:
-        predicted = class_indices(preset, method, question, image.path, folder)
+        predicted = class_indices(model, method, question, image.path, folder)
         histogram += confusion(predicted, image.labels, question.surfaces)
     if not histogram.sum():
         return None
@@ -198,14 +238,12 @@ def segmentation_score(
 
 
 def class_indices(
-    preset: Preset, method: str, question: Question, path: Path, folder: Path
+    model: str, method: str, question: Question, path: Path, folder: Path
 ) -> torch.Tensor:
     """Run the job that every door makes; return (H, W) class indices, unclassified as the last."""
     output = folder / "classes.tif"
     task = OpenVocabularyTask(question.classes, rivals=False, class_raster=str(output))
     source = RasterSource(str(path), path.stem)
-    # Presets for download share a folder that holds no card; a variant shares its name.
-    model = str(preset.folder) if preset.origin is Origin.USER else preset.card.name
     run_job(Job(JobKind.OPEN_VOCABULARY, source, task, method=method, model=model), JobContext())
     with rasterio.open(output) as dataset:
         classes = dataset.read(1).astype(np.int64)
@@ -214,13 +252,12 @@ def class_indices(
 
 def word_rows(options: argparse.Namespace, folder: Path, count: int = 20) -> list[dict[str, Any]]:
     """Return the IoU of every word of `WORDS` on generated scenes that show it."""
-    preset = catalogue().presets[BUILT_IN]
     rows: list[dict[str, Any]] = []
     for word, picks in WORDS.items():
         question = Question(word, f"{word}; {OTHER_WORDS[word]}", (1, 2), 1)
         hit = union = shown = 0
         for path, truth in scenes_with(picks, folder, min(count, options.scenes)):
-            found = class_indices(preset, "gumix", question, path, folder).numpy() == 0
+            found = class_indices(BUILT_IN, "gumix", question, path, folder).numpy() == 0
             hit += int((found & truth).sum())
             union += int((found | truth).sum())
             shown += 1

@@ -13,12 +13,11 @@ sys.path.append(str(Path(__file__).parents[2] / "scripts"))
 
 import evaluate as script
 from evaluation_clicks import CLICKS, clicks_needed
-from evaluation_sets import Question
+from evaluation_sets import GENERATED, Question, drawn_images
 
 from geoseg_qgis.engine.training.surfaces import BIT, all_but
 from geoseg_qgis.engine.zoo.card import read_card
 from geoseg_qgis.engine.zoo.registry import Origin, Preset, open_preset
-from geoseg_qgis.protocol.job import Job
 
 BUILT_IN = open_preset(script.BUILT_IN)
 
@@ -61,27 +60,24 @@ def test_a_preset_without_regions_serves_what_needs_none(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("origin", Origin)
-def test_jobs_name_the_preset_that_is_measured(
-    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jobs_name_the_preset_that_is_measured(origin: Origin, tmp_path: Path) -> None:
     """A preset for download shares its folder with others; a changed one shares its name."""
-    asked: list[Job] = []
-
-    def stop(job: Job, _context: object) -> None:
-        asked.append(job)
-        raise InterruptedError
-
-    monkeypatch.setattr(script, "run_job", stop)
-    question = Question("roofs", "roof; rest", (BIT["building"], all_but("building")), 1)
     preset = Preset(BUILT_IN.card, tmp_path, origin)
-    with pytest.raises(InterruptedError):
-        script.class_indices(preset, "fast", question, tmp_path / "image.tif", tmp_path)
-    assert asked[0].model == (str(tmp_path) if origin is Origin.USER else BUILT_IN.card.name)
+    named = str(tmp_path) if origin is Origin.USER else BUILT_IN.card.name
+    assert script.model_of(preset) == named
 
 
 def test_no_images_give_no_score(tmp_path: Path) -> None:
     question = Question("roofs", "roof; rest", (BIT["building"], all_but("building")), 1)
-    assert script.segmentation_score(BUILT_IN, "fast", question, [], tmp_path) is None
+    assert script.segmentation_score(script.BUILT_IN, "fast", question, [], tmp_path) is None
+
+
+def test_two_processes_measure_what_one_does(tmp_path: Path) -> None:
+    images = list(drawn_images(tmp_path, 1))
+    asked = {"generated": (GENERATED, images)}
+    row = script.variant_row(script.BUILT_IN, "fast", "fast", script.BUILT_IN, asked)
+    assert 0 < row[GENERATED.name] < 1
+    assert script.variant_rows([("fast", "fast", BUILT_IN)] * 2, asked, 2) == [row, row]
 
 
 def test_clicks_are_counted_up_to_the_first_that_is_good_enough() -> None:
