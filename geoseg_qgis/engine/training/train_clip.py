@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from geoseg_qgis.engine.training.bytepair import learn_merges, write_merges
+from geoseg_qgis.engine.training.colours import with_roof_colours
 from geoseg_qgis.engine.training.components import CLIP
 from geoseg_qgis.engine.training.crops import Batch, CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
@@ -35,6 +36,7 @@ from geoseg_qgis.engine.training.losses import (
 from geoseg_qgis.engine.training.model_pages import write_run_page
 from geoseg_qgis.engine.training.prefetching import prefetch
 from geoseg_qgis.engine.training.regions import random_regions, region_affinity
+from geoseg_qgis.engine.training.surfaces import ANY
 from geoseg_qgis.engine.training.vocabulary import QuerySampler, corpus_words
 
 LOGIT_SCALE = 40.0
@@ -111,7 +113,9 @@ class ClipObjective:
         regions = random_regions(batch.pixels, batch.labels, self.cells, REGIONS, self.generator)
         colour = functional.adaptive_avg_pool2d(batch.pixels, self.cells).flatten(2).transpose(1, 2)
         affinity = region_affinity(regions, colour - colour.mean(1, keepdim=True), 2.0)
-        drawn = (batch.pixels, batch.labels, regions, affinity)
+        stride = batch.labels.shape[-1] // FINE_SIDE
+        labels = with_roof_colours(batch.clean, batch.labels, stride)
+        drawn = (batch.pixels, labels, regions, affinity)
         pixels, labels, regions, affinity = (tensor.to(self.device) for tensor in drawn)
         visual = self.model.visual
         with half_precision(self.device):
@@ -135,10 +139,8 @@ class ClipObjective:
         labels: torch.Tensor,
         surfaces: torch.Tensor,
     ) -> Dict[str, torch.Tensor]:
-        stride = labels.shape[-1] // FINE_SIDE
-        fine = labels[:, stride // 2 :: stride, stride // 2 :: stride]
-        positive = compatible(fine, surfaces).flatten(0, 2)
-        weights = rarity(fine.flatten())
+        positive = compatible(labels, surfaces).flatten(0, 2)
+        weights = rarity(labels.flatten() & ANY)
         losses = {
             name: partial_cross_entropy(self._logits(cosine), positive, weights)
             for name, cosine in cosines.items()

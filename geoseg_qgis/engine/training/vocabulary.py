@@ -8,7 +8,8 @@ from typing import Dict, Final, List, Tuple
 
 import numpy as np
 
-from geoseg_qgis.engine.training.surfaces import ANY, SURFACES, partial_label
+from geoseg_qgis.engine.training.colours import ANY_COLOUR, COLOUR_BIT, COLOURS
+from geoseg_qgis.engine.training.surfaces import ANY, BIT, SURFACES, partial_label
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ STRANGER_WORDS: Final = (
     "helicopter", "roundabout", "playground", "dam",
 )  # fmt: skip
 
+ROOF_WORDS: Final = ("roof", "roof", "roofs", "building", "house", "rooftop")
+"""What colours are said of."""
+COLOURED_SHARE: Final = 0.2
+
 AERIAL_TEMPLATES: Final = (
     "{}", "{}.", "the {}", "an aerial image of {}", "an aerial image of a {}.",
     "a satellite image of {}.", "a satellite photo of the {}.", "an orthophoto showing {}",
@@ -121,7 +126,10 @@ def known_expressions() -> Tuple[str, ...]:
 
 
 def corpus_words() -> List[str]:
-    """Return every word that shall be one piece of the tokenizer."""
+    """Return every word that shall be one piece of the tokenizer.
+
+    Colours are spelt in smaller pieces, so that runs from before they were taught go on.
+    """
     return words_of(known_expressions() + STRANGER_WORDS + templates())
 
 
@@ -129,7 +137,7 @@ def vocabulary_card() -> Dict[str, object]:
     """Return the content of `vocabulary.json`: known words, and synonyms of each class."""
     classes = {concept.name: list(concept.synonyms) for concept in CONCEPTS}
     classes["background"] = list(BACKGROUND_WORDS)
-    return {"words": words_of(known_expressions()), "classes": classes}
+    return {"words": words_of(known_expressions() + COLOURS), "classes": classes}
 
 
 @dataclass(frozen=True)
@@ -160,16 +168,33 @@ class QuerySampler:
 
     def queries(self) -> Queries:
         """Return the queries of one step."""
+        coloured = self.random.random() < COLOURED_SHARE
         concepts = self._concepts()
+        if coloured:
+            concepts = [concept for concept in concepts if concept.name != "building"]
         words = [(self._word(c.synonyms), c.surfaces) for c in concepts]
-        covered = 0
+        rest = ANY
         for concept in concepts:
-            covered |= concept.surfaces
-        if self.random.random() < 0.4 or len(concepts) < 3:
-            words.append((self._word(BACKGROUND_WORDS), ANY & ~covered))
+            rest &= ~concept.surfaces
+        if coloured:
+            colours, left = self._coloured_roofs()
+            words += colours
+            rest = (rest & ~BIT["building"]) | left
+        if self.random.random() < 0.4 or len(words) < 3:
+            words.append((self._word(BACKGROUND_WORDS), rest))
         if self.random.random() < 0.4:
             words.append((str(self.random.choice(STRANGER_WORDS)), 0))
         return Queries([self._fill(word) for word, _ in words], [mask for _, mask in words])
+
+    def _coloured_roofs(self) -> Tuple[List[Tuple[str, int]], int]:
+        """Return roofs of some colours, often beside those of any other, and the bits left over."""
+        count = int(self.random.integers(1, len(COLOURS) + 1))
+        chosen = [str(name) for name in self.random.choice(COLOURS, count, replace=False)]
+        words = [(f"{name} {self.random.choice(ROOF_WORDS)}", COLOUR_BIT[name]) for name in chosen]
+        left = ANY_COLOUR & ~sum(COLOUR_BIT[name] for name in chosen)
+        if left and self.random.random() < 0.5:
+            return [*words, (self._word(CONCEPTS[0].synonyms), left)], 0
+        return words, left
 
     def _concepts(self) -> List[Concept]:
         fine = [c for c in CONCEPTS if c.name != "vegetation"]
