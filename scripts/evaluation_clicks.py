@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from geoseg_qgis.engine.methods.prompted.answers import Sam2Answerer, sam2_answerer
 from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.models.sam2 import Sam2Model
@@ -31,7 +32,8 @@ AIMS = (0.8, 0.85, 0.9)
 
 def click_rows(preset: Preset, data: Path, limit: int | None) -> list[dict[str, Any]]:
     """Return a row for each kind of object: IoU after one and five clicks, and clicks needed."""
-    trained = LoadedPreset(preset, choose_device("cpu")).sam2
+    trained = sam2_answerer(LoadedPreset(preset, choose_device("cpu")))
+    untrained = Sam2Answerer(untrained_model(), multimask=False)
     rows = []
     for title, (dataset, surface) in OBJECTS.items():
         scenes = load_scenes(data, "validation", (dataset,))[:limit]
@@ -39,8 +41,8 @@ def click_rows(preset: Preset, data: Path, limit: int | None) -> list[dict[str, 
         if not chosen:
             continue
         row: dict[str, Any] = {"objects": title, "number": len(chosen)}
-        for name, model in (("trained", trained), ("untrained", untrained_model())):
-            scores = np.array([click_scores(model, example, CLICKS) for example in chosen])
+        for name, answerer in (("trained", trained), ("untrained", untrained)):
+            scores = np.array([click_scores(answerer, example, CLICKS) for example in chosen])
             row[f"{name}, 1 click"] = float(scores[:, 0].mean())
             row[f"{name}, 5 clicks"] = float(scores[:, -1].mean())
             if name == "trained":

@@ -16,7 +16,12 @@ from ...protocol.legend import LegendClass
 from ...protocol.result import Result
 from ...protocol.tasks import PromptsTask
 from ..methods.labelling import blocks
-from ..methods.prompted.answers import Answerer, Sam2Answerer, UniGeoSegAnswerer
+from ..methods.prompted.answers import (
+    Answerer,
+    Sam2Answerer,
+    UniGeoSegAnswerer,
+    sam2_answerer,
+)
 from ..methods.prompted.masks import logit_of
 from ..methods.prompted.objects import ObjectPrompts, Rectangle, gather_objects
 from ..methods.prompted.segmentation import FoundObject, MaskRules, PromptedSegmentation
@@ -122,8 +127,7 @@ def _gather(layer: PromptLayer, output: Grid, method: type[Answerer]) -> ObjectP
 
 def _answerer(method: str, models: LoadedPreset) -> Answerer:
     if method == "sam2":
-        component = models.card.sam2
-        return Sam2Answerer(models.sam2, multimask=component is None or component.multimask)
+        return sam2_answerer(models)
     return UniGeoSegAnswerer(preset_segmenter(models))
 
 

@@ -1,8 +1,8 @@
 """How well clicks outline real objects: the standard protocol of interactive segmentation.
 
 The first click lies deepest inside the object; every further one deepest inside the larger of
-what is missing and what is too much. Of an answer counts what the plugin would keep: the parts that
-the clicks touch.
+what is missing and what is too much. All clicks so far are asked as the plugin asks them, and of an
+answer counts what it would keep: the parts that the clicks touch.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from geoseg_qgis.engine.methods.prompted.answers import Answerer
 from geoseg_qgis.engine.methods.prompted.masks import touching_parts
 from geoseg_qgis.engine.methods.prompted.objects import ObjectPrompt
-from geoseg_qgis.engine.models.sam2 import MaskChoice, Sam2Model, upsample
+from geoseg_qgis.engine.models.sam2 import upsample
 from geoseg_qgis.engine.training.datasets import Scene
 from geoseg_qgis.engine.training.objects import Mask
 
@@ -85,35 +86,28 @@ def deepest_point(mask: Mask) -> Tuple[int, int]:
     return int(x), int(y)
 
 
-def click_scores(model: Sam2Model, example: Example, clicks: int) -> List[float]:
+def click_scores(answerer: Answerer, example: Example, clicks: int) -> List[float]:
     """Return the IoU after each of some clicks.
 
     Args:
-        model: A SAM 2 model.
+        answerer: The network that is asked.
         example: The object.
         clicks: How many clicks.
     """
-    embedding = model.encode(example.pixels[None].float() / 255)
+    tile = answerer.read(example.pixels.numpy())
     found = np.zeros_like(example.mask)
     points: List[Tuple[int, int]] = []
     marks: List[int] = []
     scores = []
-    answer = None
     for _ in range(clicks):
         missing, extra = example.mask & ~found, found & ~example.mask
         positive = missing.sum() >= extra.sum()
         points.append(deepest_point(missing if positive else extra))
         marks.append(int(positive))
-        answer = model.predict(
-            embedding,
-            points=torch.tensor(points, dtype=torch.float32)[None],
-            labels=torch.tensor(marks, dtype=torch.int32)[None],
-            # As people go on clicking, the answer so far is part of the question.
-            masks=None if answer is None else answer.logits,
-            choice=MaskChoice.SINGLE,
-        )
-        whole = (upsample(answer.logits, example.mask.shape)[0, 0] > 0).cpu().numpy()
-        found = touching_parts(whole & example.valid, _prompt(points, marks), REACH)
+        prompt = _prompt(points, marks)
+        ((_, answer),) = answerer.answer(tile, [prompt])
+        logits = upsample(torch.from_numpy(answer.logits)[None, None], example.mask.shape)
+        found = touching_parts((logits[0, 0] > 0).numpy() & example.valid, prompt, REACH)
         union = (found | example.mask).sum()
         scores.append(float((found & example.mask).sum() / max(union, 1)))
     return scores

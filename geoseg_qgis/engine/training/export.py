@@ -124,6 +124,7 @@ def _sam2_member(facts: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[s
         "std": list(train_sam2.STD),
         # Its ratings of the three masks are too coarse to choose by.
         "multimask": False,
+        "mirrors": True,
     }
 
 

@@ -153,6 +153,8 @@ class Sam2Component:
         std: Per channel, of values in 0..1.
         multimask: Answer a single point with the best of three masks, as published; otherwise with
             the mask for unambiguous prompts.
+        mirrors: Answer prompts with the mean over a tile and its three mirror images, which takes
+            four times as long and steadies small networks.
     """
 
     model: Sam2Architecture
@@ -160,6 +162,7 @@ class Sam2Component:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     multimask: bool = True
+    mirrors: bool = False
 
 
 @dataclass(frozen=True)
@@ -438,6 +441,7 @@ def _sam2(reader: ObjectReader) -> Sam2Component:
         mean=mean,
         std=std,
         multimask=reader.flag("multimask", default=True),
+        mirrors=reader.flag("mirrors", default=False),
     )
     reader.finish()
     return component

@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 
+from geoseg_qgis.engine.methods.prompted.answers import sam2_answerer
 from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.training.clicks import Example, click_scores, deepest_point, examples
@@ -50,7 +51,7 @@ def test_a_click_on_a_plain_roof_outlines_it_and_nothing_apart_from_it():
     mask[200:280, 200:300] = True
     pixels[:, 200:280, 200:300] = torch.tensor([190, 90, 70], dtype=torch.uint8)[:, None, None]
     pixels[:, 20:60, 20:60] = torch.tensor([190, 90, 70], dtype=torch.uint8)[:, None, None]
-    model = LoadedPreset(open_preset("offline-small"), choose_device("cpu")).sam2
-    scores = click_scores(model, Example(pixels, mask, np.ones_like(mask)), 2)
+    answerer = sam2_answerer(LoadedPreset(open_preset("offline-small"), choose_device("cpu")))
+    scores = click_scores(answerer, Example(pixels, mask, np.ones_like(mask)), 2)
     assert len(scores) == 2
     assert scores[0] > 0.6

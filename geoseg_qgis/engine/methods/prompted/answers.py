@@ -14,10 +14,12 @@ from torch import Tensor
 from ....protocol.errors import ErrorCode, JobError
 from ...models.device import prompts_per_batch
 from ...models.ladder import MemoryLadder, Work
+from ...models.preset import LoadedPreset
 from ...models.sam2 import MaskChoice, Sam2Embedding, Sam2Model, stability
 from ...models.sam2_decoder import DecoderOutput, SharedImage
 from ..unigeoseg import Segmenter, TileEmbedding
 from ..unigeoseg.letterbox import Letterbox
+from .mirrors import FOUR, PLAIN, Mirror
 from .objects import ObjectPrompt
 
 STABILITY_OFFSET = 1.0
@@ -77,6 +79,15 @@ class Answerer(Protocol):
         """Yield objects, given in pixels of the tile, with their answers, in any order."""
 
 
+@dataclass(frozen=True)
+class Sam2View:
+    """A tile as SAM 2 sees it in one mirror."""
+
+    mirror: Mirror
+    embedding: Sam2Embedding
+    shared: SharedImage
+
+
 class Sam2Answerer:
     """SAM 2.
 
@@ -90,6 +101,7 @@ class Sam2Answerer:
         model: The network.
         batch: Prompts at once; None takes what suits the device.
         multimask: Whether a single point is answered with the best of three masks.
+        mirrors: Ways to look at a tile; logits and ratings are means over them.
     """
 
     line_points = 5
@@ -98,9 +110,15 @@ class Sam2Answerer:
     wants_detail = True
 
     def __init__(
-        self, model: Sam2Model, batch: int | None = None, *, multimask: bool = True
+        self,
+        model: Sam2Model,
+        batch: int | None = None,
+        *,
+        multimask: bool = True,
+        mirrors: Sequence[Mirror] = PLAIN,
     ) -> None:
         self.tile = model.image_size
+        self._mirrors = mirrors
         self._model = model
         self._for_one_point = MaskChoice.THREE if multimask else MaskChoice.SINGLE
         self._batch = batch or prompts_per_batch(model.device, model.prompt_bytes)
@@ -109,13 +127,17 @@ class Sam2Answerer:
     def check(cls, objects: Sequence[ObjectPrompt]) -> None:
         """Accept everything."""
 
-    def read(self, pixels: NDArray[np.uint8]) -> tuple[Sam2Embedding, SharedImage]:
+    def read(self, pixels: NDArray[np.uint8]) -> list[Sam2View]:
         """Encode a tile."""
-        embedding = self._model.encode(torch.from_numpy(pixels)[None].float() / 255.0)
-        return embedding, self._model.share(embedding)
+        image = torch.from_numpy(pixels)[None].float() / 255.0
+        views = []
+        for mirror in self._mirrors:
+            embedding = self._model.encode(mirror.tensor(image))
+            views.append(Sam2View(mirror, embedding, self._model.share(embedding)))
+        return views
 
     def answer(
-        self, tile: tuple[Sam2Embedding, SharedImage], objects: Sequence[ObjectPrompt]
+        self, tile: list[Sam2View], objects: Sequence[ObjectPrompt]
     ) -> Iterator[tuple[ObjectPrompt, Answer]]:
         """Yield objects with their answers, prompts of equal make together."""
         # Padding would change the answers, so objects are batched with those like them.
@@ -128,23 +150,41 @@ class Sam2Answerer:
                 batch = members[start : start + self._batch]
                 yield from zip(batch, in_halves(batch, lambda part: self._decode(tile, part)))
 
-    def _decode(
-        self, tile: tuple[Sam2Embedding, SharedImage], objects: Sequence[ObjectPrompt]
-    ) -> list[Answer]:
-        embedding, shared = tile
+    def _decode(self, tile: list[Sam2View], objects: Sequence[ObjectPrompt]) -> list[Answer]:
+        outputs = [self._seen(view, objects) for view in tile]
+        logits = torch.stack([output.logits for output in outputs]).mean(0)
+        iou = torch.stack([output.iou for output in outputs]).mean(0)
+        return list(_best_masks(logits, iou))
+
+    def _seen(self, view: Sam2View, objects: Sequence[ObjectPrompt]) -> DecoderOutput:
+        """Return what one view answers, turned back."""
+        mirror = view.mirror
         points = np.stack([np.concatenate([item.positive, item.negative]) for item in objects])
         marks = [[1] * len(item.positive) + [0] * len(item.negative) for item in objects]
-        boxes = [item.box for item in objects if item.areas]
+        boxes = [mirror.box(item.box, self.tile) for item in objects if item.box is not None]
         single = not boxes and points.shape[1] == 1
         output = self._model.predict(
-            embedding,
-            points=_as_places(points) if points.shape[1] else None,
+            view.embedding,
+            points=_as_places(mirror.points(points, self.tile)) if points.shape[1] else None,
             labels=torch.tensor(marks, dtype=torch.int32) if points.shape[1] else None,
             boxes=_as_places(np.array(boxes)) if boxes else None,
             choice=self._for_one_point if single else MaskChoice.STABLE,
-            shared=shared,
+            shared=view.shared,
         )
-        return list(_best_masks(output))
+        return DecoderOutput(mirror.tensor(output.logits), output.iou, output.object_score)
+
+
+def sam2_answerer(models: LoadedPreset) -> Sam2Answerer:
+    """Return the SAM 2 of a preset as its card wants it to be asked.
+
+    Raises:
+        JobError: The preset has none, or its weights are missing or damaged.
+    """
+    model, component = models.sam2, models.card.sam2
+    if component is None:
+        return Sam2Answerer(model)
+    mirrors = FOUR if component.mirrors else PLAIN
+    return Sam2Answerer(model, multimask=component.multimask, mirrors=mirrors)
 
 
 def _as_places(coordinates: NDArray[np.float64]) -> Tensor:
@@ -152,12 +192,13 @@ def _as_places(coordinates: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(coordinates - _CENTRE_OF_PIXEL).float()
 
 
-def _best_masks(output: DecoderOutput) -> Iterator[Answer]:
-    best = output.iou.argmax(dim=1)
+def _best_masks(logits: Tensor, iou: Tensor) -> Iterator[Answer]:
+    """Yield of masks (N, K, h, w) and their ratings (N, K) the best rated of each prompt."""
+    best = iou.argmax(dim=1)
     rows = torch.arange(len(best), device=best.device)
-    logits, iou = output.logits[rows, best], output.iou[rows, best]
-    scores = (iou * stability(logits, STABILITY_OFFSET, nan=0.0)).clamp(0.0, 1.0)
-    for mask, score in zip(logits.cpu().numpy(), scores.tolist(), strict=True):
+    chosen, rated = logits[rows, best], iou[rows, best]
+    scores = (rated * stability(chosen, STABILITY_OFFSET, nan=0.0)).clamp(0.0, 1.0)
+    for mask, score in zip(chosen.cpu().numpy(), scores.tolist(), strict=True):
         yield Answer(mask, score)
 
 

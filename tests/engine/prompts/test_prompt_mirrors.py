@@ -1,0 +1,67 @@
+"""Answers averaged over mirror images of a tile are the same in every mirror."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import landscape, write_sam2
+
+from geoseg_qgis.engine.methods.prompted.answers import Sam2Answerer
+from geoseg_qgis.engine.methods.prompted.mirrors import FOUR, PLAIN, Mirror
+from geoseg_qgis.engine.methods.prompted.objects import ObjectPrompt
+from geoseg_qgis.engine.models.sam2 import Sam2Model, load_sam2
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Sam2Model:
+    folder = tmp_path_factory.mktemp("sam2")
+    component, _ = write_sam2(folder)
+    return load_sam2(component, folder, torch.device("cpu"))
+
+
+def prompt(mirror: Mirror, side: int, *, box: bool) -> ObjectPrompt:
+    positive = mirror.points(np.array([[20.25, 11.5], [25.0, 30.0]])[: 1 + box], side)
+    negative = mirror.points(np.array([[50.0, 40.75]])[: int(box)], side)
+    areas = (mirror.box((10.0, 5.0, 40.0, 33.0), side),) if box else ()
+    return ObjectPrompt(0, 0, 1, positive, negative, areas)
+
+
+def answered(
+    answerer: Sam2Answerer, pixels: np.ndarray, asked: ObjectPrompt
+) -> tuple[torch.Tensor, float]:
+    ((_, answer),) = answerer.answer(answerer.read(pixels), [asked])
+    return torch.from_numpy(answer.logits), answer.score
+
+
+@pytest.mark.parametrize("mirror", FOUR[1:])
+def test_a_mirror_undoes_itself(mirror: Mirror) -> None:
+    values = torch.rand(2, 5, 7)
+    assert not torch.equal(mirror.tensor(values), values)
+    assert torch.equal(mirror.tensor(mirror.tensor(values)), values)
+    points = np.random.default_rng(0).random((6, 2)) * 64
+    assert np.allclose(mirror.points(mirror.points(points, 64), 64), points)
+    assert mirror.box(mirror.box((3.0, 5.0, 20.0, 40.0), 64), 64) == (3.0, 5.0, 20.0, 40.0)
+
+
+def test_points_stay_on_their_pixels() -> None:
+    image = torch.zeros(8, 8)
+    image[2, 5] = 1
+    for mirror in FOUR:
+        x, y = mirror.points(np.array([5.5, 2.5]), 8)
+        assert mirror.tensor(image)[int(y), int(x)] == 1
+
+
+@pytest.mark.parametrize("box", [False, True])
+def test_the_mean_over_mirrors_is_the_same_in_all(model: Sam2Model, box: bool) -> None:
+    side = model.image_size
+    pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
+    for mirrors, same in ((FOUR, True), (PLAIN, False)):
+        answerer = Sam2Answerer(model, multimask=False, mirrors=mirrors)
+        logits, score = answered(answerer, pixels, prompt(Mirror(), side, box=box))
+        for mirror in FOUR[1:]:
+            turned = mirror.tensor(torch.from_numpy(pixels)).numpy().copy()
+            found, rated = answered(answerer, turned, prompt(mirror, side, box=box))
+            close = torch.allclose(mirror.tensor(found), logits, atol=1e-3)
+            assert close is same
+            assert not same or rated == pytest.approx(score, abs=1e-3)
