@@ -87,7 +87,7 @@ CLIP = Component(
     _average,
     (
         "It knows the words of `vocabulary.json`; any other word gets a meaningless score.",
-        "Colours it knows of roofs alone.",
+        "It does not tell colours of roofs apart.",
         FEW_IMAGES,
         PIXEL_SIZES,
         CONFUSED,

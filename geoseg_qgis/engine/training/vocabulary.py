@@ -134,10 +134,13 @@ def corpus_words() -> List[str]:
 
 
 def vocabulary_card() -> Dict[str, object]:
-    """Return the content of `vocabulary.json`: known words, and synonyms of each class."""
+    """Return the content of `vocabulary.json`: known words, and synonyms of each class.
+
+    Colours are taught but not listed: no weights that ship tell them apart.
+    """
     classes = {concept.name: list(concept.synonyms) for concept in CONCEPTS}
     classes["background"] = list(BACKGROUND_WORDS)
-    return {"words": words_of(known_expressions() + COLOURS), "classes": classes}
+    return {"words": words_of(known_expressions()), "classes": classes}
 
 
 @dataclass(frozen=True)

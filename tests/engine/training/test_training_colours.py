@@ -19,7 +19,7 @@ from geoseg_qgis.engine.training.colours import (
 from geoseg_qgis.engine.training.generated import class_surfaces
 from geoseg_qgis.engine.training.scenes import generate_scene
 from geoseg_qgis.engine.training.surfaces import ANY, BIT, all_but
-from geoseg_qgis.engine.training.vocabulary import QuerySampler, vocabulary_card
+from geoseg_qgis.engine.training.vocabulary import QuerySampler
 
 
 def picture(*colours: tuple[float, float, float]) -> torch.Tensor:
@@ -104,9 +104,3 @@ def test_coloured_queries_leave_no_roof_without_a_place() -> None:
         assert sum(roofs) <= ANY_COLOUR  # no colour is in two queries
     whole = [step for step in steps if step not in coloured]
     assert all(mask <= ANY for step in whole for mask in step.surfaces)
-
-
-def test_people_may_type_colours() -> None:
-    words = vocabulary_card()["words"]
-    assert isinstance(words, list)
-    assert set(COLOURS) <= set(words)
