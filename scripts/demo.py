@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,9 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     image = arguments.image or write_scene(folder / "scene.tif", seed=SCENE)
     outputs = {"OUTPUT": folder / "classes.tif", "POLYGONS": folder / "polygons.gpkg"}
-    status = run_algorithm(image, arguments.classes, outputs, folder / "profile")
+    # QGIS fails when it is told to enable a plugin twice, so every run has a new profile.
+    with tempfile.TemporaryDirectory() as profile:
+        status = run_algorithm(image, arguments.classes, outputs, Path(profile))
     if status == 0:
         preview = folder / "preview.png"
         write_preview(image, outputs["OUTPUT"], parse_classes(arguments.classes), preview)
