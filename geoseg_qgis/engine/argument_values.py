@@ -28,7 +28,7 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
 def add_imagery(
     parser: argparse.ArgumentParser,
     methods: str = "gumix, mask_selection or fast",
-    method: str = "",
+    method: str = "gumix",
 ) -> None:
     """Add the arguments of jobs that read imagery with a model.
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 
 from geoseg_qgis.engine.terminal import TerminalReporter, format_result
 from geoseg_qgis.protocol import PLUGIN_VERSION
@@ -58,6 +61,24 @@ def test_job_is_printed_as_qgis_makes_it(tmp_path: Path) -> None:
     assert job.task.classes == "building; water"
     assert job.task.class_raster == str(tmp_path / "classes.tif")
     assert job.task.polygons.right_angles == ("building",)
+
+
+def test_the_command_of_the_readme_maps_a_picture(tmp_path: Path) -> None:
+    """Word for word, but for the two files: it names neither method nor model."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^python -m geoseg_qgis\.engine (openvocabulary .*)$", text, re.MULTILINE)
+    image, classes = tmp_path / "ortho.tif", tmp_path / "classes.tif"
+    pixels = np.full((3, 96, 96), 90, np.uint8)
+    with rasterio.open(
+        image, "w", driver="GTiff", width=96, height=96, count=3, dtype="uint8",
+        transform=rasterio.Affine(0.3, 0, 400000, 0, -0.3, 5800000), crs="EPSG:32633",
+    ) as dataset:  # fmt: skip
+        dataset.write(pixels)
+    files = {"ortho.tif": str(image), "classes.tif": str(classes)}
+    done = geoseg(*(files.get(word, word) for word in shlex.split(line)))
+    assert done.returncode == 0, done.stderr
+    with rasterio.open(classes) as dataset:
+        assert dataset.read(1).max() <= 2
 
 
 def test_path_that_only_gdal_knows_stays(tmp_path: Path) -> None:
