@@ -9,7 +9,6 @@ from typing import Dict, List, Optional
 import numpy as np
 import numpy.typing as npt
 import torch
-from numpy.typing import NDArray
 
 from geoseg_qgis.engine.training.datasets import GENERATED, Scene
 from geoseg_qgis.engine.training.scenes import generate_scene
@@ -76,15 +75,6 @@ def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> Li
         labels = torch.from_numpy(table[classes])
         scenes.append(Scene(GENERATED, path.stem, torch.from_numpy(pixels), labels, ZOOM))
     return scenes
-
-
-def class_labels() -> NDArray[np.int32]:
-    """Return the partial label of every generated class, (classes,)."""
-    table = np.full(len(CLASS_NAMES), UNKNOWN, np.int32)
-    for index, name in enumerate(CLASS_NAMES):
-        if name in _SURFACES:
-            table[index] = partial_label(*_SURFACES[name])
-    return table
 
 
 def _draw(path: Path, seed: int, kind: Optional[str]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
-from geoseg_qgis.engine.training.generated import class_labels
+from geoseg_qgis.engine.training.generated import class_surfaces
 from geoseg_qgis.engine.training.surfaces import partial_label
 
 from .dense import STRIDE
@@ -90,6 +90,6 @@ def ask_of_labels(labels: Tensor, count: int, random: np.random.Generator) -> li
 def allowed_classes(labels: Tensor) -> Tensor:
     """Return which generated classes each cell may have: (classes, S/4, S/4) bool."""
     cells = labels[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
-    bits = torch.from_numpy(class_labels()).long()
+    bits = torch.from_numpy(class_surfaces()).long()
     allowed: Tensor = (bits[:, None, None] & cells[None]) != 0
     return allowed
