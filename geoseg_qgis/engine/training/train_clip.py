@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
@@ -36,6 +37,7 @@ from geoseg_qgis.engine.training.losses import (
 from geoseg_qgis.engine.training.model_pages import write_run_page
 from geoseg_qgis.engine.training.prefetching import prefetch
 from geoseg_qgis.engine.training.regions import random_regions, region_affinity
+from geoseg_qgis.engine.training.sizes import building_sizes
 from geoseg_qgis.engine.training.surfaces import ANY
 from geoseg_qgis.engine.training.vocabulary import QuerySampler, corpus_words
 
@@ -114,7 +116,8 @@ class ClipObjective:
         colour = functional.adaptive_avg_pool2d(batch.pixels, self.cells).flatten(2).transpose(1, 2)
         affinity = region_affinity(regions, colour - colour.mean(1, keepdim=True), 2.0)
         stride = batch.labels.shape[-1] // FINE_SIDE
-        labels = with_roof_colours(batch.clean, batch.labels, stride)
+        sizes = building_sizes(batch.labels)[:, stride // 2 :: stride, stride // 2 :: stride]
+        labels = with_roof_colours(batch.clean, batch.labels, stride) | sizes
         drawn = (batch.pixels, labels, regions, affinity)
         pixels, labels, regions, affinity = (tensor.to(self.device) for tensor in drawn)
         visual = self.model.visual
@@ -158,16 +161,25 @@ class ClipObjective:
         return LOGIT_SCALE * maps.flatten(2).transpose(1, 2).flatten(0, 1)
 
 
-def build(folder: Path, patch: int, width: int, layers: int) -> tuple[Any, Any, Dict[str, Any]]:
-    """Write the tokenizer file and return model, tokenizer and configuration."""
+def build(
+    folder: Path, patch: int, width: int, layers: int, start: Optional[Path] = None
+) -> tuple[Any, Any, Dict[str, Any]]:
+    """Write the tokenizer file, that of a run to start from, and return model and all about it."""
     import open_clip  # noqa: PLC0415 - slow import
 
     folder.mkdir(parents=True, exist_ok=True)
     pieces = folder / "bpe.txt.gz"
-    write_merges(pieces, learn_merges(corpus_words()))
+    if start:
+        shutil.copyfile(start / pieces.name, pieces)
+    else:
+        write_merges(pieces, learn_merges(corpus_words()))
     tokenizer = open_clip.SimpleTokenizer(str(pieces), context_length=CONTEXT_LENGTH)
     config = clip_config(tokenizer.vocab_size, patch, width, layers)
-    return open_clip.CLIP(**config), tokenizer, config
+    model = open_clip.CLIP(**config)
+    if start:
+        state = torch.load(start / "checkpoint.pt", weights_only=True)
+        model.load_state_dict(state["average"])
+    return model, tokenizer, config
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
@@ -192,11 +204,14 @@ def main(arguments: Optional[List[str]] = None) -> None:
         default=0.45,
         help="weight of all generated scenes; real images weigh 1",
     )
+    parser.add_argument("--start", type=Path, help="run whose weights and words to begin with")
     add_device_option(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
-    model, tokenizer, config = build(options.out, options.patch, options.width, options.layers)
+    model, tokenizer, config = build(
+        options.out, options.patch, options.width, options.layers, options.start
+    )
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     facts = {
         "config": config,
@@ -205,6 +220,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
         "device": options.device.type,
         "generated": options.generated if options.scenes or options.estates else 0.0,
     }
+    if options.start:
+        facts["started_from"] = options.start.resolve().name
     trainer = Trainer(model, plan, facts)
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Dict, Final, List, Tuple
+from typing import Dict, Final, List, Mapping, Tuple
 
 import numpy as np
 
-from geoseg_qgis.engine.training.colours import ANY_COLOUR, COLOUR_BIT, COLOURS
+from geoseg_qgis.engine.training.colours import COLOUR_BIT, COLOURS
+from geoseg_qgis.engine.training.sizes import SIZE_BIT, SIZES
 from geoseg_qgis.engine.training.surfaces import ANY, BIT, SURFACES, partial_label
 
 
@@ -93,8 +94,10 @@ STRANGER_WORDS: Final = (
 )  # fmt: skip
 
 ROOF_WORDS: Final = ("roof", "roof", "roofs", "building", "house", "rooftop")
-"""What colours are said of."""
-COLOURED_SHARE: Final = 0.2
+"""What colours and sizes are said of."""
+COLOURED_SHARE: Final = 0.4
+SIZED_SHARE: Final = 0.1
+ADJECTIVES: Final = {**{name: (name,) for name in COLOURS}, **SIZES}
 
 AERIAL_TEMPLATES: Final = (
     "{}", "{}.", "the {}", "an aerial image of {}", "an aerial image of a {}.",
@@ -171,17 +174,17 @@ class QuerySampler:
 
     def queries(self) -> Queries:
         """Return the queries of one step."""
-        coloured = self.random.random() < COLOURED_SHARE
+        qualities = self._qualities()
         concepts = self._concepts()
-        if coloured:
+        if qualities:
             concepts = [concept for concept in concepts if concept.name != "building"]
         words = [(self._word(c.synonyms), c.surfaces) for c in concepts]
         rest = ANY
         for concept in concepts:
             rest &= ~concept.surfaces
-        if coloured:
-            colours, left = self._coloured_roofs()
-            words += colours
+        if qualities:
+            roofs, left = self._roofs(qualities)
+            words += roofs
             rest = (rest & ~BIT["building"]) | left
         if self.random.random() < 0.4 or len(words) < 3:
             words.append((self._word(BACKGROUND_WORDS), rest))
@@ -189,12 +192,22 @@ class QuerySampler:
             words.append((str(self.random.choice(STRANGER_WORDS)), 0))
         return Queries([self._fill(word) for word, _ in words], [mask for _, mask in words])
 
-    def _coloured_roofs(self) -> Tuple[List[Tuple[str, int]], int]:
-        """Return roofs of some colours, often beside those of any other, and the bits left over."""
-        count = int(self.random.integers(1, len(COLOURS) + 1))
-        chosen = [str(name) for name in self.random.choice(COLOURS, count, replace=False)]
-        words = [(f"{name} {self.random.choice(ROOF_WORDS)}", COLOUR_BIT[name]) for name in chosen]
-        left = ANY_COLOUR & ~sum(COLOUR_BIT[name] for name in chosen)
+    def _qualities(self) -> Mapping[str, int]:
+        """Return what this step tells roofs apart by, most often nothing."""
+        draw = self.random.random()
+        if draw < COLOURED_SHARE:
+            return COLOUR_BIT
+        return SIZE_BIT if draw < COLOURED_SHARE + SIZED_SHARE else {}
+
+    def _roofs(self, bits: Mapping[str, int]) -> Tuple[List[Tuple[str, int]], int]:
+        """Return roofs of some qualities, often beside those of any other, and the bits left."""
+        count = int(self.random.integers(1, len(bits) + 1))
+        chosen = [str(name) for name in self.random.choice(list(bits), count, replace=False)]
+        words = [
+            (f"{self._word(ADJECTIVES[name])} {self.random.choice(ROOF_WORDS)}", bits[name])
+            for name in chosen
+        ]
+        left = sum(bits.values()) - sum(bits[name] for name in chosen)
         if left and self.random.random() < 0.5:
             return [*words, (self._word(CONCEPTS[0].synonyms), left)], 0
         return words, left
