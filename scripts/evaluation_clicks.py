@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geoseg_qgis.engine.methods.prompted.answers import Sam2Answerer, sam2_answerer
+from geoseg_qgis.engine.methods.prompted.sam2_answers import Sam2Answerer, sam2_answerer
 from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.models.sam2 import Sam2Model

@@ -16,16 +16,13 @@ from ...protocol.legend import LegendClass
 from ...protocol.result import Result
 from ...protocol.tasks import PromptsTask
 from ..methods.labelling import blocks
-from ..methods.prompted.answers import (
-    Answerer,
-    Sam2Answerer,
-    UniGeoSegAnswerer,
-    sam2_answerer,
-)
+from ..methods.prompted.answers import Answerer
 from ..methods.prompted.masks import logit_of
 from ..methods.prompted.objects import ObjectPrompts, Rectangle, gather_objects
+from ..methods.prompted.sam2_answers import Sam2Answerer, sam2_answerer
 from ..methods.prompted.segmentation import FoundObject, MaskRules, PromptedSegmentation
 from ..methods.prompted.tiling import Ladder
+from ..methods.prompted.unigeoseg_answers import UniGeoSegAnswerer
 from ..methods.reading import PictureReader
 from ..methods.unigeoseg import preset_segmenter
 from ..models.preset import LoadedPreset

@@ -151,10 +151,12 @@ class Sam2Component:
         weights: File in the published layout.
         mean: Per channel, of values in 0..1.
         std: Per channel, of values in 0..1.
-        multimask: Answer a single point with the best of three masks, as published; otherwise with
-            the mask for unambiguous prompts.
+        multimask: Answer a single point, and prompts whose mask is unstable, with the best of three
+            masks, as published; otherwise everything with the mask for unambiguous prompts.
         mirrors: Answer prompts with the mean over a tile and its three mirror images, which takes
             four times as long and steadies small networks.
+        closer: Answer prompts with the mean over a tile and the part round the object, seen twice
+            as large, for networks that small objects are too few pixels for.
     """
 
     model: Sam2Architecture
@@ -163,6 +165,7 @@ class Sam2Component:
     std: tuple[float, ...]
     multimask: bool = True
     mirrors: bool = False
+    closer: bool = False
 
 
 @dataclass(frozen=True)
@@ -442,6 +445,7 @@ def _sam2(reader: ObjectReader) -> Sam2Component:
         std=std,
         multimask=reader.flag("multimask", default=True),
         mirrors=reader.flag("mirrors", default=False),
+        closer=reader.flag("closer", default=False),
     )
     reader.finish()
     return component

@@ -7,10 +7,10 @@ import pytest
 import torch
 from tiny_models import landscape, write_sam2
 
-from geoseg_qgis.engine.methods.prompted.answers import Sam2Answerer
 from geoseg_qgis.engine.methods.prompted.mirrors import FOUR, PLAIN, Mirror
 from geoseg_qgis.engine.methods.prompted.objects import ObjectPrompt
-from geoseg_qgis.engine.models.sam2 import Sam2Model, load_sam2
+from geoseg_qgis.engine.methods.prompted.sam2_answers import Sam2Answerer
+from geoseg_qgis.engine.models.sam2 import MaskChoice, Sam2Model, load_sam2
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +65,23 @@ def test_the_mean_over_mirrors_is_the_same_in_all(model: Sam2Model, box: bool) -
             close = torch.allclose(mirror.tensor(found), logits, atol=1e-3)
             assert close is same
             assert not same or rated == pytest.approx(score, abs=1e-3)
+
+
+@pytest.mark.parametrize(("points", "box"), [(1, False), (2, False), (0, True), (1, True)])
+def test_coarse_ratings_leave_one_mask_for_every_prompt(
+    model: Sam2Model, points: int, box: bool
+) -> None:
+    side = model.image_size
+    pixels = landscape(side, side, 3).transpose(2, 0, 1).copy()
+    places = np.array([[20.5, 11.5], [25.5, 30.5]])[:points]
+    area = (10.5, 5.5, 40.5, 33.5)
+    asked = ObjectPrompt(0, 0, 1, places, places[:0], (area,) if box else ())
+    logits, _ = answered(Sam2Answerer(model, multimask=False), pixels, asked)
+    expected = model.predict(
+        model.encode(torch.from_numpy(pixels)[None].float() / 255),
+        points=torch.from_numpy(places[None] - 0.5).float() if points else None,
+        labels=torch.ones(1, points, dtype=torch.int32) if points else None,
+        boxes=torch.tensor([area]) - 0.5 if box else None,
+        choice=MaskChoice.SINGLE,
+    )
+    assert torch.allclose(logits, expected.logits[0, 0], atol=1e-4)

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from geoseg_qgis.engine.methods.prompted.answers import sam2_answerer
+from geoseg_qgis.engine.methods.prompted.sam2_answers import sam2_answerer
 from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.training.clicks import Example, click_scores, deepest_point, examples

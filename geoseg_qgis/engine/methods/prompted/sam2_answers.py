@@ -1,0 +1,200 @@
+"""SAM 2 answers prompts, on a whole tile and, where its card says so, closer and in mirrors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...models.device import prompts_per_batch
+from ...models.preset import LoadedPreset
+from ...models.sam2 import MaskChoice, Sam2Embedding, Sam2Model, stability
+from ...models.sam2_decoder import DecoderOutput, SharedImage
+from .answers import Answer, in_halves
+from .closer import Part, blended, part_round, seen_in
+from .mirrors import FOUR, PLAIN, Mirror
+from .objects import ObjectPrompt
+
+STABILITY_OFFSET = 1.0
+_CENTRE_OF_PIXEL = 0.5
+
+
+@dataclass(frozen=True)
+class Sam2View:
+    """What SAM 2 sees of a tile or a part of it in one mirror.
+
+    Attributes:
+        mirror: How it is turned.
+        side: Side in pixels of the tile.
+        embedding: What the encoder made of it.
+        shared: What its prompts share.
+    """
+
+    mirror: Mirror
+    side: int
+    embedding: Sam2Embedding
+    shared: SharedImage
+
+
+@dataclass(frozen=True)
+class Sam2Tile:
+    """A tile as SAM 2 sees it.
+
+    Attributes:
+        image: (1, 3, side, side) in 0..1.
+        views: Of the whole tile (None) and of the parts that were looked at closer.
+    """
+
+    image: Tensor
+    views: dict[Part | None, list[Sam2View]]
+
+
+class Sam2Answerer:
+    """SAM 2.
+
+    A single point without a box is ambiguous: of three masks the one that the network rates
+    highest is taken. All other prompts are answered with its mask for unambiguous prompts, or the
+    best of the three where that one is unstable. A card may say that its ratings are too coarse
+    for both: then that mask answers everything. The score is the predicted intersection over union
+    times the stability of the mask.
+
+    Args:
+        model: The network.
+        batch: Prompts at once; None takes what suits the device.
+        multimask: Whether the best of three masks may be taken.
+        mirrors: Ways to look at a tile; logits and ratings are means over them.
+        closer: Whether objects are seen twice as large, too; logits and ratings are means of both.
+    """
+
+    line_points = 5
+    inner_points = 3
+    takes_negative = True
+    wants_detail = True
+
+    def __init__(
+        self,
+        model: Sam2Model,
+        batch: int | None = None,
+        *,
+        multimask: bool = True,
+        mirrors: Sequence[Mirror] = PLAIN,
+        closer: bool = False,
+    ) -> None:
+        self.tile = model.image_size
+        self._mirrors = mirrors
+        self._closer = closer
+        self._model = model
+        self._for_one_point = MaskChoice.THREE if multimask else MaskChoice.SINGLE
+        self._for_others = MaskChoice.STABLE if multimask else MaskChoice.SINGLE
+        self._batch = batch or prompts_per_batch(model.device, model.prompt_bytes)
+
+    @classmethod
+    def check(cls, objects: Sequence[ObjectPrompt]) -> None:
+        """Accept everything."""
+
+    def read(self, pixels: NDArray[np.uint8]) -> Sam2Tile:
+        """Encode a tile."""
+        image = torch.from_numpy(pixels)[None].float() / 255.0
+        return Sam2Tile(image, {None: self._views(image)})
+
+    def answer(
+        self, tile: Sam2Tile, objects: Sequence[ObjectPrompt]
+    ) -> Iterator[tuple[ObjectPrompt, Answer]]:
+        """Yield objects with their answers, prompts of equal make together."""
+        # Padding would change the answers, so objects are batched with those like them.
+        alike: dict[tuple[int, int, int, bool, Part | None], list[ObjectPrompt]] = {}
+        for item in objects:
+            part = part_round(item, self.tile) if self._closer else None
+            near = len(seen_in(item, part).negative) if part else 0
+            make = (len(item.positive), len(item.negative), near, bool(item.areas), part)
+            alike.setdefault(make, []).append(item)
+        for (*_, part), members in alike.items():
+            decode = partial(self._decode, tile, part)
+            for start in range(0, len(members), self._batch):
+                batch = members[start : start + self._batch]
+                yield from zip(batch, in_halves(batch, decode))
+
+    def _views(self, image: Tensor) -> list[Sam2View]:
+        views = []
+        for mirror in self._mirrors:
+            embedding = self._model.encode(mirror.tensor(image))
+            shared = self._model.share(embedding)
+            views.append(Sam2View(mirror, image.shape[-1], embedding, shared))
+        return views
+
+    def _decode(
+        self, tile: Sam2Tile, part: Part | None, objects: Sequence[ObjectPrompt]
+    ) -> list[Answer]:
+        alone = len(objects[0].positive) + len(objects[0].negative) == 1 and not objects[0].areas
+        choice = self._for_one_point if alone else self._for_others
+        logits, iou = self._mean(tile.views[None], objects, choice)
+        if part:
+            if part not in tile.views:
+                rows = slice(part.top, part.top + part.side)
+                columns = slice(part.left, part.left + part.side)
+                tile.views[part] = self._views(tile.image[..., rows, columns])
+            near = [seen_in(item, part) for item in objects]
+            close, rated = self._mean(tile.views[part], near, choice)
+            logits, iou = blended(logits, close, part, self.tile), (iou + rated) / 2
+        return list(_best_masks(logits, iou))
+
+    def _mean(
+        self, views: Sequence[Sam2View], objects: Sequence[ObjectPrompt], choice: MaskChoice
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean logits (N, K, h, w) and ratings (N, K) of some views."""
+        outputs = [self._seen(view, objects, choice) for view in views]
+        logits = torch.stack([output.logits for output in outputs]).mean(0)
+        return logits, torch.stack([output.iou for output in outputs]).mean(0)
+
+    def _seen(
+        self, view: Sam2View, objects: Sequence[ObjectPrompt], choice: MaskChoice
+    ) -> DecoderOutput:
+        """Return what one view answers, turned back."""
+        mirror = view.mirror
+        points = np.stack([np.concatenate([item.positive, item.negative]) for item in objects])
+        marks = [[1] * len(item.positive) + [0] * len(item.negative) for item in objects]
+        boxes = [mirror.box(item.box, view.side) for item in objects if item.box is not None]
+        output = self._model.predict(
+            view.embedding,
+            points=_as_places(mirror.points(points, view.side)) if points.shape[1] else None,
+            labels=torch.tensor(marks, dtype=torch.int32) if points.shape[1] else None,
+            boxes=_as_places(np.array(boxes)) if boxes else None,
+            choice=choice,
+            shared=view.shared,
+        )
+        return DecoderOutput(mirror.tensor(output.logits), output.iou, output.object_score)
+
+
+def sam2_answerer(models: LoadedPreset) -> Sam2Answerer:
+    """Return the SAM 2 of a preset as its card wants it to be asked.
+
+    Raises:
+        JobError: The preset has none, or its weights are missing or damaged.
+    """
+    model, component = models.sam2, models.card.sam2
+    if component is None:
+        return Sam2Answerer(model)
+    mirrors = FOUR if component.mirrors else PLAIN
+    return Sam2Answerer(
+        model, multimask=component.multimask, mirrors=mirrors, closer=component.closer
+    )
+
+
+def _as_places(coordinates: NDArray[np.float64]) -> Tensor:
+    """Return coordinates of pixel areas as the model takes them: whole numbers are centres."""
+    return torch.from_numpy(coordinates - _CENTRE_OF_PIXEL).float()
+
+
+def _best_masks(logits: Tensor, iou: Tensor) -> Iterator[Answer]:
+    """Yield of masks (N, K, h, w) and their ratings (N, K) the best rated of each prompt."""
+    best = iou.argmax(dim=1)
+    rows = torch.arange(len(best), device=best.device)
+    chosen, rated = logits[rows, best], iou[rows, best]
+    scores = (rated * stability(chosen, STABILITY_OFFSET, nan=0.0)).clamp(0.0, 1.0)
+    for mask, score in zip(chosen.cpu().numpy(), scores.tolist(), strict=True):
+        yield Answer(mask, score)
