@@ -1,23 +1,26 @@
-"""Closer looks: the part of a tile round an object, seen twice as large.
+"""Closer looks: the part of a tile round a small object, seen twice as large.
 
 On a whole tile a small object is a few cells of the answer. A network that sees it twice as large
-too, and answers with the mean of both, finds more of it (zoom-in, as in Sofiiuk et al. 2020, f-BRS,
-section 5.1, here beside the whole tile instead of after it).
+too, and answers with the mean of both, finds more of it (after the zoom-in of Sofiiuk et al. 2020,
+f-BRS, section 5.1, which takes the second answer alone).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .objects import ObjectPrompt
+from .masks import Logits, touching_parts
+from .objects import ObjectPrompt, Rectangle
 
 ZOOM = 2
+LARGEST_SHARE = 0.25
+"""Side of the largest object to look closer at, in sides of a tile."""
 _STEPS = 8
-_LARGEST_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -28,19 +31,48 @@ class Part:
     top: int
     side: int
 
+    @property
+    def right(self) -> int:
+        """The first column behind it."""
+        return self.left + self.side
 
-def part_round(item: ObjectPrompt, tile: int) -> Part | None:
-    """Return the part of a tile to see an object in, None where it would be cut off.
+    @property
+    def bottom(self) -> int:
+        """The first row below it."""
+        return self.top + self.side
+
+
+def part_to_see(item: ObjectPrompt, found: Logits, tile: int) -> Part | None:
+    """Return the part of a tile to see an object in, None for one that is large enough.
+
+    Args:
+        item: In pixels of the tile.
+        found: Cells over the tile, positive on the object, shape (h, w).
+        tile: Side of the tile in pixels.
+    """
+    size = tile / found.shape[0]
+    cells = touching_parts(found > 0, item.rescaled((1 / size, 1 / size), (0.0, 0.0)), 1)
+    left, top, right, bottom = item.bounds
+    places = np.argwhere(cells)
+    if len(places):
+        (first_row, first_column), (row, column) = places.min(axis=0), places.max(axis=0) + 1
+        left, top = min(left, first_column * size), min(top, first_row * size)
+        right, bottom = max(right, column * size), max(bottom, row * size)
+    return part_round((left, top, right, bottom), tile)
+
+
+def part_round(bounds: Rectangle, tile: int) -> Part | None:
+    """Return the part of a tile with a rectangle near its middle, None for a large rectangle.
 
     Parts begin at every eighth of a tile, so that objects share them.
 
     Args:
-        item: In pixels of the tile.
+        bounds: Left, top, right, bottom in pixels of the tile.
         tile: Side of the tile in pixels.
     """
     side, step = tile // ZOOM, tile // _STEPS
-    left, top, right, bottom = item.bounds
-    if max(right - left, bottom - top) > _LARGEST_SHARE * side:
+    left, top, right, bottom = bounds
+    if max(right - left, bottom - top) > LARGEST_SHARE * tile:
         return None
     column, row = (
         min(max(round((middle - side / 2) / step) * step, 0), tile - side)
@@ -63,16 +95,16 @@ def blended(whole: Tensor, close: Tensor, part: Part, tile: int) -> Tensor:
     The closer look fades out towards its edge, so that objects that reach beyond it have no seam.
 
     Args:
-        whole: (N, K, h, w) over the tile.
-        close: (N, K, h, w) over the part.
+        whole: (K, h, w) over the tile.
+        close: (K, h, w) over the part.
         part: Where that lies.
         tile: Side of the tile in pixels.
 
     Returns:
-        (N, K, 2h, 2w).
+        (K, 2h, 2w).
     """
     height, width = whole.shape[-2:]
-    result = functional.interpolate(whole, scale_factor=ZOOM, mode="bilinear", align_corners=False)
+    result = functional.interpolate(whole[None], scale_factor=ZOOM, mode="bilinear")[0]
     top, left = part.top * ZOOM * height // tile, part.left * ZOOM * width // tile
     covered = result[..., top : top + height, left : left + width]
     covered += _weight(height, width, close.device) * (close - covered)

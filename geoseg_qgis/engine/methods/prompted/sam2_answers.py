@@ -16,7 +16,7 @@ from ...models.preset import LoadedPreset
 from ...models.sam2 import MaskChoice, Sam2Embedding, Sam2Model, stability
 from ...models.sam2_decoder import DecoderOutput, SharedImage
 from .answers import Answer, in_halves
-from .closer import Part, blended, part_round, seen_in
+from .closer import Part, blended, part_to_see, seen_in
 from .mirrors import FOUR, PLAIN, Mirror
 from .objects import ObjectPrompt
 
@@ -39,6 +39,19 @@ class Sam2View:
     side: int
     embedding: Sam2Embedding
     shared: SharedImage
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What SAM 2 answers about one object.
+
+    Attributes:
+        logits: (K, h, w).
+        iou: (K,) ratings.
+    """
+
+    logits: Tensor
+    iou: Tensor
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,8 @@ class Sam2Answerer:
         batch: Prompts at once; None takes what suits the device.
         multimask: Whether the best of three masks may be taken.
         mirrors: Ways to look at a tile; logits and ratings are means over them.
-        closer: Whether objects are seen twice as large, too; logits and ratings are means of both.
+        closer: Whether small objects are seen twice as large, too; logits and ratings are means
+            of both.
     """
 
     line_points = 5
@@ -106,18 +120,40 @@ class Sam2Answerer:
         self, tile: Sam2Tile, objects: Sequence[ObjectPrompt]
     ) -> Iterator[tuple[ObjectPrompt, Answer]]:
         """Yield objects with their answers, prompts of equal make together."""
-        # Padding would change the answers, so objects are batched with those like them.
-        alike: dict[tuple[int, int, int, bool, Part | None], list[ObjectPrompt]] = {}
-        for item in objects:
-            part = part_round(item, self.tile) if self._closer else None
-            near = len(seen_in(item, part).negative) if part else 0
-            make = (len(item.positive), len(item.negative), near, bool(item.areas), part)
-            alike.setdefault(make, []).append(item)
-        for (*_, part), members in alike.items():
-            decode = partial(self._decode, tile, part)
+        for members in _alike(objects):
+            single = len(members[0].positive) + len(members[0].negative) == 1
+            alone = single and not members[0].areas
+            choice = self._for_one_point if alone else self._for_others
             for start in range(0, len(members), self._batch):
                 batch = members[start : start + self._batch]
-                yield from zip(batch, in_halves(batch, decode))
+                masks = in_halves(batch, partial(self._decode, tile.views[None], choice))
+                if self._closer:
+                    self._look_closer(tile, choice, batch, masks)
+                yield from zip(batch, map(_best_mask, masks))
+
+    def _look_closer(
+        self,
+        tile: Sam2Tile,
+        choice: MaskChoice,
+        objects: Sequence[ObjectPrompt],
+        masks: list[Masks],
+    ) -> None:
+        """Replace the masks of small objects by means with closer looks at them."""
+        together: dict[tuple[Part, int], list[int]] = {}
+        for row, (item, found) in enumerate(zip(objects, masks)):
+            part = part_to_see(item, _best_mask(found).logits, self.tile)
+            if part is not None:
+                make = (part, len(seen_in(item, part).negative))
+                together.setdefault(make, []).append(row)
+        for (part, _), rows in together.items():
+            if part not in tile.views:
+                below, across = slice(part.top, part.bottom), slice(part.left, part.right)
+                tile.views[part] = self._views(tile.image[..., below, across])
+            near = [seen_in(objects[row], part) for row in rows]
+            closer = in_halves(near, partial(self._decode, tile.views[part], choice))
+            for row, close in zip(rows, closer):
+                logits = blended(masks[row].logits, close.logits, part, self.tile)
+                masks[row] = Masks(logits, (masks[row].iou + close.iou) / 2)
 
     def _views(self, image: Tensor) -> list[Sam2View]:
         views = []
@@ -128,28 +164,13 @@ class Sam2Answerer:
         return views
 
     def _decode(
-        self, tile: Sam2Tile, part: Part | None, objects: Sequence[ObjectPrompt]
-    ) -> list[Answer]:
-        alone = len(objects[0].positive) + len(objects[0].negative) == 1 and not objects[0].areas
-        choice = self._for_one_point if alone else self._for_others
-        logits, iou = self._mean(tile.views[None], objects, choice)
-        if part:
-            if part not in tile.views:
-                rows = slice(part.top, part.top + part.side)
-                columns = slice(part.left, part.left + part.side)
-                tile.views[part] = self._views(tile.image[..., rows, columns])
-            near = [seen_in(item, part) for item in objects]
-            close, rated = self._mean(tile.views[part], near, choice)
-            logits, iou = blended(logits, close, part, self.tile), (iou + rated) / 2
-        return list(_best_masks(logits, iou))
-
-    def _mean(
-        self, views: Sequence[Sam2View], objects: Sequence[ObjectPrompt], choice: MaskChoice
-    ) -> tuple[Tensor, Tensor]:
-        """Return the mean logits (N, K, h, w) and ratings (N, K) of some views."""
+        self, views: Sequence[Sam2View], choice: MaskChoice, objects: Sequence[ObjectPrompt]
+    ) -> list[Masks]:
+        """Return the means of what some views answer."""
         outputs = [self._seen(view, objects, choice) for view in views]
         logits = torch.stack([output.logits for output in outputs]).mean(0)
-        return logits, torch.stack([output.iou for output in outputs]).mean(0)
+        iou = torch.stack([output.iou for output in outputs]).mean(0)
+        return [Masks(*pair) for pair in zip(logits, iou)]
 
     def _seen(
         self, view: Sam2View, objects: Sequence[ObjectPrompt], choice: MaskChoice
@@ -190,11 +211,18 @@ def _as_places(coordinates: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(coordinates - _CENTRE_OF_PIXEL).float()
 
 
-def _best_masks(logits: Tensor, iou: Tensor) -> Iterator[Answer]:
-    """Yield of masks (N, K, h, w) and their ratings (N, K) the best rated of each prompt."""
-    best = iou.argmax(dim=1)
-    rows = torch.arange(len(best), device=best.device)
-    chosen, rated = logits[rows, best], iou[rows, best]
-    scores = (rated * stability(chosen, STABILITY_OFFSET, nan=0.0)).clamp(0.0, 1.0)
-    for mask, score in zip(chosen.cpu().numpy(), scores.tolist(), strict=True):
-        yield Answer(mask, score)
+def _alike(objects: Sequence[ObjectPrompt]) -> Iterator[list[ObjectPrompt]]:
+    """Yield objects with as many points; padding would change the answers."""
+    together: dict[tuple[int, int, bool], list[ObjectPrompt]] = {}
+    for item in objects:
+        make = (len(item.positive), len(item.negative), bool(item.areas))
+        together.setdefault(make, []).append(item)
+    yield from together.values()
+
+
+def _best_mask(masks: Masks) -> Answer:
+    """Return the best rated of some masks."""
+    best = int(masks.iou.argmax())
+    chosen = masks.logits[best]
+    score = float(masks.iou[best]) * float(stability(chosen, STABILITY_OFFSET, nan=0.0))
+    return Answer(chosen.cpu().numpy(), min(max(score, 0.0), 1.0))
