@@ -87,7 +87,7 @@ CLIP = Component(
     _average,
     (
         "It knows the words of `vocabulary.json`; any other word gets a meaningless score.",
-        "It does not tell colours of roofs apart.",
+        "Colours and sizes it knows of buildings alone; small and large are in pixels.",
         FEW_IMAGES,
         PIXEL_SIZES,
         CONFUSED,

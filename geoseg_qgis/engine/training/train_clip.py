@@ -164,14 +164,17 @@ class ClipObjective:
 def build(
     folder: Path, patch: int, width: int, layers: int, start: Optional[Path] = None
 ) -> tuple[Any, Any, Dict[str, Any]]:
-    """Write the tokenizer file, that of a run to start from, and return model and all about it."""
+    """Return model, tokenizer and configuration.
+
+    The words are those that the run began with, else those of a run to start from, else new ones.
+    """
     import open_clip  # noqa: PLC0415 - slow import
 
     folder.mkdir(parents=True, exist_ok=True)
     pieces = folder / "bpe.txt.gz"
-    if start:
+    if start and not pieces.exists():
         shutil.copyfile(start / pieces.name, pieces)
-    else:
+    elif not pieces.exists():
         write_merges(pieces, learn_merges(corpus_words()))
     tokenizer = open_clip.SimpleTokenizer(str(pieces), context_length=CONTEXT_LENGTH)
     config = clip_config(tokenizer.vocab_size, patch, width, layers)

@@ -123,24 +123,19 @@ def words_of(expressions: Tuple[str, ...]) -> List[str]:
 
 
 def known_expressions() -> Tuple[str, ...]:
-    """Return every class expression that training shows with a meaning."""
+    """Return every expression that training shows with a meaning: classes, and what they are."""
     named = tuple(word for concept in CONCEPTS for word in concept.synonyms)
-    return named + BACKGROUND_WORDS
+    told_apart_by = tuple(word for words in ADJECTIVES.values() for word in words)
+    return named + told_apart_by + BACKGROUND_WORDS
 
 
 def corpus_words() -> List[str]:
-    """Return every word that shall be one piece of the tokenizer.
-
-    Colours are spelt in smaller pieces, so that runs from before they were taught go on.
-    """
+    """Return every word that shall be one piece of the tokenizer."""
     return words_of(known_expressions() + STRANGER_WORDS + templates())
 
 
 def vocabulary_card() -> Dict[str, object]:
-    """Return the content of `vocabulary.json`: known words, and synonyms of each class.
-
-    Colours are taught but not listed: no weights that ship tell them apart.
-    """
+    """Return the content of `vocabulary.json`: known words, and synonyms of each class."""
     classes = {concept.name: list(concept.synonyms) for concept in CONCEPTS}
     classes["background"] = list(BACKGROUND_WORDS)
     return {"words": words_of(known_expressions()), "classes": classes}

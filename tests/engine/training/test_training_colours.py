@@ -19,7 +19,7 @@ from geoseg_qgis.engine.training.colours import (
 from geoseg_qgis.engine.training.generated import class_surfaces
 from geoseg_qgis.engine.training.scenes import generate_scene
 from geoseg_qgis.engine.training.surfaces import ANY, BIT, all_but
-from geoseg_qgis.engine.training.vocabulary import QuerySampler
+from geoseg_qgis.engine.training.vocabulary import QuerySampler, vocabulary_card
 
 
 def picture(*colours: tuple[float, float, float]) -> torch.Tensor:
@@ -106,3 +106,9 @@ def test_coloured_queries_leave_no_roof_without_a_place() -> None:
     whole = [step for step in rest if all(mask <= ANY for mask in step.surfaces)]
     assert len(whole) > 120
     assert any(mask & BIT["building"] for step in whole for mask in step.surfaces)
+
+
+def test_people_may_type_colours_and_sizes() -> None:
+    words = vocabulary_card()["words"]
+    assert isinstance(words, list)
+    assert {*COLOURS, "small", "large", "big"} <= set(words)

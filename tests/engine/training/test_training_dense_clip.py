@@ -1,5 +1,7 @@
 """Training must go through the arithmetic that the methods use."""
 
+from pathlib import Path
+
 import open_clip
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch.nn import functional
 from geoseg_qgis.engine.methods.fast import FastSettings, window_logits
 from geoseg_qgis.engine.methods.gumix.settings import GumixSettings
 from geoseg_qgis.engine.methods.gumix.trunk import window_embeddings
+from geoseg_qgis.engine.training.bytepair import learn_merges, write_merges
 from geoseg_qgis.engine.training.dense_clip import (
     fast_cosines,
     image_embedding,
@@ -15,6 +18,7 @@ from geoseg_qgis.engine.training.dense_clip import (
     plain_embeddings,
     run_trunk,
 )
+from geoseg_qgis.engine.training.train_clip import build
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +74,15 @@ def test_image_embedding_is_the_towers_own(clip, images):
     trunk = run_trunk(clip.visual, images, torch.zeros(2, 16, dtype=torch.int64), 1)
     own = functional.normalize(clip.visual(images), dim=-1)
     torch.testing.assert_close(image_embedding(clip.visual, trunk), own, atol=2e-5, rtol=0)
+
+
+def test_a_run_may_begin_with_the_weights_and_words_of_another(tmp_path: Path) -> None:
+    first, own = tmp_path / "first", tmp_path / "own"
+    first.mkdir()
+    write_merges(first / "bpe.txt.gz", learn_merges(["roof", "road"]))
+    begun, tokenizer, _ = build(first, 32, 64, 1)
+    torch.save({"average": begun.state_dict()}, first / "checkpoint.pt")
+    model, same, _ = build(tmp_path / "second", 32, 64, 1, first)
+    assert same.vocab_size == tokenizer.vocab_size < build(own, 32, 64, 1)[1].vocab_size
+    for name, tensor in begun.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor)
