@@ -125,6 +125,7 @@ def _sam2_member(facts: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[s
         # Its ratings of the three masks are too coarse to choose by.
         "multimask": False,
         "mirrors": True,
+        "closer": True,
     }
 
 

@@ -32,9 +32,9 @@ def test_an_object_lies_near_the_middle_of_its_part() -> None:
         part = part_round((x, y, x + 20, y + 10), 512)
         assert part is not None
         assert part.side == 256
-        assert part.left % 64 == part.top % 64 == 0
-        assert abs(part.left + 128 - x - 10) <= 32
-        assert abs(part.top + 128 - y - 5) <= 32
+        assert part.left % 128 == part.top % 128 == 0
+        assert abs(part.left + 128 - x - 10) <= 64
+        assert abs(part.top + 128 - y - 5) <= 64
         assert (part.right, part.bottom) == (part.left + 256, part.top + 256)
 
 
@@ -49,7 +49,7 @@ def test_the_part_is_chosen_by_what_was_found() -> None:
     found = np.full((128, 128), -1.0, np.float32)
     found[40:60, 70:80] = 1.0
     found[100:110, 100:110] = 1.0  # no prompt touches it
-    assert part_to_see(points((300, 170)), found, 512) == Part(192, 64, 256)
+    assert part_to_see(points((300, 170)), found, 512) == Part(128, 128, 256)
     found[40:80, 70:80] = 1.0
     assert part_to_see(points((300, 170)), found, 512) is None
     assert part_to_see(points((30, 30)), found, 512) == Part(0, 0, 256)
@@ -140,4 +140,4 @@ def test_objects_share_what_is_encoded(model: Sam2Model, monkeypatch: pytest.Mon
         answerer = Sam2Answerer(model, mirrors=mirrors, closer=True)
         found = [item for item, _ in answerer.answer(answerer.read(pixels), asked)]
         assert found == asked
-        assert encoded == len(mirrors) * [side] + 2 * len(mirrors) * [side // 2]
+        assert encoded == len(mirrors) * [side] + 2 * [side // 2]

@@ -20,7 +20,8 @@ from .objects import ObjectPrompt, Rectangle
 ZOOM = 2
 LARGEST_SHARE = 0.25
 """Side of the largest object to look closer at, in sides of a tile."""
-_STEPS = 8
+_STEPS = 4
+_FADING = 8
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def part_to_see(item: ObjectPrompt, found: Logits, tile: int) -> Part | None:
 def part_round(bounds: Rectangle, tile: int) -> Part | None:
     """Return the part of a tile with a rectangle near its middle, None for a large rectangle.
 
-    Parts begin at every eighth of a tile, so that objects share them.
+    Parts begin at every fourth of a tile, so that objects share them.
 
     Args:
         bounds: Left, top, right, bottom in pixels of the tile.
@@ -116,6 +117,6 @@ def _weight(height: int, width: int, device: torch.device) -> Tensor:
 
     def along(length: int) -> Tensor:
         places = torch.arange(length, device=device) + 0.5
-        return (torch.minimum(places, length - places) * _STEPS / length).clamp(max=1.0)
+        return (torch.minimum(places, length - places) * _FADING / length).clamp(max=1.0)
 
     return 0.5 * torch.minimum(along(height)[:, None], along(width)[None])

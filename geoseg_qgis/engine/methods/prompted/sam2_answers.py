@@ -114,7 +114,7 @@ class Sam2Answerer:
     def read(self, pixels: NDArray[np.uint8]) -> Sam2Tile:
         """Encode a tile."""
         image = torch.from_numpy(pixels)[None].float() / 255.0
-        return Sam2Tile(image, {None: self._views(image)})
+        return Sam2Tile(image, {None: [self._view(image, mirror) for mirror in self._mirrors]})
 
     def answer(
         self, tile: Sam2Tile, objects: Sequence[ObjectPrompt]
@@ -148,20 +148,17 @@ class Sam2Answerer:
         for (part, _), rows in together.items():
             if part not in tile.views:
                 below, across = slice(part.top, part.bottom), slice(part.left, part.right)
-                tile.views[part] = self._views(tile.image[..., below, across])
+                # Mirrors steady the whole tile's answer; four closer looks are no better than one.
+                tile.views[part] = [self._view(tile.image[..., below, across], Mirror())]
             near = [seen_in(objects[row], part) for row in rows]
             closer = in_halves(near, partial(self._decode, tile.views[part], choice))
             for row, close in zip(rows, closer):
                 logits = blended(masks[row].logits, close.logits, part, self.tile)
                 masks[row] = Masks(logits, (masks[row].iou + close.iou) / 2)
 
-    def _views(self, image: Tensor) -> list[Sam2View]:
-        views = []
-        for mirror in self._mirrors:
-            embedding = self._model.encode(mirror.tensor(image))
-            shared = self._model.share(embedding)
-            views.append(Sam2View(mirror, image.shape[-1], embedding, shared))
-        return views
+    def _view(self, image: Tensor, mirror: Mirror) -> Sam2View:
+        embedding = self._model.encode(mirror.tensor(image))
+        return Sam2View(mirror, image.shape[-1], embedding, self._model.share(embedding))
 
     def _decode(
         self, views: Sequence[Sam2View], choice: MaskChoice, objects: Sequence[ObjectPrompt]
