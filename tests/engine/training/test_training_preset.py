@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from geoseg_qgis.engine.models.clip import load_clip
 from geoseg_qgis.engine.training.datasets import load_scenes
 from geoseg_qgis.engine.training.evaluate import LEGENDS, clip_network, evaluate
+from geoseg_qgis.engine.training.scenes import generate_scene
+from geoseg_qgis.engine.training.sizes import LARGE_FROM, SMALL_UP_TO
 from geoseg_qgis.engine.training.train_clip import MEAN, STD
-from geoseg_qgis.engine.training.vocabulary import CONCEPTS
+from geoseg_qgis.engine.training.vocabulary import ADJECTIVES, CONCEPTS
 from geoseg_qgis.engine.zoo.registry import Origin, catalogue
 from geoseg_qgis.engine.zoo.vocabulary import Vocabulary
 
@@ -32,10 +36,64 @@ def test_the_pack_is_complete_and_small(preset):
 
 def test_every_taught_word_is_known(preset):
     vocabulary = Vocabulary.read(preset.path(preset.card.vocabulary))
-    for concept in CONCEPTS:
-        for expression in concept.synonyms:
+    for expressions in (*(concept.synonyms for concept in CONCEPTS), *ADJECTIVES.values()):
+        for expression in expressions:
             assert vocabulary.unknown_words(expression) == []
     assert vocabulary.unknown_words("building, zeppelin") == ["zeppelin"]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Drawn places that no training saw, as pixels (3, S, S) with what they show."""
+    scenes = [
+        generate_scene(seed, 224, 0.25, "industrial" if seed % 2 else "suburb")
+        for seed in range(9_000_000, 9_000_012)
+    ]
+    return [(torch.from_numpy(s.image.transpose(2, 0, 1).copy()) / 255, s) for s in scenes]
+
+
+@pytest.fixture(scope="module")
+def ask(preset):
+    """Returns the logits (K, S, S) of some words over some pixels."""
+    clip = load_clip(preset.card.clip, preset.folder, torch.device("cpu"))
+    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
+    make = clip_network(clip.module, clip.tokenizer, "plain", mean, std)
+
+    def asked(words, pixels):
+        with torch.inference_mode():
+            cells = make([[word] for word in words])(pixels[None])
+        return functional.interpolate(cells, pixels.shape[1:], mode="bilinear")[0]
+
+    return asked
+
+
+def test_roofs_are_told_apart_by_their_colours(drawn, ask):
+    colours = ("red", "blue", "white", "black")
+    right = {}
+    for pixels, scene in drawn:
+        logits = ask([f"{colour} roof" for colour in colours], pixels)
+        for thing in scene.objects:
+            roof = torch.from_numpy(scene.instances == thing.instance)
+            if thing.class_name == "building" and thing.colour in colours and roof.sum() > 200:
+                best = colours[int(logits[:, roof].mean(1).argmax())]
+                right.setdefault(thing.colour, []).append(best == thing.colour)
+    assert min(len(right["red"]), len(right["white"])) >= 5
+    assert np.mean([np.mean(found) for found in right.values()]) > 0.7
+
+
+def test_large_buildings_are_told_from_small_ones(drawn, ask):
+    larger = {"small": [], "large": []}
+    for pixels, scene in drawn:
+        small, large = ask(["small building", "large building"], pixels)
+        for thing in scene.objects:
+            roof = torch.from_numpy(scene.instances == thing.instance)
+            if thing.class_name == "building" and 200 < roof.sum() <= SMALL_UP_TO:
+                larger["small"].append(float((large - small)[roof].mean()))
+            elif thing.class_name == "building" and roof.sum() >= LARGE_FROM:
+                larger["large"].append(float((large - small)[roof].mean()))
+    assert min(map(len, larger.values())) >= 5
+    pairs = [high > low for high in larger["large"] for low in larger["small"]]
+    assert np.mean(pairs) > 0.8
 
 
 @pytest.mark.skipif(not (DATA / "splits.json").is_file(), reason="no folder of labelled images")
