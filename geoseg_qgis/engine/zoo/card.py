@@ -151,8 +151,8 @@ class Sam2Component:
         weights: File in the published layout.
         mean: Per channel, of values in 0..1.
         std: Per channel, of values in 0..1.
-        multimask: Answer a single point, and prompts whose mask is unstable, with the best of three
-            masks, as published; otherwise everything with the mask for unambiguous prompts.
+        multimask: Answer a single point, and points whose mask is unstable, with the best of three
+            masks, as published; otherwise all points with the mask for unambiguous prompts.
         mirrors: Answer prompts with the mean over a tile and its three mirror images, which takes
             four times as long and steadies small networks.
         closer: Answer prompts with the mean over a tile and the part round the object, seen twice

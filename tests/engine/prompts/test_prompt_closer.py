@@ -105,14 +105,14 @@ def test_the_answer_is_the_mean_of_both_looks(
     crop = np.s_[:, part.top : part.bottom, part.left : part.right]
     for seen, at in ((pixels, np.zeros(2)), (pixels[crop], np.array([part.left, part.top]))):
         corners = np.array([[*np.array(box[:2]) - at, *np.array(box[2:]) - at]]) - 0.5
-        choice = MaskChoice.STABLE if boxed else MaskChoice.THREE
+        of_points = MaskChoice.THREE if multimask else MaskChoice.SINGLE
         outputs.append(
             model.predict(
                 model.encode(torch.from_numpy(seen.copy())[None].float() / 255),
                 points=None if boxed else torch.from_numpy((middle - at)[None] - 0.5).float(),
                 labels=None if boxed else torch.ones(1, 1, dtype=torch.int32),
                 boxes=torch.from_numpy(corners).float() if boxed else None,
-                choice=choice if multimask else MaskChoice.SINGLE,
+                choice=MaskChoice.STABLE if boxed else of_points,
             )
         )
     whole, near = outputs

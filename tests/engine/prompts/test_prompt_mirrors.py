@@ -67,9 +67,17 @@ def test_the_mean_over_mirrors_is_the_same_in_all(model: Sam2Model, box: bool) -
             assert not same or rated == pytest.approx(score, abs=1e-3)
 
 
-@pytest.mark.parametrize(("points", "box"), [(1, False), (2, False), (0, True), (1, True)])
-def test_coarse_ratings_leave_one_mask_for_every_prompt(
-    model: Sam2Model, points: int, box: bool
+@pytest.mark.parametrize(
+    ("points", "box", "choice"),
+    [
+        (1, False, MaskChoice.SINGLE),
+        (2, False, MaskChoice.SINGLE),
+        (0, True, MaskChoice.STABLE),
+        (1, True, MaskChoice.STABLE),
+    ],
+)
+def test_coarse_ratings_leave_one_mask_for_points(
+    model: Sam2Model, points: int, box: bool, choice: MaskChoice
 ) -> None:
     side = model.image_size
     pixels = landscape(side, side, 3).transpose(2, 0, 1).copy()
@@ -82,6 +90,6 @@ def test_coarse_ratings_leave_one_mask_for_every_prompt(
         points=torch.from_numpy(places[None] - 0.5).float() if points else None,
         labels=torch.ones(1, points, dtype=torch.int32) if points else None,
         boxes=torch.tensor([area]) - 0.5 if box else None,
-        choice=MaskChoice.SINGLE,
+        choice=choice,
     )
     assert torch.allclose(logits, expected.logits[0, 0], atol=1e-4)

@@ -73,13 +73,13 @@ class Sam2Answerer:
     A single point without a box is ambiguous: of three masks the one that the network rates
     highest is taken. All other prompts are answered with its mask for unambiguous prompts, or the
     best of the three where that one is unstable. A card may say that its ratings are too coarse
-    for both: then that mask answers everything. The score is the predicted intersection over union
-    times the stability of the mask.
+    for points: then that mask answers all of them. The score is the predicted intersection over
+    union times the stability of the mask.
 
     Args:
         model: The network.
         batch: Prompts at once; None takes what suits the device.
-        multimask: Whether the best of three masks may be taken.
+        multimask: Whether the best of three masks may answer points.
         mirrors: Ways to look at a tile; logits and ratings are means over them.
         closer: Whether small objects are seen twice as large, too; logits and ratings are means
             of both.
@@ -103,8 +103,7 @@ class Sam2Answerer:
         self._mirrors = mirrors
         self._closer = closer
         self._model = model
-        self._for_one_point = MaskChoice.THREE if multimask else MaskChoice.SINGLE
-        self._for_others = MaskChoice.STABLE if multimask else MaskChoice.SINGLE
+        self._multimask = multimask
         self._batch = batch or prompts_per_batch(model.device, model.prompt_bytes)
 
     @classmethod
@@ -121,15 +120,21 @@ class Sam2Answerer:
     ) -> Iterator[tuple[ObjectPrompt, Answer]]:
         """Yield objects with their answers, prompts of equal make together."""
         for members in _alike(objects):
-            single = len(members[0].positive) + len(members[0].negative) == 1
-            alone = single and not members[0].areas
-            choice = self._for_one_point if alone else self._for_others
+            choice = self._choice(members[0])
             for start in range(0, len(members), self._batch):
                 batch = members[start : start + self._batch]
                 masks = in_halves(batch, partial(self._decode, tile.views[None], choice))
                 if self._closer:
                     self._look_closer(tile, choice, batch, masks)
                 yield from zip(batch, map(_best_mask, masks))
+
+    def _choice(self, item: ObjectPrompt) -> MaskChoice:
+        if item.areas:
+            return MaskChoice.STABLE
+        if not self._multimask:
+            return MaskChoice.SINGLE
+        single = len(item.positive) + len(item.negative) == 1
+        return MaskChoice.THREE if single else MaskChoice.STABLE
 
     def _look_closer(
         self,
