@@ -18,8 +18,14 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 120.0
 LOG_FILE = "log.jsonl"
+CHECKPOINT_FILE = "checkpoint.pt"
 PROCESSOR = torch.device("cpu")
 BLOCK_NAMES = ("blocks.", "mask_decoder.transformer.")
+
+
+def has_begun(folder: Path) -> bool:
+    """Return whether a run has a checkpoint to go on from."""
+    return (folder / CHECKPOINT_FILE).is_file()
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class Trainer:
     @property
     def checkpoint_file(self) -> Path:
         """The file that holds the state of the run."""
-        return self.plan.folder / "checkpoint.pt"
+        return self.plan.folder / CHECKPOINT_FILE
 
     def stage_seed(self, seed: int) -> int:
         """Return a seed for the data that a resumed run has not seen yet."""
@@ -168,7 +174,7 @@ class Trainer:
         temporary.replace(self.checkpoint_file)
 
     def _resume(self) -> None:
-        if not self.checkpoint_file.is_file():
+        if not has_begun(self.plan.folder):
             return
         # Moments follow their parameters' device; the optimisers' own step counts stay here.
         state = torch.load(self.checkpoint_file, map_location="cpu", weights_only=True)

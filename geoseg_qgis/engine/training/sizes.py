@@ -5,7 +5,7 @@ As with colours, a building's label gets one more bit for each size that it may 
 
 from __future__ import annotations
 
-from typing import Final, Tuple
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from geoseg_qgis.engine.training.colours import COLOURS
-from geoseg_qgis.engine.training.surfaces import BIT, SURFACES
+from geoseg_qgis.engine.training.surfaces import BIT, SURFACES, UNKNOWN
 
 SIZES: Final = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
 """What each size is called."""
@@ -32,28 +32,28 @@ def building_sizes(labels: Tensor) -> Tensor:
         labels: (B, S, S) int64 bit masks of possible surfaces.
 
     Returns:
-        (B, S, S) int64: bits on buildings that touch nothing of their kind, all of them where one
-        is cut off before it is large or where there only may be a building, and 0 elsewhere.
+        (B, S, S) int64: bits on buildings, those that touch each other being one; all of them where
+        one is cut off before it is large or there only may be a building; 0 elsewhere.
     """
-    sizes = [_sizes_of_one(mask) for mask in (labels == BIT["building"]).numpy()]
+    sizes = [
+        _sizes_of_one(building, unknown)
+        for building, unknown in zip(
+            (labels == BIT["building"]).numpy(), (labels == UNKNOWN).numpy(), strict=True
+        )
+    ]
     perhaps = (labels & BIT["building"]) != 0
     named = torch.from_numpy(np.stack(sizes))
     return torch.where(perhaps & (named == 0), ANY_SIZE, named)
 
 
-def _sizes_of_one(building: np.ndarray) -> np.ndarray:
+def _sizes_of_one(building: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     numbers, count = ndimage.label(building)
     areas = np.bincount(numbers.ravel(), minlength=count + 1)
     bits = np.full(count + 1, ANY_SIZE, np.int64)
     bits[areas <= SMALL_UP_TO] = SIZE_BIT["small"]
-    cut = np.unique(np.concatenate([numbers[edge].ravel() for edge in _EDGES]))
-    bits[cut] = ANY_SIZE
+    beyond = np.pad(unknown, 1, constant_values=True)
+    bits[numbers[ndimage.binary_dilation(beyond)[1:-1, 1:-1]]] = ANY_SIZE
     bits[areas >= LARGE_FROM] = SIZE_BIT["large"]
     bits[0] = 0
     named: np.ndarray = bits[numbers]
     return named
-
-
-_EDGES: Final[Tuple[Tuple[object, ...], ...]] = (
-    np.s_[0, :], np.s_[-1, :], np.s_[:, 0], np.s_[:, -1],
-)  # fmt: skip

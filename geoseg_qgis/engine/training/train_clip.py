@@ -26,7 +26,7 @@ from geoseg_qgis.engine.training.dense_clip import (
 )
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
-from geoseg_qgis.engine.training.loop import Plan, Trainer
+from geoseg_qgis.engine.training.loop import Plan, Trainer, has_begun
 from geoseg_qgis.engine.training.losses import (
     area_targets,
     compatible,
@@ -210,10 +210,11 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--start", type=Path, help="run whose weights and words to begin with")
     add_device_option(parser)
     options = parser.parse_args(arguments)
+    start = None if has_begun(options.out) else options.start
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
     model, tokenizer, config = build(
-        options.out, options.patch, options.width, options.layers, options.start
+        options.out, options.patch, options.width, options.layers, start
     )
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     facts = {
@@ -223,8 +224,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
         "device": options.device.type,
         "generated": options.generated if options.scenes or options.estates else 0.0,
     }
-    if options.start:
-        facts["started_from"] = options.start.resolve().name
+    if start:
+        facts["started_from"] = start.resolve().name
     trainer = Trainer(model, plan, facts)
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")

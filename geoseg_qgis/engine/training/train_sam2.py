@@ -23,7 +23,7 @@ from geoseg_qgis.engine.training.crops import Batch, CropSampler
 from geoseg_qgis.engine.training.datasets import Scene, load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
-from geoseg_qgis.engine.training.loop import Plan, Trainer
+from geoseg_qgis.engine.training.loop import Plan, Trainer, has_begun
 from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy
 from geoseg_qgis.engine.training.model_pages import write_run_page
 from geoseg_qgis.engine.training.objects import Target, colour_regions, label_components
@@ -302,12 +302,13 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--start", type=Path, help="run whose weights to begin with")
     add_device_option(parser)
     options = parser.parse_args(arguments)
+    start = None if has_begun(options.out) else options.start
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
     network = build()
     network.surfaces = SurfaceHead()
-    if options.start:
-        state = torch.load(options.start / "checkpoint.pt", weights_only=True)
+    if start:
+        state = torch.load(start / "checkpoint.pt", weights_only=True)
         network.load_state_dict(state["average"], strict=False)
     facts = {
         "architecture": {
@@ -319,8 +320,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
         "device": options.device.type,
         "generated": options.generated if options.scenes else 0.0,
     }
-    if options.start:
-        facts["started_from"] = options.start.resolve().name
+    if start:
+        facts["started_from"] = start.resolve().name
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     trainer = Trainer(network, plan, facts)
     seed = trainer.stage_seed(options.seed)

@@ -166,6 +166,8 @@ class QuerySampler:
         self.random = np.random.default_rng(seed)
         self.sentences = sentences
         self._templates = templates()
+        named = {word for words in ADJECTIVES.values() for word in words}
+        self._plain = tuple(text for text in self._templates if not named & set(text.split()))
 
     def queries(self) -> Queries:
         """Return the queries of one step."""
@@ -185,7 +187,9 @@ class QuerySampler:
             words.append((self._word(BACKGROUND_WORDS), rest))
         if self.random.random() < 0.4:
             words.append((str(self.random.choice(STRANGER_WORDS)), 0))
-        return Queries([self._fill(word) for word, _ in words], [mask for _, mask in words])
+        # "A photo of the large small roof" would teach nothing.
+        texts = self._plain if qualities else self._templates
+        return Queries([self._fill(word, texts) for word, _ in words], [mask for _, mask in words])
 
     def _qualities(self) -> Mapping[str, int]:
         """Return what this step tells roofs apart by, most often nothing."""
@@ -224,9 +228,9 @@ class QuerySampler:
             return expressions[0]
         return str(self.random.choice(expressions))
 
-    def _fill(self, word: str) -> List[str]:
-        chosen = self.random.choice(len(self._templates), self.sentences)
-        return [self._templates[int(index)].format(word) for index in chosen]
+    def _fill(self, word: str, texts: Tuple[str, ...]) -> List[str]:
+        chosen = self.random.choice(len(texts), self.sentences)
+        return [texts[int(index)].format(word) for index in chosen]
 
 
 def surface_names() -> Tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from affine import Affine
 from tiny_models import landscape, write_sam2
 
 from geoseg_qgis.engine.methods.prompted import sam2_answers
@@ -15,10 +16,13 @@ from geoseg_qgis.engine.methods.prompted.closer import (
     part_to_see,
     seen_in,
 )
+from geoseg_qgis.engine.methods.prompted.drawing import Drawing
+from geoseg_qgis.engine.methods.prompted.masks import Placement
 from geoseg_qgis.engine.methods.prompted.mirrors import FOUR, PLAIN
 from geoseg_qgis.engine.methods.prompted.objects import ObjectPrompt
 from geoseg_qgis.engine.methods.prompted.sam2_answers import Sam2Answerer
 from geoseg_qgis.engine.models.sam2 import MaskChoice, Sam2Model, load_sam2
+from geoseg_qgis.engine.raster.grid import Grid
 
 NONE = np.zeros((0, 2))
 
@@ -103,13 +107,15 @@ def test_the_answer_is_the_mean_of_both_looks(
     asked = ObjectPrompt(0, 0, 1, NONE if boxed else middle, NONE, (box,) if boxed else ())
     outputs = []
     crop = np.s_[:, part.top : part.bottom, part.left : part.right]
-    for seen, at in ((pixels, np.zeros(2)), (pixels[crop], np.array([part.left, part.top]))):
-        corners = np.array([[*np.array(box[:2]) - at, *np.array(box[2:]) - at]]) - 0.5
+    corner = np.array([part.left, part.top])
+    # The closer look's pixels are half as large, and so is the way to their middles.
+    for seen, at, half in ((pixels, np.zeros(2), 0.5), (pixels[crop], corner, 0.25)):
+        corners = np.array([[*np.array(box[:2]) - at, *np.array(box[2:]) - at]]) - half
         of_points = MaskChoice.THREE if multimask else MaskChoice.SINGLE
         outputs.append(
             model.predict(
                 model.encode(torch.from_numpy(seen.copy())[None].float() / 255),
-                points=None if boxed else torch.from_numpy((middle - at)[None] - 0.5).float(),
+                points=None if boxed else torch.from_numpy((middle - at)[None] - half).float(),
                 labels=None if boxed else torch.ones(1, 1, dtype=torch.int32),
                 boxes=torch.from_numpy(corners).float() if boxed else None,
                 choice=MaskChoice.STABLE if boxed else of_points,
@@ -141,3 +147,38 @@ def test_objects_share_what_is_encoded(model: Sam2Model, monkeypatch: pytest.Mon
         found = [item for item, _ in answerer.answer(answerer.read(pixels), asked)]
         assert found == asked
         assert encoded == len(mirrors) * [side] + 2 * [side // 2]
+
+
+def test_objects_with_other_clicks_in_sight_are_asked_apart(
+    model: Sam2Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same clicks, of which a part shows two, one or none that are not on the object."""
+    side = model.image_size
+    part = Part(0, 0, side // 2)
+    monkeypatch.setattr(sam2_answers, "part_to_see", lambda *_: part)
+    pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
+    away = (np.array([[0.1, 0.1], [0.3, 0.4]]), np.array([[0.1, 0.1], [0.9, 0.4]]))
+    asked = [
+        ObjectPrompt(number, 0, 3, np.array([[0.2, 0.2]]) * side, negative * side)
+        for number, negative in enumerate((*away, away[0] + 0.5))
+    ]
+    answerer = Sam2Answerer(model, multimask=False, closer=True)
+    tile = answerer.read(pixels)
+    together = {item.number: answer.logits for item, answer in answerer.answer(tile, asked)}
+    for item in asked:
+        ((_, alone),) = answerer.answer(answerer.read(pixels), [item])
+        assert np.allclose(together[item.number], alone.logits, atol=1e-4)
+
+
+def test_a_point_beside_a_small_object_reaches_as_far_as_beside_a_large_one() -> None:
+    """Cells of a closer look are half as wide, the distance in which a part counts is not."""
+    grid = Grid(Affine(1, 0, 0, 0, -1, 0), 512, 512)
+    found = np.full((128, 128), -1.0, np.float32)
+    found[40:50, 53:70] = 1.0
+    for fineness in (1, 2):
+        cells = found.repeat(fineness, axis=0).repeat(fineness, axis=1)
+        place = Placement(0, 0, 4 / fineness, 4 / fineness)
+        valid = np.ones((512, 512), bool)
+        drawing = Drawing(cells, valid, place, points((208.5, 180)), 0.0, grid, fineness)
+        assert drawing.mask() is not None
+        assert drawing.cells() is not None

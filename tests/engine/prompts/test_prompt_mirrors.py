@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +69,15 @@ def test_the_mean_over_mirrors_is_the_same_in_all(model: Sam2Model, box: bool) -
             assert not same or rated == pytest.approx(score, abs=1e-3)
 
 
+@pytest.fixture(scope="module")
+def unstable(tmp_path_factory: pytest.TempPathFactory) -> Sam2Model:
+    """A model that holds each of its single masks for unstable."""
+    folder = tmp_path_factory.mktemp("unstable")
+    component, _ = write_sam2(folder)
+    sizes = replace(component.model, stability_threshold=1.1)
+    return load_sam2(replace(component, model=sizes), folder, torch.device("cpu"))
+
+
 @pytest.mark.parametrize(
     ("points", "box", "choice"),
     [
@@ -77,19 +88,25 @@ def test_the_mean_over_mirrors_is_the_same_in_all(model: Sam2Model, box: bool) -
     ],
 )
 def test_coarse_ratings_leave_one_mask_for_points(
-    model: Sam2Model, points: int, box: bool, choice: MaskChoice
+    unstable: Sam2Model, points: int, box: bool, choice: MaskChoice
 ) -> None:
+    model = unstable
     side = model.image_size
     pixels = landscape(side, side, 3).transpose(2, 0, 1).copy()
     places = np.array([[20.5, 11.5], [25.5, 30.5]])[:points]
     area = (10.5, 5.5, 40.5, 33.5)
     asked = ObjectPrompt(0, 0, 1, places, places[:0], (area,) if box else ())
     logits, _ = answered(Sam2Answerer(model, multimask=False), pixels, asked)
-    expected = model.predict(
-        model.encode(torch.from_numpy(pixels)[None].float() / 255),
-        points=torch.from_numpy(places[None] - 0.5).float() if points else None,
-        labels=torch.ones(1, points, dtype=torch.int32) if points else None,
-        boxes=torch.tensor([area]) - 0.5 if box else None,
-        choice=choice,
-    )
-    assert torch.allclose(logits, expected.logits[0, 0], atol=1e-4)
+    seen = model.encode(torch.from_numpy(pixels)[None].float() / 255)
+
+    def predicted(choice: MaskChoice) -> torch.Tensor:
+        return model.predict(
+            seen,
+            points=torch.from_numpy(places[None] - 0.5).float() if points else None,
+            labels=torch.ones(1, points, dtype=torch.int32) if points else None,
+            boxes=torch.tensor([area]) - 0.5 if box else None,
+            choice=choice,
+        ).logits[0, 0]
+
+    assert torch.allclose(logits, predicted(choice), atol=1e-4)
+    assert not torch.allclose(predicted(MaskChoice.SINGLE), predicted(MaskChoice.STABLE), atol=1e-2)

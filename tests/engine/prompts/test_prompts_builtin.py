@@ -86,6 +86,19 @@ def test_the_card_says_which_mask_answers_a_point(
     assert np.array_equal(*of_boxes)
 
 
+def test_the_card_says_whether_to_look_closer(
+    houses: Houses, suburb: Path, tmp_path: Path
+) -> None:
+    layer = write_layer(tmp_path / "points.gpkg", on_map(houses.inner, NORTH_UP))
+    folder = tmp_path / "from-afar"
+    shutil.copytree(open_preset(MODEL).folder, folder)
+    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    assert card["sam2"].pop("closer") is True
+    (folder / CARD_FILE).write_text(json.dumps(card), encoding="utf-8")
+    near, far = (segment(suburb, layer, tmp_path, model).mask for model in (MODEL, str(folder)))
+    assert 0.4 < overlap(near, far) < 0.99
+
+
 def test_rough_outlines_find_generated_houses(houses: Houses, suburb: Path, tmp_path: Path) -> None:
     rough = [shapely.affinity.rotate(box, 8).buffer(2).simplify(1) for box in houses.boxes]
     fields = {"n": np.arange(len(houses.masks))}

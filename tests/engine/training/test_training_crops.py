@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from geoseg_qgis.engine.training.crops import CropSampler, vary_colour
 from geoseg_qgis.engine.training.datasets import Scene
 from geoseg_qgis.engine.training.surfaces import BIT
+from geoseg_qgis.engine.training.train_sam2 import CLOSEST, seen_closer
 
 
 def two_halves() -> Scene:
@@ -45,3 +48,10 @@ def test_colours_vary_inside_their_range():
     assert results.min() >= 0
     assert results.max() <= 1
     assert results.mean((1, 2, 3)).std() > 0.03
+
+
+def test_single_objects_are_seen_closer_but_not_too_close():
+    scene = two_halves()
+    ranges = [(0.5, 1.0), (0.5, 2.0), (1.0, 4.0)]
+    seen = [seen_closer(replace(scene, zoom=zoom)).zoom for zoom in ranges]
+    assert seen == [(0.5, 1.8), (0.5, CLOSEST), (1.0, 4.0)]

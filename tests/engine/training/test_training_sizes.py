@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from geoseg_qgis.engine.training.colours import ANY_COLOUR
 from geoseg_qgis.engine.training.sizes import (
     ANY_SIZE,
     LARGE_FROM,
@@ -11,7 +12,7 @@ from geoseg_qgis.engine.training.sizes import (
     SMALL_UP_TO,
     building_sizes,
 )
-from geoseg_qgis.engine.training.surfaces import BIT, all_but
+from geoseg_qgis.engine.training.surfaces import BIT, UNKNOWN, all_but
 from geoseg_qgis.engine.training.vocabulary import QuerySampler
 
 
@@ -33,10 +34,13 @@ def test_a_building_that_is_cut_off_may_be_larger_than_it_looks_but_never_smalle
     labels[0, :20, :20] = BIT["building"]
     labels[0, 60:120, 100:] = BIT["building"]
     labels[0, 140:150, 10:20] = BIT["building"] | BIT["land"]
+    labels[0, 50:70, 40:60] = BIT["building"]
+    labels[0, 50:70, 60:64] = UNKNOWN  # as beyond the edge of an image
     sizes = building_sizes(labels)[0]
     assert (sizes[:20, :20] == ANY_SIZE).all()
     assert (sizes[60:120, 100:] == SIZE_BIT["large"]).all()
     assert (sizes[140:150, 10:20] == ANY_SIZE).all()
+    assert (sizes[50:70, 40:60] == ANY_SIZE).all()
     assert sizes[150, 100] == 0
 
 
@@ -46,7 +50,7 @@ def test_sizes_are_asked_for_apart_from_colours() -> None:
     assert 20 < len(sized) < 70
     for step in sized:
         assert not any(mask & BIT["building"] for mask in step.surfaces)
-        assert all(mask < 2 * ANY_SIZE for mask in step.surfaces)
+        assert not any(mask & ANY_COLOUR for mask in step.surfaces)
         words = " ".join(sentence for sentences in step.sentences for sentence in sentences)
         assert any(
             f" {word} " in f" {words} "

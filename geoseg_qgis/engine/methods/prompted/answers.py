@@ -23,10 +23,13 @@ class Answer:
     Attributes:
         logits: Cells over the whole tile, shape (h, w), float32; positive on the object.
         score: How sure the network is, 0..1.
+        fineness: Cells on a side of one of the network's own; how near a prompt must lie to a part
+            of the answer counts in those.
     """
 
     logits: NDArray[np.float32]
     score: float
+    fineness: int = 1
 
 
 class Answerer(Protocol):

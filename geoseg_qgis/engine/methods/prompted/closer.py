@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .masks import Logits, touching_parts
+from .masks import Logits, keep_within, touching_parts
 from .objects import ObjectPrompt, Rectangle
 
 ZOOM = 2
-LARGEST_SHARE = 0.25
+LARGEST_SMALL = 0.25
 """Side of the largest object to look closer at, in sides of a tile."""
 _STEPS = 4
 _FADING = 8
@@ -52,7 +52,8 @@ def part_to_see(item: ObjectPrompt, found: Logits, tile: int) -> Part | None:
         tile: Side of the tile in pixels.
     """
     size = tile / found.shape[0]
-    cells = touching_parts(found > 0, item.rescaled((1 / size, 1 / size), (0.0, 0.0)), 1)
+    asked = item.rescaled((1 / size, 1 / size), (0.0, 0.0))
+    cells = touching_parts(keep_within(found > 0, asked.limits), asked, 1)
     left, top, right, bottom = item.bounds
     places = np.argwhere(cells)
     if len(places):
@@ -72,8 +73,8 @@ def part_round(bounds: Rectangle, tile: int) -> Part | None:
         tile: Side of the tile in pixels.
     """
     side, step = tile // ZOOM, tile // _STEPS
-    left, top, right, bottom = bounds
-    if max(right - left, bottom - top) > LARGEST_SHARE * tile:
+    left, top, right, bottom = (min(max(place, 0.0), float(tile)) for place in bounds)
+    if max(right - left, bottom - top) > LARGEST_SMALL * tile:
         return None
     column, row = (
         min(max(round((middle - side / 2) / step) * step, 0), tile - side)

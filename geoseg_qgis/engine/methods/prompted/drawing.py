@@ -80,6 +80,7 @@ class Drawing:
         item: The object in output pixels.
         threshold: Logit above which a pixel belongs to it.
         grid: Grid of the results.
+        reach: Cells that a part of the object may lie away from a point.
     """
 
     logits: Logits
@@ -88,6 +89,7 @@ class Drawing:
     item: ObjectPrompt
     threshold: float
     grid: Grid
+    reach: int = 1
 
     def mask(self) -> ObjectMask | None:
         """Return the pixels of the object, None where its prompts touch none."""
@@ -102,7 +104,7 @@ class Drawing:
         scale = (1 / p.across, 1 / p.down)
         prompt = self.item.rescaled(scale, (-p.left * scale[0], -p.top * scale[1]))
         inside = keep_within(self.logits > self.threshold, prompt.limits)
-        touched = touching_parts(inside, prompt, 1)
+        touched = touching_parts(inside, prompt, self.reach)
         return touched if touched.any() else None
 
     def refined(
@@ -135,11 +137,11 @@ class Drawing:
             p.down * self.logits.shape[0] / self.valid.shape[0],
         )
         pixels = (values > self.threshold) & canvas.nearest(self.valid, pixel_placement)
-        return canvas.finish(pixels, self.item, max(p.across, p.down))
+        return canvas.finish(pixels, self.item, self.reach * max(p.across, p.down))
 
     def _canvas(self) -> _Canvas | None:
         p, grid = self.placement, self.grid
-        window = window_of_object(self.logits, self.threshold, self.item, p)
+        window = window_of_object(self.logits, self.threshold, self.item, p, self.reach)
         if window is None:
             return None
         first_row, end_row, first_column, end_column = window

@@ -73,7 +73,7 @@ def logit_of(probability: float) -> float:
 
 
 def window_of_object(
-    logits: Logits, threshold: float, item: ObjectPrompt, placement: Placement
+    logits: Logits, threshold: float, item: ObjectPrompt, placement: Placement, reach: int = 1
 ) -> tuple[int, int, int, int] | None:
     """Return the rows and columns of cells, end exclusive, that hold the object.
 
@@ -86,7 +86,7 @@ def window_of_object(
     near = ndimage.binary_dilation(logits > threshold, _AROUND)
     scale = (1 / placement.across, 1 / placement.down)
     cells = item.rescaled(scale, (-placement.left * scale[0], -placement.top * scale[1]))
-    found = np.argwhere(touching_parts(near, cells, 1))
+    found = np.argwhere(touching_parts(near, cells, reach))
     if not len(found):
         return None
     (top, left), (bottom, right) = found.min(axis=0) - 1, found.max(axis=0) + 2

@@ -16,7 +16,7 @@ from ...models.preset import LoadedPreset
 from ...models.sam2 import MaskChoice, Sam2Embedding, Sam2Model, stability
 from ...models.sam2_decoder import DecoderOutput, SharedImage
 from .answers import Answer, in_halves
-from .closer import Part, blended, part_to_see, seen_in
+from .closer import ZOOM, Part, blended, part_to_see, seen_in
 from .mirrors import FOUR, PLAIN, Mirror
 from .objects import ObjectPrompt
 
@@ -42,16 +42,18 @@ class Sam2View:
 
 
 @dataclass(frozen=True)
-class Masks:
+class Candidates:
     """What SAM 2 answers about one object.
 
     Attributes:
         logits: (K, h, w).
         iou: (K,) ratings.
+        fineness: See `Answer`.
     """
 
     logits: Tensor
     iou: Tensor
+    fineness: int = 1
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Sam2Answerer:
                 batch = members[start : start + self._batch]
                 masks = in_halves(batch, partial(self._decode, tile.views[None], choice))
                 if self._closer:
-                    self._look_closer(tile, choice, batch, masks)
+                    self._add_closer_looks(tile, choice, batch, masks)
                 yield from zip(batch, map(_best_mask, masks))
 
     def _choice(self, item: ObjectPrompt) -> MaskChoice:
@@ -136,12 +138,12 @@ class Sam2Answerer:
         single = len(item.positive) + len(item.negative) == 1
         return MaskChoice.THREE if single else MaskChoice.STABLE
 
-    def _look_closer(
+    def _add_closer_looks(
         self,
         tile: Sam2Tile,
         choice: MaskChoice,
         objects: Sequence[ObjectPrompt],
-        masks: list[Masks],
+        masks: list[Candidates],
     ) -> None:
         """Replace the masks of small objects by means with closer looks at them."""
         together: dict[tuple[Part, int], list[int]] = {}
@@ -159,7 +161,7 @@ class Sam2Answerer:
             closer = in_halves(near, partial(self._decode, tile.views[part], choice))
             for row, close in zip(rows, closer):
                 logits = blended(masks[row].logits, close.logits, part, self.tile)
-                masks[row] = Masks(logits, (masks[row].iou + close.iou) / 2)
+                masks[row] = Candidates(logits, (masks[row].iou + close.iou) / 2, ZOOM)
 
     def _view(self, image: Tensor, mirror: Mirror) -> Sam2View:
         embedding = self._model.encode(mirror.tensor(image))
@@ -167,12 +169,12 @@ class Sam2Answerer:
 
     def _decode(
         self, views: Sequence[Sam2View], choice: MaskChoice, objects: Sequence[ObjectPrompt]
-    ) -> list[Masks]:
+    ) -> list[Candidates]:
         """Return the means of what some views answer."""
         outputs = [self._seen(view, objects, choice) for view in views]
         logits = torch.stack([output.logits for output in outputs]).mean(0)
         iou = torch.stack([output.iou for output in outputs]).mean(0)
-        return [Masks(*pair) for pair in zip(logits, iou)]
+        return [Candidates(*pair) for pair in zip(logits, iou)]
 
     def _seen(
         self, view: Sam2View, objects: Sequence[ObjectPrompt], choice: MaskChoice
@@ -182,11 +184,14 @@ class Sam2Answerer:
         points = np.stack([np.concatenate([item.positive, item.negative]) for item in objects])
         marks = [[1] * len(item.positive) + [0] * len(item.negative) for item in objects]
         boxes = [mirror.box(item.box, view.side) for item in objects if item.box is not None]
+        # The model takes the middle of its own pixels as whole numbers.
+        middle = _CENTRE_OF_PIXEL * view.side / self.tile
+        turned = mirror.points(points, view.side)
         output = self._model.predict(
             view.embedding,
-            points=_as_places(mirror.points(points, view.side)) if points.shape[1] else None,
+            points=_moved(turned, middle) if points.shape[1] else None,
             labels=torch.tensor(marks, dtype=torch.int32) if points.shape[1] else None,
-            boxes=_as_places(np.array(boxes)) if boxes else None,
+            boxes=_moved(np.array(boxes), middle) if boxes else None,
             choice=choice,
             shared=view.shared,
         )
@@ -208,9 +213,8 @@ def sam2_answerer(models: LoadedPreset) -> Sam2Answerer:
     )
 
 
-def _as_places(coordinates: NDArray[np.float64]) -> Tensor:
-    """Return coordinates of pixel areas as the model takes them: whole numbers are centres."""
-    return torch.from_numpy(coordinates - _CENTRE_OF_PIXEL).float()
+def _moved(coordinates: NDArray[np.float64], by: float) -> Tensor:
+    return torch.from_numpy(coordinates - by).float()
 
 
 def _alike(objects: Sequence[ObjectPrompt]) -> Iterator[list[ObjectPrompt]]:
@@ -222,9 +226,9 @@ def _alike(objects: Sequence[ObjectPrompt]) -> Iterator[list[ObjectPrompt]]:
     yield from together.values()
 
 
-def _best_mask(masks: Masks) -> Answer:
+def _best_mask(masks: Candidates) -> Answer:
     """Return the best rated of some masks."""
     best = int(masks.iou.argmax())
     chosen = masks.logits[best]
     score = float(masks.iou[best]) * float(stability(chosen, STABILITY_OFFSET, nan=0.0))
-    return Answer(chosen.cpu().numpy(), min(max(score, 0.0), 1.0))
+    return Answer(chosen.cpu().numpy(), min(max(score, 0.0), 1.0), masks.fineness)

@@ -164,6 +164,7 @@ class PromptedSegmentation:
             item,
             self.rules.threshold,
             self.ladder.output,
+            seen.answer.fineness,
         )
         if tile.level == 0 or not self.answerer.takes_negative:
             return drawing.mask()
