@@ -81,8 +81,7 @@ SECTIONS = {
     "words": (
         "Words that were no class in training",
         "IoU on generated scenes of words that training used only as synonyms or attributes. Pools "
-        "are smaller than a patch there, and the built-in CLIP does not tell colours of roofs "
-        "apart: it has learnt a roof to be a roof.",
+        "are smaller there than a patch of the built-in CLIP.",
     ),
     "clicks": (
         "Clicks",

@@ -26,12 +26,12 @@ SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "oam_buildings"
 # Held out from training; all are in Web Mercator, whose metres are nearly true at the equator.
 IMAGES = ("kampala_05", "nairobi_04")
 # Least share of spoilt polygons whose judgement must fall, and by how much.
-# Measured: shifted 7 of 7 by 0.02 to 0.40, eroded 7 of 7 by 0.12 to 0.21, made up 4 of 5 lie 0.13
-# or more below the median of 0.56, those left alone -0.08 to 0.02.
+# Measured: shifted 7 of 7 by 0.04 to 0.47, eroded 7 of 7 by 0.18 to 0.27, made up 4 of 5 lie 0.18
+# or more below the median of 0.60, those left alone -0.09 to 0.05.
 LEAST: dict[str, tuple[float, float]] = {
-    "shifted": (0.75, 0.05),
-    "eroded": (0.85, 0.08),
-    "made up": (0.7, 0.1),
+    "shifted": (0.75, 0.15),
+    "eroded": (0.85, 0.12),
+    "made up": (0.7, 0.13),
 }
 # Least share of dropped polygons that a missed object lies on, by a tenth of their area; measured
 # 2 of 6.
