@@ -14,17 +14,45 @@ from .gumix.text import ClassQueries
 
 # Each group competes unless one of its words, or of the wider words behind, is named.
 _GROUPS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("building", "roof"), ("house", "facade", "home", "hall", "warehouse", "impervious surface")),
-    (("road", "street"), ("asphalt", "pavement", "highway", "impervious surface", "parking lot")),
-    (("tree", "forest"), ("vegetation", "woodland", "tree canopy", "plants")),
-    (("grass",), ("vegetation", "meadow", "lawn", "low vegetation", "plants", "agricultural")),
-    (("field",), ("vegetation", "cropland", "farmland", "agricultural", "low vegetation")),
-    (("water",), ("river", "lake", "sea", "pond", "pool", "swimming pool")),
-    (("bare soil", "sand"), ("land", "ground", "soil", "barren", "bareland", "desert")),
-    (("car",), ("vehicle", "truck", "bus", "van")),
-    (("background",), ("clutter", "other", "rest")),
-)
-_EVERYTHING_ELSE = frozenset({"background", "clutter", "other", "rest"})
+    (
+        ("building", "roof"),
+        ("buildings", "roofs", "rooftop", "house", "houses", "facade", "home", "hall", "warehouse",
+         "impervious surface"),
+    ),
+    (
+        ("road", "street"),
+        ("roads", "streets", "asphalt", "pavement", "highway", "motorway", "paved road",
+         "paved area", "impervious surface", "parking lot"),
+    ),
+    (
+        ("tree", "forest"),
+        ("trees", "tree crown", "canopy", "high vegetation", "vegetation", "woodland",
+         "tree canopy", "plants"),
+    ),
+    (
+        ("grass",),
+        ("vegetation", "meadow", "lawn", "turf", "grassland", "rangeland", "pasture",
+         "low vegetation", "plants", "agricultural"),
+    ),
+    (
+        ("field",),
+        ("fields", "vegetation", "crop", "crops", "cropland", "farmland", "agriculture",
+         "agricultural", "agricultural land", "arable land", "low vegetation"),
+    ),
+    (
+        ("water",),
+        ("water body", "river", "stream", "canal", "lake", "reservoir", "lagoon", "sea", "ocean",
+         "pond", "pool", "swimming pool"),
+    ),
+    (
+        ("bare soil", "sand"),
+        ("land", "ground", "soil", "dirt", "earth", "bare land", "bare ground", "open ground",
+         "barren", "barren land", "bareland", "unpaved land", "desert", "beach"),
+    ),
+    (("car",), ("cars", "vehicle", "vehicles", "automobile", "truck", "bus", "van")),
+    (("background",), ("clutter", "other", "others", "rest", "unlabeled")),
+)  # fmt: skip
+_EVERYTHING_ELSE = frozenset(word for group in _GROUPS[-1] for word in group)
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,7 @@ def test_the_card_says_which_mask_answers_a_point(
     assert np.array_equal(*of_boxes)
 
 
-def test_the_card_says_whether_to_look_closer(
-    houses: Houses, suburb: Path, tmp_path: Path
-) -> None:
+def test_the_card_says_whether_to_look_closer(houses: Houses, suburb: Path, tmp_path: Path) -> None:
     layer = write_layer(tmp_path / "points.gpkg", on_map(houses.inner, NORTH_UP))
     folder = tmp_path / "from-afar"
     shutil.copytree(open_preset(MODEL).folder, folder)
