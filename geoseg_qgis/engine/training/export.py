@@ -126,6 +126,7 @@ def _sam2_member(facts: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[s
         "multimask": False,
         "mirrors": True,
         "closer": True,
+        "in_turn": True,
     }
 
 

@@ -157,6 +157,8 @@ class Sam2Component:
             four times as long and steadies small networks.
         closer: Answer prompts with the mean over a tile and the part round the object, seen twice
             as large, for networks that small objects are too few pixels for.
+        in_turn: Ask several points one after another, each with the answer before as a mask, for
+            networks that learnt later points with one.
     """
 
     model: Sam2Architecture
@@ -166,6 +168,7 @@ class Sam2Component:
     multimask: bool = True
     mirrors: bool = False
     closer: bool = False
+    in_turn: bool = False
 
 
 @dataclass(frozen=True)
@@ -446,6 +449,7 @@ def _sam2(reader: ObjectReader) -> Sam2Component:
         multimask=reader.flag("multimask", default=True),
         mirrors=reader.flag("mirrors", default=False),
         closer=reader.flag("closer", default=False),
+        in_turn=reader.flag("in_turn", default=False),
     )
     reader.finish()
     return component

@@ -110,3 +110,30 @@ def test_coarse_ratings_leave_one_mask_for_points(
 
     assert torch.allclose(logits, predicted(choice), atol=1e-4)
     assert not torch.allclose(predicted(MaskChoice.SINGLE), predicted(MaskChoice.STABLE), atol=1e-2)
+
+
+def test_points_asked_in_turn_take_the_answer_before_along(model: Sam2Model) -> None:
+    side = model.image_size
+    pixels = landscape(side, side, 3).transpose(2, 0, 1).copy()
+    positive, negative = np.array([[20.5, 11.5], [25.5, 30.5]]), np.array([[50.5, 40.5]])
+    asked = ObjectPrompt(0, 0, 3, positive, negative)
+    answerer = Sam2Answerer(model, multimask=False, in_turn=True)
+    logits, _ = answered(answerer, pixels, asked)
+    seen = model.encode(torch.from_numpy(pixels)[None].float() / 255)
+    points = torch.from_numpy(np.concatenate([positive, negative])[None] - 0.5).float()
+    labels = torch.tensor([[1, 1, 0]], dtype=torch.int32)
+    before = None
+    for count in (1, 2, 3):
+        before = model.predict(
+            seen,
+            points=points[:, :count],
+            labels=labels[:, :count],
+            masks=before,
+            choice=MaskChoice.SINGLE,
+        ).logits
+    assert torch.allclose(logits, before[0, 0], atol=1e-3)
+    at_once, _ = answered(Sam2Answerer(model, multimask=False), pixels, asked)
+    assert not torch.allclose(logits, at_once, atol=1e-2)
+    single = ObjectPrompt(0, 0, 1, positive[:1], negative[:0])
+    alone = [answered(Sam2Answerer(model, in_turn=turn), pixels, single)[0] for turn in (0, 1)]
+    assert torch.equal(*alone)

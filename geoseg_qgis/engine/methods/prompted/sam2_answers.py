@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +22,9 @@ from .objects import ObjectPrompt
 
 STABILITY_OFFSET = 1.0
 _CENTRE_OF_PIXEL = 0.5
+
+Ask = Callable[..., DecoderOutput]
+"""`Sam2Model.predict` about one image."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Sam2Answerer:
         mirrors: Ways to look at a tile; logits and ratings are means over them.
         closer: Whether small objects are seen twice as large, too; logits and ratings are means
             of both.
+        in_turn: Whether several points are asked one after another, each with the answer before.
     """
 
     line_points = 5
@@ -100,10 +104,12 @@ class Sam2Answerer:
         multimask: bool = True,
         mirrors: Sequence[Mirror] = PLAIN,
         closer: bool = False,
+        in_turn: bool = False,
     ) -> None:
         self.tile = model.image_size
         self._mirrors = mirrors
         self._closer = closer
+        self._in_turn = in_turn
         self._model = model
         self._multimask = multimask
         self._batch = batch or prompts_per_batch(model.device, model.prompt_bytes)
@@ -186,15 +192,18 @@ class Sam2Answerer:
         boxes = [mirror.box(item.box, view.side) for item in objects if item.box is not None]
         # The model takes the middle of its own pixels as whole numbers.
         middle = _CENTRE_OF_PIXEL * view.side / self.tile
-        turned = mirror.points(points, view.side)
-        output = self._model.predict(
-            view.embedding,
-            points=_moved(turned, middle) if points.shape[1] else None,
-            labels=torch.tensor(marks, dtype=torch.int32) if points.shape[1] else None,
-            boxes=_moved(np.array(boxes), middle) if boxes else None,
-            choice=choice,
-            shared=view.shared,
-        )
+        ask = partial(self._model.predict, view.embedding, choice=choice, shared=view.shared)
+        if not points.shape[1]:
+            output = ask(boxes=_moved(np.array(boxes), middle))
+        else:
+            places = _moved(mirror.points(points, view.side), middle)
+            labels = torch.tensor(marks, dtype=torch.int32)
+            if boxes:
+                output = ask(points=places, labels=labels, boxes=_moved(np.array(boxes), middle))
+            elif self._in_turn:
+                output = _answered_in_turn(ask, places, labels)
+            else:
+                output = ask(points=places, labels=labels)
         return DecoderOutput(mirror.tensor(output.logits), output.iou, output.object_score)
 
 
@@ -209,8 +218,26 @@ def sam2_answerer(models: LoadedPreset) -> Sam2Answerer:
         return Sam2Answerer(model)
     mirrors = FOUR if component.mirrors else PLAIN
     return Sam2Answerer(
-        model, multimask=component.multimask, mirrors=mirrors, closer=component.closer
+        model,
+        multimask=component.multimask,
+        mirrors=mirrors,
+        closer=component.closer,
+        in_turn=component.in_turn,
     )
+
+
+def _answered_in_turn(ask: Ask, points: Tensor, labels: Tensor) -> DecoderOutput:
+    """Return the answer to points (N, P, 2), each asked with the answer before as a mask prompt.
+
+    So SAM 2 is trained and scored (Ravi et al. 2024, sections 4 and F.1).
+    """
+    output = ask(points=points[:, :1], labels=labels[:, :1])
+    rows = torch.arange(len(points))
+    for count in range(2, points.shape[1] + 1):
+        best = output.iou.argmax(dim=1).cpu()
+        masks = output.logits[rows, best][:, None]
+        output = ask(points=points[:, :count], labels=labels[:, :count], masks=masks)
+    return output
 
 
 def _moved(coordinates: NDArray[np.float64], by: float) -> Tensor:
