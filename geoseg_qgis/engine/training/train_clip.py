@@ -36,6 +36,7 @@ from geoseg_qgis.engine.training.losses import (
 )
 from geoseg_qgis.engine.training.model_pages import write_run_page
 from geoseg_qgis.engine.training.prefetching import prefetch
+from geoseg_qgis.engine.training.preset_folder import read_checkpoint
 from geoseg_qgis.engine.training.regions import random_regions, region_affinity
 from geoseg_qgis.engine.training.sizes import building_sizes
 from geoseg_qgis.engine.training.surfaces import ANY
@@ -180,7 +181,7 @@ def build(
     config = clip_config(tokenizer.vocab_size, patch, width, layers)
     model = open_clip.CLIP(**config)
     if start:
-        state = torch.load(start / "checkpoint.pt", weights_only=True)
+        state = read_checkpoint(start)
         model.load_state_dict(state["average"])
     return model, tokenizer, config
 

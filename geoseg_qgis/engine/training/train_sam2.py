@@ -28,6 +28,7 @@ from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy
 from geoseg_qgis.engine.training.model_pages import write_run_page
 from geoseg_qgis.engine.training.objects import Target, colour_regions, label_components
 from geoseg_qgis.engine.training.prefetching import prefetch
+from geoseg_qgis.engine.training.preset_folder import read_checkpoint
 from geoseg_qgis.engine.training.prompts import Prompts, PromptSampler
 from geoseg_qgis.engine.training.surfaces import BIT, SURFACES
 from geoseg_qgis.engine.zoo.architecture import Sam2Architecture
@@ -308,7 +309,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     network = build()
     network.surfaces = SurfaceHead()
     if start:
-        state = torch.load(start / "checkpoint.pt", weights_only=True)
+        state = read_checkpoint(start)
         network.load_state_dict(state["average"], strict=False)
     facts = {
         "architecture": {

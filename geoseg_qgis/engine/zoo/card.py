@@ -155,8 +155,8 @@ class Sam2Component:
             masks, as published; otherwise all points with the mask for unambiguous prompts.
         mirrors: Answer prompts with the mean over a tile and its three mirror images, which takes
             four times as long and steadies small networks.
-        closer: Answer prompts with the mean over a tile and the part round the object, seen twice
-            as large, for networks that small objects are too few pixels for.
+        closer: Answer prompts about small objects with the mean over a tile and the part round
+            the object, seen twice as large.
         in_turn: Ask several points one after another, each with the answer before as a mask, for
             networks that learnt later points with one.
     """

@@ -1,8 +1,8 @@
 """Closer looks: the part of a tile round a small object, seen twice as large.
 
 On a whole tile a small object is a few cells of the answer. A network that sees it twice as large
-too, and answers with the mean of both, finds more of it (after the zoom-in of Sofiiuk et al. 2020,
-f-BRS, section 5.1, which takes the second answer alone).
+too, and answers with the mean of both, finds more of it (like the zoom-in of Sofiiuk et al. 2020,
+f-BRS, which looks again at what the first answer found).
 """
 
 from __future__ import annotations

@@ -193,17 +193,15 @@ class Sam2Answerer:
         # The model takes the middle of its own pixels as whole numbers.
         middle = _CENTRE_OF_PIXEL * view.side / self.tile
         ask = partial(self._model.predict, view.embedding, choice=choice, shared=view.shared)
+        if boxes:
+            ask = partial(ask, boxes=_moved(np.array(boxes), middle))
         if not points.shape[1]:
-            output = ask(boxes=_moved(np.array(boxes), middle))
+            output = ask()
         else:
             places = _moved(mirror.points(points, view.side), middle)
             labels = torch.tensor(marks, dtype=torch.int32)
-            if boxes:
-                output = ask(points=places, labels=labels, boxes=_moved(np.array(boxes), middle))
-            elif self._in_turn:
-                output = _answered_in_turn(ask, places, labels)
-            else:
-                output = ask(points=places, labels=labels)
+            answer = _answered_in_turn if self._in_turn and not boxes else _answered_at_once
+            output = answer(ask, places, labels)
         return DecoderOutput(mirror.tensor(output.logits), output.iou, output.object_score)
 
 
@@ -226,10 +224,14 @@ def sam2_answerer(models: LoadedPreset) -> Sam2Answerer:
     )
 
 
+def _answered_at_once(ask: Ask, points: Tensor, labels: Tensor) -> DecoderOutput:
+    return ask(points=points, labels=labels)
+
+
 def _answered_in_turn(ask: Ask, points: Tensor, labels: Tensor) -> DecoderOutput:
     """Return the answer to points (N, P, 2), each asked with the answer before as a mask prompt.
 
-    So SAM 2 is trained and scored (Ravi et al. 2024, sections 4 and F.1).
+    So `train_sam2` teaches every click after the first prompt.
     """
     output = ask(points=points[:, :1], labels=labels[:, :1])
     rows = torch.arange(len(points))
