@@ -115,4 +115,4 @@ def click_scores(answerer: Answerer, example: Example, clicks: int) -> List[floa
 
 def _prompt(points: List[Tuple[int, int]], marks: List[int]) -> ObjectPrompt:
     places, on_object = np.array(points, np.float64) + 0.5, np.array(marks, bool)
-    return ObjectPrompt(0, 0, len(points), places[on_object], places[~on_object])
+    return ObjectPrompt(0, 0, len(points), places, on_object)

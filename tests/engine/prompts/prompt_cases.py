@@ -20,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from geoseg_qgis.engine.jobs.context import JobContext
 from geoseg_qgis.engine.jobs.registry import run_job
+from geoseg_qgis.engine.methods.prompted.objects import ObjectPrompt, Rectangle
 from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.result import Result
 from geoseg_qgis.protocol.source import (
@@ -32,6 +33,7 @@ from geoseg_qgis.protocol.source import (
 from geoseg_qgis.protocol.tasks import PromptsTask
 
 UTM = "EPSG:32633"
+NO_POINTS = np.zeros((0, 2))
 NORTH_UP = Affine(0.2, 0.0, 400000.0, 0.0, -0.2, 5000000.0)
 
 
@@ -207,3 +209,16 @@ def overlap(first: NDArray[Any], second: NDArray[Any]) -> float:
     """Return the intersection over union of two masks."""
     one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     return float((one & other).sum() / max((one | other).sum(), 1))
+
+
+def prompted(
+    positive: np.ndarray = NO_POINTS,
+    negative: np.ndarray = NO_POINTS,
+    areas: Sequence[Rectangle] = (),
+    limits: BaseGeometry | None = None,
+    number: int = 0,
+) -> ObjectPrompt:
+    """Return an object that is asked for by points on it, then by points beside it."""
+    points = np.concatenate([positive, negative])
+    on_object = np.arange(len(points)) < len(positive)
+    return ObjectPrompt(number, number, 1, points, on_object, tuple(areas), limits)

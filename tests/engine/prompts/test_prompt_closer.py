@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from affine import Affine
+from prompt_cases import NO_POINTS, prompted
 from tiny_models import landscape, write_sam2
 
 from geoseg_qgis.engine.methods.prompted import sam2_answers
@@ -24,11 +25,9 @@ from geoseg_qgis.engine.methods.prompted.sam2_answers import Sam2Answerer
 from geoseg_qgis.engine.models.sam2 import MaskChoice, Sam2Model, load_sam2
 from geoseg_qgis.engine.raster.grid import Grid
 
-NONE = np.zeros((0, 2))
 
-
-def points(*places: tuple[float, float], negative: np.ndarray = NONE) -> ObjectPrompt:
-    return ObjectPrompt(0, 0, len(places), np.array(places), negative)
+def points(*places: tuple[float, float], negative: np.ndarray = NO_POINTS) -> ObjectPrompt:
+    return prompted(np.array(places), negative)
 
 
 def test_an_object_lies_near_the_middle_of_its_part() -> None:
@@ -57,7 +56,7 @@ def test_the_part_is_chosen_by_what_was_found() -> None:
     found[40:80, 70:80] = 1.0
     assert part_to_see(points((300, 170)), found, 512) is None
     assert part_to_see(points((30, 30)), found, 512) == Part(0, 0, 256)
-    box = ObjectPrompt(0, 0, 1, NONE, NONE, ((100.0, 100.0, 340.0, 120.0),))
+    box = prompted(areas=((100.0, 100.0, 340.0, 120.0),))
     assert part_to_see(box, found, 512) is None
 
 
@@ -65,7 +64,7 @@ def test_only_what_lies_in_the_part_is_asked_there() -> None:
     asked = points((300, 200), negative=np.array([[310.0, 220.0], [20.0, 20.0]]))
     near = seen_in(asked, Part(192, 64, 256))
     assert near.positive.tolist() == [[108, 136]]
-    assert near.negative.tolist() == [[118, 156]]
+    assert near.points.tolist() == [[108, 136], [118, 156]]
 
 
 def test_answers_meet_where_the_part_lies_and_fade_out_at_its_edge() -> None:
@@ -104,7 +103,7 @@ def test_the_answer_is_the_mean_of_both_looks(
     pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
     box = (0.3 * side, 0.4 * side, 0.4 * side, 0.5 * side)
     middle = np.array([[0.35 * side, 0.45 * side]])
-    asked = ObjectPrompt(0, 0, 1, NONE if boxed else middle, NONE, (box,) if boxed else ())
+    asked = prompted(areas=(box,)) if boxed else prompted(middle)
     outputs = []
     crop = np.s_[:, part.top : part.bottom, part.left : part.right]
     corner = np.array([part.left, part.top])
@@ -159,7 +158,7 @@ def test_objects_with_other_clicks_in_sight_are_asked_apart(
     pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
     away = (np.array([[0.1, 0.1], [0.3, 0.4]]), np.array([[0.1, 0.1], [0.9, 0.4]]))
     asked = [
-        ObjectPrompt(number, 0, 3, np.array([[0.2, 0.2]]) * side, negative * side)
+        prompted(np.array([[0.2, 0.2]]) * side, negative * side, number=number)
         for number, negative in enumerate((*away, away[0] + 0.5))
     ]
     answerer = Sam2Answerer(model, multimask=False, closer=True)

@@ -7,6 +7,7 @@ import pytest
 import shapely
 import torch
 from affine import Affine
+from prompt_cases import prompted
 from torch.nn.functional import interpolate
 
 from geoseg_qgis.engine.methods.prompted.drawing import Drawing
@@ -24,16 +25,15 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.protocol.tasks import PolygonOptions
 
 GRID = Grid(Affine(0.5, 0, 0, 0, -0.5, 0), 1000, 800)
-NO_POINTS = np.zeros((0, 2))
 
 
 def prompt(*points: tuple[float, float]) -> ObjectPrompt:
-    return ObjectPrompt(0, 0, 1, np.array(points, dtype=float).reshape(-1, 2), NO_POINTS)
+    return prompted(np.array(points, dtype=float).reshape(-1, 2))
 
 
 def box_prompt(left: float, top: float, right: float, bottom: float) -> ObjectPrompt:
     area = (left, top, right, bottom)
-    return ObjectPrompt(0, 0, 1, NO_POINTS, NO_POINTS, (area,), shapely.box(*area))
+    return prompted(areas=(area,), limits=shapely.box(*area))
 
 
 def disc(size: int, placement: Placement, x: float, y: float, radius: float) -> np.ndarray:

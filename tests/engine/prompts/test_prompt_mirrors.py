@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from prompt_cases import prompted
 from tiny_models import landscape, write_sam2
 
 from geoseg_qgis.engine.methods.prompted.mirrors import FOUR, PLAIN, Mirror
@@ -26,7 +27,7 @@ def prompt(mirror: Mirror, side: int, *, box: bool) -> ObjectPrompt:
     positive = mirror.points(np.array([[20.25, 11.5], [25.0, 30.0]])[: 1 + box], side)
     negative = mirror.points(np.array([[50.0, 40.75]])[: int(box)], side)
     areas = (mirror.box((10.0, 5.0, 40.0, 33.0), side),) if box else ()
-    return ObjectPrompt(0, 0, 1, positive, negative, areas)
+    return prompted(positive, negative, areas)
 
 
 def answered(
@@ -95,7 +96,7 @@ def test_coarse_ratings_leave_one_mask_for_points(
     pixels = landscape(side, side, 3).transpose(2, 0, 1).copy()
     places = np.array([[20.5, 11.5], [25.5, 30.5]])[:points]
     area = (10.5, 5.5, 40.5, 33.5)
-    asked = ObjectPrompt(0, 0, 1, places, places[:0], (area,) if box else ())
+    asked = prompted(places, areas=(area,) if box else ())
     logits, _ = answered(Sam2Answerer(model, multimask=False), pixels, asked)
     seen = model.encode(torch.from_numpy(pixels)[None].float() / 255)
 
@@ -115,18 +116,19 @@ def test_coarse_ratings_leave_one_mask_for_points(
 def test_points_asked_in_turn_take_the_answer_before_along(model: Sam2Model) -> None:
     side = model.image_size
     pixels = landscape(side, side, 3).transpose(2, 0, 1).copy()
-    positive, negative = np.array([[20.5, 11.5], [25.5, 30.5]]), np.array([[50.5, 40.5]])
-    asked = ObjectPrompt(0, 0, 3, positive, negative)
+    points = np.array([[50.5, 40.5], [20.5, 11.5], [60.5, 20.5], [25.5, 30.5]])
+    asked = ObjectPrompt(0, 0, 4, points, np.array([False, True, False, True]))
     answerer = Sam2Answerer(model, multimask=False, in_turn=True)
     logits, _ = answered(answerer, pixels, asked)
     seen = model.encode(torch.from_numpy(pixels)[None].float() / 255)
-    points = torch.from_numpy(np.concatenate([positive, negative])[None] - 0.5).float()
-    labels = torch.tensor([[1, 1, 0]], dtype=torch.int32)
+    # The first is on the object; the others keep their order.
+    places = torch.from_numpy(points[[1, 0, 2, 3]][None] - 0.5).float()
+    labels = torch.tensor([[1, 0, 0, 1]], dtype=torch.int32)
     before = None
-    for count in (1, 2, 3):
+    for count in (1, 2, 3, 4):
         before = model.predict(
             seen,
-            points=points[:, :count],
+            points=places[:, :count],
             labels=labels[:, :count],
             masks=before,
             choice=MaskChoice.SINGLE,
@@ -134,6 +136,6 @@ def test_points_asked_in_turn_take_the_answer_before_along(model: Sam2Model) -> 
     assert torch.allclose(logits, before[0, 0], atol=1e-3)
     at_once, _ = answered(Sam2Answerer(model, multimask=False), pixels, asked)
     assert not torch.allclose(logits, at_once, atol=1e-2)
-    single = ObjectPrompt(0, 0, 1, positive[:1], negative[:0])
+    single = prompted(points[:1])
     alone = [answered(Sam2Answerer(model, in_turn=turn), pixels, single)[0] for turn in (0, 1)]
     assert torch.equal(*alone)

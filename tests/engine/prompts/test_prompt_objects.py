@@ -99,9 +99,9 @@ def test_groups_mix_positive_and_negative_features(tmp_path: Path) -> None:
         ["a", "a", "a", "a", "b"],
     )
     (item,) = found.objects
-    assert item.positive.round(4).tolist() == [[10, 10], [12, 11]]
-    assert item.negative[0].round(4).tolist() == [30, 30]
-    assert 205 < item.negative[1][0] < 215
+    assert item.on_object.tolist() == [False, True, False, True]
+    assert item.points[[0, 1, 3]].round(4).tolist() == [[30, 30], [10, 10], [12, 11]]
+    assert 205 < item.points[2][0] < 215
     assert (item.first, item.features, item.areas) == (1, 4, ())
     assert (found.count, found.without_positive) == (2, 1)
 
@@ -120,7 +120,7 @@ def test_many_points_are_thinned_evenly(tmp_path: Path) -> None:
     crowd = shapely.MultiPoint([(x, 7) for x in range(1, 101)])
     found = gather(tmp_path, [crowd])
     assert found.thinned == 1
-    places = found.objects[0].positive[:, 0].round(4)
+    places = found.objects[0].points[:, 0].round(4)
     assert len(places) == MOST_POINTS
     assert (places[0], places[-1]) == (1.0, 100.0)
     assert np.diff(places).max() <= 4.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affine import Affine
+from prompt_cases import prompted
 
 from geoseg_qgis.engine.methods.prompted.objects import ObjectPrompt, Rectangle
 from geoseg_qgis.engine.methods.prompted.tiling import Ladder, PromptTile, plan_prompt_tiles
@@ -18,13 +19,12 @@ def ladder(width: int, height: int, tile: int = 512, shrink: int = 1) -> Ladder:
 
 
 def point(number: int, x: float, y: float) -> ObjectPrompt:
-    return ObjectPrompt(number, number, 1, np.array([[x, y]]), np.zeros((0, 2)))
+    return prompted(np.array([[x, y]]), number=number)
 
 
 def box(number: int, *area: float) -> ObjectPrompt:
     left, top, right, bottom = area
-    no_points = np.zeros((0, 2))
-    return ObjectPrompt(number, number, 1, no_points, no_points, ((left, top, right, bottom),))
+    return prompted(areas=((left, top, right, bottom),), number=number)
 
 
 def on_tile(item: ObjectPrompt, tile: PromptTile, steps: Ladder) -> Rectangle:

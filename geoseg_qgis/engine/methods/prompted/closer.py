@@ -7,7 +7,7 @@ f-BRS, which looks again at what the first answer found).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -87,8 +87,8 @@ def part_round(bounds: Rectangle, tile: int) -> Part | None:
 def seen_in(item: ObjectPrompt, part: Part) -> ObjectPrompt:
     """Return an object in pixels of a part, without the negative points outside of it."""
     moved = item.rescaled((1.0, 1.0), (-part.left, -part.top))
-    near = ((moved.negative >= 0) & (moved.negative <= part.side)).all(axis=1)
-    return replace(moved, negative=moved.negative[near])
+    near = ((moved.points >= 0) & (moved.points <= part.side)).all(axis=1)
+    return moved.with_points(near | moved.on_object)
 
 
 def blended(whole: Tensor, close: Tensor, part: Part, tile: int) -> Tensor:

@@ -6,7 +6,7 @@ with points deep inside. Features that point away from an object become negative
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -34,8 +34,8 @@ class ObjectPrompt:
         number: Place of the object among those of the layer.
         first: Row of its first positive feature.
         features: Number of its features.
-        positive: Points on it, shape (n, 2).
-        negative: Points that are not on it, shape (m, 2).
+        points: In the order in which they were given, shape (n, 2).
+        on_object: Whether a point lies on it, shape (n,), False for one that must not.
         areas: Rectangles (left, top, right, bottom) round each box or part of a polygon.
         limits: The ground that it does not leave: its boxes and polygons with a margin; None when
             it may lie anywhere.
@@ -44,10 +44,15 @@ class ObjectPrompt:
     number: int
     first: int
     features: int
-    positive: Points
-    negative: Points
+    points: Points
+    on_object: NDArray[np.bool_]
     areas: tuple[Rectangle, ...] = ()
     limits: BaseGeometry | None = None
+
+    @property
+    def positive(self) -> Points:
+        """The points on it."""
+        return self.points[self.on_object]
 
     @property
     def box(self) -> Rectangle | None:
@@ -71,13 +76,17 @@ class ObjectPrompt:
             self.number,
             self.first,
             self.features,
-            self.positive * factor + shift,
-            self.negative * factor + shift,
+            self.points * factor + shift,
+            self.on_object,
             tuple(tuple(area) for area in areas.tolist()),
             None
             if self.limits is None
             else shapely.transform(self.limits, lambda places: places * factor + shift),
         )
+
+    def with_points(self, kept: NDArray[np.bool_]) -> ObjectPrompt:
+        """Return it with those of its points alone that ``kept``, shape (n,), says."""
+        return replace(self, points=self.points[kept], on_object=self.on_object[kept])
 
 
 @dataclass(frozen=True)
@@ -151,19 +160,20 @@ class _Gatherer:
         if not chosen:
             self.without_positive += bool(placed)
             return None
-        positive = [self._features(layer, row, self._inner_points) for row in chosen]
-        negative = [self._features(layer, row, 1) for row in placed if not layer.positive[row]]
+        features = [self._feature(layer, row) for row in placed]
+        positive = [feature for feature in features if feature.on_object]
         areas = [area for feature in positive for area in feature.areas]
         limits = [limit for feature in positive for limit in feature.limits]
-        return ObjectPrompt(
+        item = ObjectPrompt(
             number,
             chosen[0],
             len(placed),
-            self._thin(positive),
-            self._thin(negative),
+            np.concatenate([feature.points for feature in features]),
+            np.repeat([f.on_object for f in features], [len(f.points) for f in features]),
             tuple(areas),
             shapely.union_all(limits) if limits else None,
         )
+        return self._thinned(item)
 
     def _has_place(self, shape: BaseGeometry) -> bool:
         if shape.is_empty:
@@ -174,9 +184,10 @@ class _Gatherer:
             return False
         return True
 
-    def _features(self, layer: PromptLayer, row: int, inner_points: int) -> _Feature:
+    def _feature(self, layer: PromptLayer, row: int) -> _Feature:
         shape = shapely.intersection(layer.shapes[row], self._reachable)
-        is_box = bool(layer.boxes[row]) and bool(layer.positive[row])
+        on_object = bool(layer.positive[row])
+        is_box = bool(layer.boxes[row]) and on_object
         points: list[Points] = []
         areas: list[Rectangle] = []
         limits: list[BaseGeometry] = []
@@ -185,28 +196,31 @@ class _Gatherer:
                 areas.append(part.bounds)
                 limits.append(_with_margin(part, is_box))
                 if not is_box:
-                    points.append(inner_points_of(part, inner_points))
+                    count = self._inner_points if on_object else 1
+                    points.append(inner_points_of(part, count))
             elif part.geom_type in ("LineString", "LinearRing"):
                 places = (np.arange(self._line_points) + 0.5) / self._line_points
                 along = shapely.line_interpolate_point(part, places, normalized=True)
                 points.append(shapely.get_coordinates(along))
             elif part.geom_type == "Point":
                 points.append(shapely.get_coordinates(part))
-        return _Feature(np.concatenate([np.zeros((0, 2)), *points]), areas, limits)
+        return _Feature(np.concatenate([np.zeros((0, 2)), *points]), on_object, areas, limits)
 
-    def _thin(self, features: list[_Feature]) -> Points:
-        points = np.concatenate([np.zeros((0, 2)), *(feature.points for feature in features)])
-        if len(points) <= MOST_POINTS:
-            return points
-        self.thinned += 1
-        evenly = np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(np.intp)
-        kept: Points = points[evenly]
-        return kept
+    def _thinned(self, item: ObjectPrompt) -> ObjectPrompt:
+        kept = np.ones(len(item.points), dtype=np.bool_)
+        for places in (np.flatnonzero(item.on_object), np.flatnonzero(~item.on_object)):
+            if len(places) > MOST_POINTS:
+                evenly = np.linspace(0, len(places) - 1, MOST_POINTS).round().astype(np.intp)
+                kept[places] = False
+                kept[places[evenly]] = True
+        self.thinned += not kept.all()
+        return item.with_points(kept)
 
 
 @dataclass(frozen=True)
 class _Feature:
     points: Points
+    on_object: bool
     areas: list[Rectangle]
     limits: list[BaseGeometry]
 

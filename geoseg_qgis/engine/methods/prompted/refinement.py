@@ -149,7 +149,9 @@ def _prompt(
     if not len(positive):
         return None
     negative = placed(_deep_cells(~inside, _OUTSIDE_REACH))
-    return ObjectPrompt(item.number, item.first, item.features, positive, negative)
+    points = np.concatenate([positive, negative])
+    on_object = np.arange(len(points)) < len(positive)
+    return ObjectPrompt(item.number, item.first, item.features, points, on_object)
 
 
 def _deep_cells(mask: Mask, deepest: float = np.inf) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,9 +23,6 @@ from .objects import ObjectPrompt
 STABILITY_OFFSET = 1.0
 _CENTRE_OF_PIXEL = 0.5
 
-Ask = Callable[..., DecoderOutput]
-"""`Sam2Model.predict` about one image."""
-
 
 @dataclass(frozen=True)
 class Sam2View:
@@ -42,6 +39,25 @@ class Sam2View:
     side: int
     embedding: Sam2Embedding
     shared: SharedImage
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What N objects with as many points each are asked by.
+
+    Attributes:
+        points: (N, P, 2), in the order in which they are asked.
+        on_object: (N, P).
+        boxes: (N, 4), None when they have none.
+    """
+
+    points: NDArray[np.float64]
+    on_object: NDArray[np.bool_]
+    boxes: NDArray[np.float64] | None
+
+    def first(self, count: int) -> Asked:
+        """Return it with so many of its points."""
+        return Asked(self.points[:, :count], self.on_object[:, :count], self.boxes)
 
 
 @dataclass(frozen=True)
@@ -141,7 +157,7 @@ class Sam2Answerer:
             return MaskChoice.STABLE
         if not self._multimask:
             return MaskChoice.SINGLE
-        single = len(item.positive) + len(item.negative) == 1
+        single = len(item.points) == 1
         return MaskChoice.THREE if single else MaskChoice.STABLE
 
     def _add_closer_looks(
@@ -156,7 +172,7 @@ class Sam2Answerer:
         for row, (item, found) in enumerate(zip(objects, masks)):
             part = part_to_see(item, _best_mask(found).logits, self.tile)
             if part is not None:
-                make = (part, len(seen_in(item, part).negative))
+                make = (part, len(seen_in(item, part).points))
                 together.setdefault(make, []).append(row)
         for (part, _), rows in together.items():
             if part not in tile.views:
@@ -176,32 +192,34 @@ class Sam2Answerer:
     def _decode(
         self, views: Sequence[Sam2View], choice: MaskChoice, objects: Sequence[ObjectPrompt]
     ) -> list[Candidates]:
-        """Return the means of what some views answer."""
-        outputs = [self._seen(view, objects, choice) for view in views]
-        logits = torch.stack([output.logits for output in outputs]).mean(0)
-        iou = torch.stack([output.iou for output in outputs]).mean(0)
-        return [Candidates(*pair) for pair in zip(logits, iou)]
+        """Return the means of what some views answer; each turn goes on from the mean before."""
+        asked = _asked(objects)
+        count = asked.points.shape[1]
+        in_turn = self._in_turn and count > 1 and asked.boxes is None
+        mean: DecoderOutput | None = None
+        for turn in range(1 if in_turn else count, count + 1):
+            mean = _mean([self._seen(view, asked.first(turn), choice, mean) for view in views])
+        return [] if mean is None else [Candidates(*pair) for pair in zip(mean.logits, mean.iou)]
 
     def _seen(
-        self, view: Sam2View, objects: Sequence[ObjectPrompt], choice: MaskChoice
+        self, view: Sam2View, asked: Asked, choice: MaskChoice, before: DecoderOutput | None
     ) -> DecoderOutput:
-        """Return what one view answers, turned back."""
+        """Return what one view answers, turned back, after an answer that was given before."""
         mirror = view.mirror
-        points = np.stack([np.concatenate([item.positive, item.negative]) for item in objects])
-        marks = [[1] * len(item.positive) + [0] * len(item.negative) for item in objects]
-        boxes = [mirror.box(item.box, view.side) for item in objects if item.box is not None]
         # The model takes the middle of its own pixels as whole numbers.
         middle = _CENTRE_OF_PIXEL * view.side / self.tile
         ask = partial(self._model.predict, view.embedding, choice=choice, shared=view.shared)
-        if boxes:
-            ask = partial(ask, boxes=_moved(np.array(boxes), middle))
-        if not points.shape[1]:
-            output = ask()
-        else:
-            places = _moved(mirror.points(points, view.side), middle)
-            labels = torch.tensor(marks, dtype=torch.int32)
-            answer = _answered_in_turn if self._in_turn and not boxes else _answered_at_once
-            output = answer(ask, places, labels)
+        if asked.boxes is not None:
+            corners = [mirror.box(tuple(box), view.side) for box in asked.boxes.tolist()]
+            ask = partial(ask, boxes=_moved(np.array(corners), middle))
+        if asked.points.shape[1]:
+            places = _moved(mirror.points(asked.points, view.side), middle)
+            ask = partial(ask, points=places, labels=torch.from_numpy(asked.on_object).int())
+        if before is not None:
+            rows = torch.arange(len(before.logits))
+            best = before.logits[rows, before.iou.argmax(dim=1).cpu()][:, None]
+            ask = partial(ask, masks=mirror.tensor(best))
+        output = ask()
         return DecoderOutput(mirror.tensor(output.logits), output.iou, output.object_score)
 
 
@@ -224,22 +242,26 @@ def sam2_answerer(models: LoadedPreset) -> Sam2Answerer:
     )
 
 
-def _answered_at_once(ask: Ask, points: Tensor, labels: Tensor) -> DecoderOutput:
-    return ask(points=points, labels=labels)
+def _asked(objects: Sequence[ObjectPrompt]) -> Asked:
+    points = np.stack([item.points for item in objects])
+    on_object = np.stack([item.on_object for item in objects])
+    # What is asked first lies on the object, as in training; all else keeps its order.
+    first = on_object & (on_object.cumsum(axis=1) == 1)
+    order = np.argsort(~first, axis=1, kind="stable")
+    boxes = [item.box for item in objects if item.box is not None]
+    return Asked(
+        np.take_along_axis(points, order[..., None], axis=1),
+        np.take_along_axis(on_object, order, axis=1),
+        np.array(boxes) if boxes else None,
+    )
 
 
-def _answered_in_turn(ask: Ask, points: Tensor, labels: Tensor) -> DecoderOutput:
-    """Return the answer to points (N, P, 2), each asked with the answer before as a mask prompt.
-
-    So `train_sam2` teaches every click after the first prompt.
-    """
-    output = ask(points=points[:, :1], labels=labels[:, :1])
-    rows = torch.arange(len(points))
-    for count in range(2, points.shape[1] + 1):
-        best = output.iou.argmax(dim=1).cpu()
-        masks = output.logits[rows, best][:, None]
-        output = ask(points=points[:, :count], labels=labels[:, :count], masks=masks)
-    return output
+def _mean(outputs: Sequence[DecoderOutput]) -> DecoderOutput:
+    return DecoderOutput(
+        torch.stack([output.logits for output in outputs]).mean(0),
+        torch.stack([output.iou for output in outputs]).mean(0),
+        torch.stack([output.object_score for output in outputs]).mean(0),
+    )
 
 
 def _moved(coordinates: NDArray[np.float64], by: float) -> Tensor:
@@ -248,9 +270,9 @@ def _moved(coordinates: NDArray[np.float64], by: float) -> Tensor:
 
 def _alike(objects: Sequence[ObjectPrompt]) -> Iterator[list[ObjectPrompt]]:
     """Yield objects with as many points; padding would change the answers."""
-    together: dict[tuple[int, int, bool], list[ObjectPrompt]] = {}
+    together: dict[tuple[int, bool], list[ObjectPrompt]] = {}
     for item in objects:
-        make = (len(item.positive), len(item.negative), bool(item.areas))
+        make = (len(item.points), bool(item.areas))
         together.setdefault(make, []).append(item)
     yield from together.values()
 

@@ -221,21 +221,15 @@ def on_data(item: ObjectPrompt, valid: NDArray[np.bool_]) -> ObjectPrompt | None
     """
     size = valid.shape[0]
 
-    def kept(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        inside = ((points >= 0) & (points <= size)).all(axis=1)
-        places = np.clip(np.floor(points).astype(np.intp), 0, size - 1)
-        on_pixels: NDArray[np.float64] = points[inside & valid[places[:, 1], places[:, 0]]]
-        return on_pixels
-
+    inside = ((item.points >= 0) & (item.points <= size)).all(axis=1)
+    places = np.clip(np.floor(item.points).astype(np.intp), 0, size - 1)
+    kept = item.with_points(inside & valid[places[:, 1], places[:, 0]])
     areas = []
     for area in item.areas:
         left, top = (max(int(side), 0) for side in area[:2])
         right, bottom = (max(int(np.ceil(side)), 0) for side in area[2:])
         if valid[top : max(bottom, top + 1), left : max(right, left + 1)].any():
             areas.append(area)
-    positive = kept(item.positive)
-    if not len(positive) and not areas:
+    if not kept.on_object.any() and not areas:
         return None
-    return dataclasses.replace(
-        item, positive=positive, negative=kept(item.negative), areas=tuple(areas)
-    )
+    return dataclasses.replace(kept, areas=tuple(areas))

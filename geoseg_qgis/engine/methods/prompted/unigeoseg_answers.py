@@ -38,7 +38,7 @@ class UniGeoSegAnswerer:
     @classmethod
     def check(cls, objects: Sequence[ObjectPrompt]) -> None:
         """Refuse negative prompts and more than three points an object."""
-        negative = sum(len(item.negative) > 0 for item in objects)
+        negative = sum(not item.on_object.all() for item in objects)
         if negative:
             raise JobError(
                 ErrorCode.INVALID_JOB,
