@@ -19,8 +19,10 @@ def compatible(labels: torch.Tensor, surfaces: torch.Tensor) -> torch.Tensor:
     return (labels[..., None] & surfaces) != 0
 
 
-def rarity(labels: torch.Tensor, exponent: float = 0.45, limit: float = 5.0) -> torch.Tensor:
+def rarity(labels: torch.Tensor, exponent: float = 0.75, limit: float = 12.0) -> torch.Tensor:
     """Return weights that grow as a label becomes rare in its batch, with mean 1.
+
+    How common a class was in training says little about the rasters of users.
 
     Args:
         labels: (M,) int64 bit masks.

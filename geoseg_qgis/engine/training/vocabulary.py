@@ -95,8 +95,8 @@ STRANGER_WORDS: Final = (
 
 ROOF_WORDS: Final = ("roof", "roof", "roofs", "building", "house", "rooftop")
 """What colours and sizes are said of."""
-COLOURED_SHARE: Final = 0.4
-SIZED_SHARE: Final = 0.1
+COLOURED_SHARE: Final = 0.25
+SIZED_SHARE: Final = 0.05
 ADJECTIVES: Final = {**{name: (name,) for name in COLOURS}, **SIZES}
 
 AERIAL_TEMPLATES: Final = (

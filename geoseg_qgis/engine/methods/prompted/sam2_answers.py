@@ -199,7 +199,10 @@ class Sam2Answerer:
         mean: DecoderOutput | None = None
         for turn in range(1 if in_turn else count, count + 1):
             mean = _mean([self._seen(view, asked.first(turn), choice, mean) for view in views])
-        return [] if mean is None else [Candidates(*pair) for pair in zip(mean.logits, mean.iou)]
+        if mean is None:
+            return []
+        # One transfer for all: what follows looks at each object singly.
+        return [Candidates(*pair) for pair in zip(mean.logits.cpu(), mean.iou.cpu())]
 
     def _seen(
         self, view: Sam2View, asked: Asked, choice: MaskChoice, before: DecoderOutput | None
@@ -282,4 +285,4 @@ def _best_mask(masks: Candidates) -> Answer:
     best = int(masks.iou.argmax())
     chosen = masks.logits[best]
     score = float(masks.iou[best]) * float(stability(chosen, STABILITY_OFFSET, nan=0.0))
-    return Answer(chosen.cpu().numpy(), min(max(score, 0.0), 1.0), masks.fineness)
+    return Answer(chosen.numpy(), min(max(score, 0.0), 1.0), masks.fineness)
