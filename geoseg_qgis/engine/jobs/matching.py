@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from rasterio.windows import Window
 from torch import Tensor
@@ -20,6 +21,7 @@ from ..methods.dense import (
     WindowNetwork,
     WindowPlan,
     match_windows,
+    share_of,
 )
 from ..methods.fast import FastSettings, window_logits
 from ..methods.gumix.settings import GumixSettings
@@ -27,6 +29,7 @@ from ..methods.gumix.surfaces import GumixModels, route_raster
 from ..methods.gumix.text import encode_queries
 from ..methods.labelling import ProbabilitySource
 from ..methods.mask_selection import SelectionSettings
+from ..methods.overrides import override
 from ..methods.probabilities import SampledProbabilities
 from ..methods.reading import Picture, Scene
 from ..methods.region_map import RegionMap
@@ -155,13 +158,22 @@ def gumix_settings(models: LoadedPreset) -> GumixSettings:
         settings = GumixSettings.geo().with_overrides({**normalisation, **models.card.gumix})
         settings.spatial_blocks(models.clip.layers)
     except ValueError as error:
-        raise JobError(
-            ErrorCode.MODEL_INVALID,
-            f"The card of {models.card.name} has settings that GUMix-RS cannot work with.",
-            "Correct the member gumix of its card.json.",
-            str(error),
-        ) from error
+        raise _senseless(models, "GUMix-RS", "gumix", error) from error
     return settings
+
+
+def fast_settings(models: LoadedPreset) -> FastSettings:
+    """Return the settings of dense CLIP with the preset's own constants and normalisation.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` when the card's settings make no sense.
+    """
+    mean, std = (values.flatten().tolist() for values in (models.clip.mean, models.clip.std))
+    normalisation = {"pixel_mean": _in_grey_levels(mean), "pixel_std": _in_grey_levels(std)}
+    try:
+        return override(FastSettings(), {**normalisation, **models.card.fast})
+    except ValueError as error:
+        raise _senseless(models, "the fast method", "fast", error) from error
 
 
 def match_fast(request: MatchRequest, context: JobContext) -> Match:
@@ -201,8 +213,7 @@ def match_selection(request: MatchRequest, context: JobContext) -> Match:
 
 def _dense(request: MatchRequest, progress: Progress, context: JobContext) -> SampledProbabilities:
     scene, clip = request.scene, request.models.clip
-    mean, std = clip.mean.flatten().tolist(), clip.std.flatten().tolist()
-    settings = FastSettings(pixel_mean=_in_grey_levels(mean), pixel_std=_in_grey_levels(std))
+    settings = fast_settings(request.models)
     networks = [
         DeviceNetwork(
             _dense_network(copy.clip, request.text.to(copy.device.device), settings),
@@ -211,11 +222,17 @@ def _dense(request: MatchRequest, progress: Progress, context: JobContext) -> Sa
         for copy in request.models.copies
     ]
     side = -(-settings.window // clip.patch_size) * clip.patch_size
-    surface = ScoreSurface(scene.folder, "dense", scene.base, len(request.text))
     plan = WindowPlan(side, settings.stride, request.batch, clip.patch_size)
-    match_windows(scene.reader, surface, networks, plan, progress)
+    surfaces = []
+    work = np.cumsum([0.0, *(scale * scale for scale in settings.scales)])
+    shares = work / work[-1]
+    for scale, start, end in zip(settings.scales, shares, shares[1:]):
+        grid = scene.scale_grid(scale)
+        surface = ScoreSurface(scene.folder, f"dense-{scale:g}", grid, len(request.text))
+        match_windows(scene.reader, surface, networks, plan, share_of(progress, start, end))
+        surfaces.append(surface)
     index = request.contest.queries.class_index
-    return SampledProbabilities(scene, surface, index, settings.logit_scale)
+    return SampledProbabilities(scene, surfaces, index, settings.logit_scale)
 
 
 def _dense_network(clip: ClipModel, text: Tensor, settings: FastSettings) -> WindowNetwork:
@@ -225,6 +242,15 @@ def _dense_network(clip: ClipModel, text: Tensor, settings: FastSettings) -> Win
         return window_logits(clip.module, batch, text, settings)
 
     return network
+
+
+def _senseless(models: LoadedPreset, method: str, member: str, error: ValueError) -> JobError:
+    return JobError(
+        ErrorCode.MODEL_INVALID,
+        f"The card of {models.card.name} has settings that {method} cannot work with.",
+        f"Correct the member {member} of its card.json.",
+        str(error),
+    )
 
 
 def _in_grey_levels(values: Sequence[float]) -> tuple[float, ...]:

@@ -39,6 +39,7 @@ class FastSettings:
         pixel_std: Standard deviation of the CLIP normalisation, RGB, 0..255.
         class_token_weight: Share of the class token's cosine taken off each patch.
         logit_scale: Factor on the cosines before the softmax.
+        scales: Enlargements of the raster; cosines are means over them.
     """
 
     window: int = 224
@@ -47,6 +48,11 @@ class FastSettings:
     pixel_std: tuple[float, ...] = (68.501, 66.632, 70.323)
     class_token_weight: float = 0.3
     logit_scale: float = 50.0
+    scales: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0 or len(set(self.scales)) < len(self.scales):
+            raise ValueError("scales must be positive and different from each other.")
 
 
 def self_attention(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:

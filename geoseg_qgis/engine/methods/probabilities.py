@@ -15,31 +15,38 @@ from .resampling import sample_bilinear
 
 
 class SampledProbabilities:
-    """Softmax of the cosines of one scale, on the output grid.
+    """Softmax of the mean cosines of some scales, on the output grid.
 
     Args:
         scene: Tells the output grid and which pixels hold data.
-        surface: Cosines of every query.
+        surfaces: Cosines of every query, at each scale.
         class_index: Class of each query.
         logit_scale: Factor on the cosines.
     """
 
     def __init__(
-        self, scene: Scene, surface: ScoreSurface, class_index: Sequence[int], logit_scale: float
+        self,
+        scene: Scene,
+        surfaces: Sequence[ScoreSurface],
+        class_index: Sequence[int],
+        logit_scale: float,
     ) -> None:
         self._scene = scene
-        self._surface = surface
+        self._surfaces = surfaces
         self._class_index = class_index
         self._logit_scale = logit_scale
 
     def read(self, window: Window) -> tuple[Tensor, Tensor]:
         """Return (C, h, w) float32 probabilities and (h, w) bool, False where unknown."""
         output = self._scene.output
-        bands = sample_bilinear(
-            self._surface.read_bands, self._surface.grid.shape, output.shape, window
-        )
-        known = torch.from_numpy(self._scene.reader.valid(output, window)) & (bands[-1] > 0.5)
-        return class_probabilities(bands[:-1], self._class_index, self._logit_scale), known
+        known = torch.from_numpy(self._scene.reader.valid(output, window))
+        cosines = []
+        for surface in self._surfaces:
+            bands = sample_bilinear(surface.read_bands, surface.grid.shape, output.shape, window)
+            known &= bands[-1] > 0.5
+            cosines.append(bands[:-1])
+        mean = torch.stack(cosines).mean(0)
+        return class_probabilities(mean, self._class_index, self._logit_scale), known
 
 
 class BlendedProbabilities:

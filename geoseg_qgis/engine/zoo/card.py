@@ -220,6 +220,7 @@ class ModelCard:
         unigeoseg: Model of instructions, points and boxes.
         others: Components with loaders of their own, by name.
         gumix: Settings of the GUMix-RS method that differ from its defaults.
+        fast: The same of the dense CLIP method, which mask_selection uses, too.
     """
 
     name: str
@@ -237,6 +238,7 @@ class ModelCard:
     unigeoseg: UniGeoSegComponent | None = None
     others: Mapping[str, OtherComponent] = field(default_factory=dict)
     gumix: Mapping[str, Any] = field(default_factory=dict)
+    fast: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[WeightsFile, ...]:
@@ -310,6 +312,7 @@ def parse_card(data: Any, where: str = "card") -> ModelCard:
         unigeoseg=_unigeoseg(reader.child("unigeoseg")) if "unigeoseg" in reader else None,
         others={key: _other(reader.child(key)) for key in _OTHER_COMPONENTS if key in reader},
         gumix=MappingProxyType(reader.mapping("gumix", {})),
+        fast=MappingProxyType(reader.mapping("fast", {})),
     )
     for optional in ("clip", "dino", "sam2", "unigeoseg", *_OTHER_COMPONENTS):
         reader.raw(optional, None)
