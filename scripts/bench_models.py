@@ -139,12 +139,14 @@ class Bench:
         }[method]()
 
     def _fast(self) -> tuple[float, float | None, float]:
-        clip, settings = self._networks.clip, fast.FastSettings()
+        clip, settings, component = self._networks.clip, fast.FastSettings(), self._card.clip
+        scales = settings.scales if component is None else component.scales
         patch = int(clip.visual.patch_size[0])
         side = -(-settings.window // patch) * patch
         images, text = self._images(side), self._text(clip)
         encode = self._watch.time(lambda: fast.window_logits(clip, images, text, settings))
-        return encode, None, encode * windows(side, settings.stride)
+        count = sum(windows(side, settings.stride, scale) for scale in scales)
+        return encode, None, encode * count
 
     def _gumix(self) -> tuple[float, float | None, float]:
         settings = GumixSettings.geo().with_overrides(dict(self._card.gumix))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Collection, List, Tuple
+from typing import Any, Collection, Iterator, List, Tuple
 
 from qgis.core import (
     QgsCoordinateTransformContext,
@@ -90,7 +90,7 @@ def write_features(
     writer = QgsVectorFileWriter.create(
         str(path), fields, source.wkbType(), source.sourceCrs(), transform_context, options
     )
-    for feature in source.getFeatures(QgsFeatureRequest()):
+    for feature in _as_made(source):
         if feedback.isCanceled():
             del writer
             raise CancelledError
@@ -109,6 +109,17 @@ def write_features(
             "Make room in the temporary folder, or set another one in the Processing options.",
         )
     return VectorSource(str(path), TABLE, crs_text(source.sourceCrs()))
+
+
+def _as_made(source: QgsFeatureSource) -> Iterator[QgsFeature]:
+    """Yield features in the order in which they were made: QGIS gives unsaved ones out first."""
+    unsaved = []
+    for feature in source.getFeatures(QgsFeatureRequest()):
+        if feature.id() < 0:
+            unsaved.append(feature)
+        else:
+            yield feature
+    yield from unsaved
 
 
 def _plain(value: Any) -> Any:

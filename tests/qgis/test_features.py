@@ -129,6 +129,21 @@ def test_cancel_leaves_no_source(qgis_app, tmp_path) -> None:
         write_features(layer, (), tmp_path / "features.gpkg", CONTEXT, feedback)
 
 
+def test_unsaved_features_follow_those_that_were_saved(qgis_app, tmp_path) -> None:
+    """Clicks are asked in the order in which they were made."""
+    layer = make_layer("Point", ["POINT(1 1)", "POINT(2 1)"], [], [[], []])
+    assert layer.startEditing()
+    for x in (3, 4):
+        feature = QgsFeature(layer.fields())
+        feature.setGeometry(QgsGeometry.fromWkt(f"POINT({x} 1)"))
+        assert layer.addFeature(feature)
+    shown = [feature.geometry().asPoint().x() for feature in layer.getFeatures()]
+    assert shown != [1, 2, 3, 4]
+    copies = written(layer, tmp_path).getFeatures()
+    assert [feature.geometry().asPoint().x() for feature in copies] == [1, 2, 3, 4]
+    layer.rollBack()
+
+
 def test_surroundings_reach_100_metres_in_any_unit(qgis_app) -> None:
     degrees, metres = (QgsCoordinateReferenceSystem(f"EPSG:{code}") for code in (4326, 32632))
     feet = QgsCoordinateReferenceSystem("EPSG:2263")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from rasterio.windows import Window
 from torch import Tensor
@@ -17,11 +15,10 @@ from ...protocol.tasks import OpenVocabularyTask
 from ..methods.dense import (
     DeviceNetwork,
     Progress,
-    ScoreSurface,
     WindowNetwork,
     WindowPlan,
-    match_windows,
-    share_of,
+    match_scales,
+    scale_surfaces,
 )
 from ..methods.fast import FastSettings, window_logits
 from ..methods.gumix.settings import GumixSettings
@@ -29,7 +26,6 @@ from ..methods.gumix.surfaces import GumixModels, route_raster
 from ..methods.gumix.text import encode_queries
 from ..methods.labelling import ProbabilitySource
 from ..methods.mask_selection import SelectionSettings
-from ..methods.overrides import override
 from ..methods.probabilities import SampledProbabilities
 from ..methods.reading import Picture, Scene
 from ..methods.region_map import RegionMap
@@ -158,22 +154,13 @@ def gumix_settings(models: LoadedPreset) -> GumixSettings:
         settings = GumixSettings.geo().with_overrides({**normalisation, **models.card.gumix})
         settings.spatial_blocks(models.clip.layers)
     except ValueError as error:
-        raise _senseless(models, "GUMix-RS", "gumix", error) from error
+        raise JobError(
+            ErrorCode.MODEL_INVALID,
+            f"The card of {models.card.name} has settings that GUMix-RS cannot work with.",
+            "Correct the member gumix of its card.json.",
+            str(error),
+        ) from error
     return settings
-
-
-def fast_settings(models: LoadedPreset) -> FastSettings:
-    """Return the settings of dense CLIP with the preset's own constants and normalisation.
-
-    Raises:
-        JobError: ``MODEL_INVALID`` when the card's settings make no sense.
-    """
-    mean, std = (values.flatten().tolist() for values in (models.clip.mean, models.clip.std))
-    normalisation = {"pixel_mean": _in_grey_levels(mean), "pixel_std": _in_grey_levels(std)}
-    try:
-        return override(FastSettings(), {**normalisation, **models.card.fast})
-    except ValueError as error:
-        raise _senseless(models, "the fast method", "fast", error) from error
 
 
 def match_fast(request: MatchRequest, context: JobContext) -> Match:
@@ -194,7 +181,7 @@ def match_selection(request: MatchRequest, context: JobContext) -> Match:
         return Match(dense, regions)
     masks = SELECTION_MASKS
     if request.task.points_per_side is not None:
-        masks = dataclasses.replace(masks, points_per_side=request.task.points_per_side)
+        masks = replace(masks, points_per_side=request.task.points_per_side)
     proposer = make_proposer(scene, models, masks, 1.0, selecting)
     contest = request.contest
     settings = SelectionSettings()
@@ -213,7 +200,7 @@ def match_selection(request: MatchRequest, context: JobContext) -> Match:
 
 def _dense(request: MatchRequest, progress: Progress, context: JobContext) -> SampledProbabilities:
     scene, clip = request.scene, request.models.clip
-    settings = fast_settings(request.models)
+    settings = dense_settings(request.models)
     networks = [
         DeviceNetwork(
             _dense_network(copy.clip, request.text.to(copy.device.device), settings),
@@ -223,16 +210,18 @@ def _dense(request: MatchRequest, progress: Progress, context: JobContext) -> Sa
     ]
     side = -(-settings.window // clip.patch_size) * clip.patch_size
     plan = WindowPlan(side, settings.stride, request.batch, clip.patch_size)
-    surfaces = []
-    work = np.cumsum([0.0, *(scale * scale for scale in settings.scales)])
-    shares = work / work[-1]
-    for scale, start, end in zip(settings.scales, shares, shares[1:]):
-        grid = scene.scale_grid(scale)
-        surface = ScoreSurface(scene.folder, f"dense-{scale:g}", grid, len(request.text))
-        match_windows(scene.reader, surface, networks, plan, share_of(progress, start, end))
-        surfaces.append(surface)
+    surfaces = scale_surfaces(scene, "dense", settings.scales, len(request.text))
+    match_scales(scene.reader, surfaces, lambda _: networks, plan, progress)
     index = request.contest.queries.class_index
     return SampledProbabilities(scene, surfaces, index, settings.logit_scale)
+
+
+def dense_settings(models: LoadedPreset) -> FastSettings:
+    """Return the settings of dense CLIP with the preset's own scales and normalisation."""
+    mean, std = (values.flatten().tolist() for values in (models.clip.mean, models.clip.std))
+    settings = FastSettings(pixel_mean=_in_grey_levels(mean), pixel_std=_in_grey_levels(std))
+    component = models.card.clip
+    return settings if component is None else replace(settings, scales=component.scales)
 
 
 def _dense_network(clip: ClipModel, text: Tensor, settings: FastSettings) -> WindowNetwork:
@@ -242,15 +231,6 @@ def _dense_network(clip: ClipModel, text: Tensor, settings: FastSettings) -> Win
         return window_logits(clip.module, batch, text, settings)
 
     return network
-
-
-def _senseless(models: LoadedPreset, method: str, member: str, error: ValueError) -> JobError:
-    return JobError(
-        ErrorCode.MODEL_INVALID,
-        f"The card of {models.card.name} has settings that {method} cannot work with.",
-        f"Correct the member {member} of its card.json.",
-        str(error),
-    )
 
 
 def _in_grey_levels(values: Sequence[float]) -> tuple[float, ...]:

@@ -58,7 +58,7 @@ def make_proposer(
         scene: What to read.
         models: Networks with a SAM 2.
         settings: Points and thresholds.
-        finest_scale: Scale of the finest grid that other networks read.
+        finest_scale: Scale of the grid that SAM 2 reads at the coarsest.
         context: Asked for a cancel between batches of prompts.
     """
     grid, subdivision = subdivide(scene.output, scene.scale_grid(finest_scale))

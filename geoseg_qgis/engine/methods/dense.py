@@ -22,7 +22,7 @@ from ..models.ladder import MemoryLadder, Work
 from ..raster.grid import Grid
 from ..raster.scratch import ScratchArray, ScratchFolder
 from ..raster.tiles import Tile, feather_weights, plan_tiles
-from .reading import Picture, PictureReader, WindowBatch, read_batches
+from .reading import Picture, PictureReader, Scene, WindowBatch, read_batches
 from .spreading import Worker, spread
 
 WindowNetwork = Callable[[list[Picture], list[Window]], Tensor]
@@ -124,6 +124,49 @@ class ScoreSurface:
     def close(self) -> None:
         """Give the disk's room back."""
         self._bands.close()
+
+
+def scale_surfaces(
+    scene: Scene, name: str, scales: Sequence[float], queries: int
+) -> list[ScoreSurface]:
+    """Return a surface for each scale of a raster.
+
+    Args:
+        scene: Its grids, and where scratch files lie.
+        name: Of the scratch files.
+        scales: Enlargements.
+        queries: Number of score bands.
+
+    Raises:
+        JobError: The disk has no room for all of them.
+    """
+    return [
+        ScoreSurface(scene.folder, f"{name}-{scale:g}", scene.scale_grid(scale), queries)
+        for scale in scales
+    ]
+
+
+def match_scales(
+    reader: PictureReader,
+    surfaces: Sequence[ScoreSurface],
+    networks: Callable[[Grid], Sequence[DeviceNetwork]],
+    plan: WindowPlan,
+    progress: Progress,
+) -> None:
+    """Run networks over all windows of some grids, as `match_windows` does over those of one.
+
+    Args:
+        reader: Where pixels come from.
+        surfaces: Where scores go.
+        networks: Makes the copies of the network on each device, for the grid of a surface.
+        plan: How each grid is cut.
+        progress: Told the finished fraction.
+    """
+    work = np.cumsum([0.0, *(surface.grid.width * surface.grid.height for surface in surfaces)])
+    shares = work / work[-1]
+    for surface, start, end in zip(surfaces, shares, shares[1:]):
+        part = share_of(progress, start, end)
+        match_windows(reader, surface, networks(surface.grid), plan, part)
 
 
 def match_windows(

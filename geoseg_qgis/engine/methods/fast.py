@@ -50,10 +50,6 @@ class FastSettings:
     logit_scale: float = 50.0
     scales: tuple[float, ...] = (1.0,)
 
-    def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0 or len(set(self.scales)) < len(self.scales):
-            raise ValueError("scales must be positive and different from each other.")
-
 
 def self_attention(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
     """Attention by alikeness: softmax(qq) + softmax(kk) + softmax(vv), output projection alone.

@@ -40,12 +40,11 @@ class SampledProbabilities:
         """Return (C, h, w) float32 probabilities and (h, w) bool, False where unknown."""
         output = self._scene.output
         known = torch.from_numpy(self._scene.reader.valid(output, window))
-        cosines = []
+        share, mean = 1 / len(self._surfaces), torch.zeros(())
         for surface in self._surfaces:
             bands = sample_bilinear(surface.read_bands, surface.grid.shape, output.shape, window)
             known &= bands[-1] > 0.5
-            cosines.append(bands[:-1])
-        mean = torch.stack(cosines).mean(0)
+            mean = mean + bands[:-1].mul_(share)
         return class_probabilities(mean, self._class_index, self._logit_scale), known
 
 

@@ -53,6 +53,7 @@ GUMIX: dict[str, Any] = {
         "stability_threshold": 0.7,
     },
 }
+SCALES = (1.0, 1.5)
 DEFAULTS: dict[str, dict[str, Any]] = {
     "clip": {"vocabulary": {"file": VOCABULARY_FILE}},
     "dino": {"gumix": GUMIX},
@@ -103,6 +104,7 @@ def _clip_member(facts: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[s
             "file": TOKENIZER_FILE,
             "context_length": train_clip.CONTEXT_LENGTH,
         },
+        "scales": list(SCALES),
     }
 
 

@@ -36,6 +36,7 @@ CARD_FILE = "card.json"
 DinoLayout = Literal["timm", "meta", "huggingface"]
 
 # Components a method cannot do without. Regions may come from the user, so SAM 2 is not always one.
+SCALES_BETWEEN = (0.25, 4.0)
 NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "gumix": ("clip", "dino"),
@@ -112,13 +113,23 @@ class TokenizerChoice:
 
 @dataclass(frozen=True)
 class ClipComponent:
-    """An open_clip model: its name or its configuration, weights, normalisation, tokenizer."""
+    """An open_clip model.
+
+    Attributes:
+        model: open_clip's name of it, or its configuration.
+        weights: File in the published layout.
+        mean: Per channel, of values in 0..1.
+        std: Per channel, of values in 0..1.
+        tokenizer: How texts become tokens.
+        scales: Enlargements of a raster whose cosines the fast method and mask_selection average.
+    """
 
     model: str | Mapping[str, Any]
     weights: WeightsFile
     mean: tuple[float, ...]
     std: tuple[float, ...]
     tokenizer: TokenizerChoice
+    scales: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -157,8 +168,9 @@ class Sam2Component:
             four times as long and steadies small networks.
         closer: Answer prompts about small objects with the mean over a tile and the part round
             the object, seen twice as large.
-        in_turn: Ask several points one after another, each with the answer before as a mask, for
-            networks that learnt later points with one.
+        in_turn: Ask several points without a box one after another, first one on the object, each
+            with the answer before (the mean over mirrors) as a mask, for networks that learnt
+            later points with one.
     """
 
     model: Sam2Architecture
@@ -220,7 +232,6 @@ class ModelCard:
         unigeoseg: Model of instructions, points and boxes.
         others: Components with loaders of their own, by name.
         gumix: Settings of the GUMix-RS method that differ from its defaults.
-        fast: The same of the dense CLIP method, which mask_selection uses, too.
     """
 
     name: str
@@ -238,7 +249,6 @@ class ModelCard:
     unigeoseg: UniGeoSegComponent | None = None
     others: Mapping[str, OtherComponent] = field(default_factory=dict)
     gumix: Mapping[str, Any] = field(default_factory=dict)
-    fast: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[WeightsFile, ...]:
@@ -312,7 +322,6 @@ def parse_card(data: Any, where: str = "card") -> ModelCard:
         unigeoseg=_unigeoseg(reader.child("unigeoseg")) if "unigeoseg" in reader else None,
         others={key: _other(reader.child(key)) for key in _OTHER_COMPONENTS if key in reader},
         gumix=MappingProxyType(reader.mapping("gumix", {})),
-        fast=MappingProxyType(reader.mapping("fast", {})),
     )
     for optional in ("clip", "dino", "sam2", "unigeoseg", *_OTHER_COMPONENTS):
         reader.raw(optional, None)
@@ -410,9 +419,21 @@ def _clip(reader: ObjectReader) -> ClipComponent:
         mean=mean,
         std=std,
         tokenizer=_tokenizer(reader.child("tokenizer")),
+        scales=_scales(reader),
     )
     reader.finish()
     return component
+
+
+def _scales(reader: ObjectReader) -> tuple[float, ...]:
+    if reader.raw("scales", None) is None:
+        return ClipComponent.scales
+    scales = reader.numbers("scales")
+    low, high = SCALES_BETWEEN
+    rising = all(first < second for first, second in zip(scales, scales[1:]))
+    if not scales or not rising or not low <= scales[0] <= scales[-1] <= high:
+        raise reader.fail("scales", f"is not a rising list of numbers from {low:g} to {high:g}")
+    return scales
 
 
 def _tokenizer(reader: ObjectReader) -> TokenizerChoice:

@@ -110,11 +110,13 @@ class ObjectReader:
             raise self.fail(name, f"is {_shown(value)}, not a number")
         return float(value)
 
-    def numbers(self, name: str, count: int) -> tuple[float, ...]:
-        """Return ``count`` finite numbers."""
+    def numbers(self, name: str, count: int | None = None) -> tuple[float, ...]:
+        """Return a list of finite numbers, ``count`` of them when given."""
         value = self.raw(name)
-        if not isinstance(value, list) or len(value) != count or not all(map(_is_number, value)):
-            raise self.fail(name, f"is {_shown(value)}, not a list of {count} numbers")
+        fits = isinstance(value, list) and all(map(_is_number, value))
+        if not fits or (count is not None and len(value) != count):
+            size = "" if count is None else f"{count} "
+            raise self.fail(name, f"is {_shown(value)}, not a list of {size}numbers")
         return tuple(float(item) for item in value)
 
     def integers(self, name: str, count: int | None = None) -> tuple[int, ...]:

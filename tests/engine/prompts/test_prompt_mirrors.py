@@ -23,11 +23,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Sam2Model:
     return load_sam2(component, folder, torch.device("cpu"))
 
 
-def prompt(mirror: Mirror, side: int, *, box: bool) -> ObjectPrompt:
-    positive = mirror.points(np.array([[20.25, 11.5], [25.0, 30.0]])[: 1 + box], side)
-    negative = mirror.points(np.array([[50.0, 40.75]])[: int(box)], side)
+def prompt(mirror: Mirror, side: int, clicks: int, *, box: bool) -> ObjectPrompt:
+    points = np.array([[20.25, 11.5], [50.0, 40.75], [25.0, 30.0]])[:clicks]
+    on_object = np.array([True, False, True])[:clicks]
     areas = (mirror.box((10.0, 5.0, 40.0, 33.0), side),) if box else ()
-    return prompted(positive, negative, areas)
+    return ObjectPrompt(0, 0, 1, mirror.points(points, side), on_object, areas)
 
 
 def answered(
@@ -55,16 +55,21 @@ def test_points_stay_on_their_pixels() -> None:
         assert mirror.tensor(image)[int(y), int(x)] == 1
 
 
-@pytest.mark.parametrize("box", [False, True])
-def test_the_mean_over_mirrors_is_the_same_in_all(model: Sam2Model, box: bool) -> None:
+@pytest.mark.parametrize(
+    ("box", "clicks", "in_turn"),
+    [(False, 1, False), (True, 2, False), (False, 3, True)],
+)
+def test_the_mean_over_mirrors_is_the_same_in_all(
+    model: Sam2Model, box: bool, clicks: int, in_turn: bool
+) -> None:
     side = model.image_size
     pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
     for mirrors, same in ((FOUR, True), (PLAIN, False)):
-        answerer = Sam2Answerer(model, multimask=False, mirrors=mirrors)
-        logits, score = answered(answerer, pixels, prompt(Mirror(), side, box=box))
+        answerer = Sam2Answerer(model, multimask=False, mirrors=mirrors, in_turn=in_turn)
+        logits, score = answered(answerer, pixels, prompt(Mirror(), side, clicks, box=box))
         for mirror in FOUR[1:]:
             turned = mirror.tensor(torch.from_numpy(pixels)).numpy().copy()
-            found, rated = answered(answerer, turned, prompt(mirror, side, box=box))
+            found, rated = answered(answerer, turned, prompt(mirror, side, clicks, box=box))
             close = torch.allclose(mirror.tensor(found), logits, atol=1e-3)
             assert close is same
             assert not same or rated == pytest.approx(score, abs=1e-3)
@@ -139,3 +144,55 @@ def test_points_asked_in_turn_take_the_answer_before_along(model: Sam2Model) -> 
     single = prompted(points[:1])
     alone = [answered(Sam2Answerer(model, in_turn=turn), pixels, single)[0] for turn in (0, 1)]
     assert torch.equal(*alone)
+
+
+def test_every_turn_goes_on_from_the_mean_of_all_mirrors(model: Sam2Model) -> None:
+    side = model.image_size
+    pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
+    asked = prompt(Mirror(), side, 2, box=False)
+    answerer = Sam2Answerer(model, multimask=False, mirrors=FOUR, in_turn=True)
+    logits, _ = answered(answerer, pixels, asked)
+    image = torch.from_numpy(pixels)[None].float() / 255
+    mean = None
+    for count in (1, 2):
+        answers = []
+        for mirror in FOUR:
+            places = mirror.points(asked.points[:count], side)[None] - 0.5
+            answer = model.predict(
+                model.encode(mirror.tensor(image)),
+                points=torch.from_numpy(places).float(),
+                labels=torch.tensor([[1, 0][:count]], dtype=torch.int32),
+                masks=None if mean is None else mirror.tensor(mean),
+                choice=MaskChoice.SINGLE,
+            )
+            answers.append(mirror.tensor(answer.logits))
+        mean = torch.stack(answers).mean(0)
+    assert torch.allclose(logits, mean[0, 0], atol=1e-3)
+
+
+def test_objects_with_other_orders_of_clicks_are_answered_as_if_alone(model: Sam2Model) -> None:
+    side = model.image_size
+    pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
+    points = np.array([[20.25, 11.5], [50.0, 40.75], [25.0, 30.0]])
+    marks = ([False, True, False], [True, False, False], [True, True, False])
+    asked = [ObjectPrompt(n, n, 3, points, np.array(mark)) for n, mark in enumerate(marks)]
+    answerer = Sam2Answerer(model, multimask=False, in_turn=True)
+    tile = answerer.read(pixels)
+    together = {item.number: answer.logits for item, answer in answerer.answer(tile, asked)}
+    for item in asked:
+        ((_, alone),) = answerer.answer(tile, [item])
+        assert np.allclose(together[item.number], alone.logits, atol=1e-2)
+    assert not np.allclose(together[0], together[1], atol=1.0)
+
+
+@pytest.mark.parametrize("on_object", [[True, False], [False, False]])
+def test_clicks_beside_a_box_are_asked_at_once(model: Sam2Model, on_object: list[bool]) -> None:
+    side = model.image_size
+    pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
+    points = np.array([[20.25, 11.5], [30.0, 25.0]])
+    asked = ObjectPrompt(0, 0, 3, points, np.array(on_object), ((10.0, 5.0, 40.0, 33.0),))
+    found = [
+        answered(Sam2Answerer(model, multimask=False, in_turn=turn), pixels, asked)[0]
+        for turn in (False, True)
+    ]
+    assert torch.equal(*found)

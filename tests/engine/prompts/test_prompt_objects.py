@@ -116,6 +116,13 @@ def test_what_lies_outside_is_counted_and_cut_off(tmp_path: Path) -> None:
     assert item.box == pytest.approx((480, 380, 500, 400))
 
 
+def test_the_points_of_a_feature_keep_the_order_of_their_clicks(tmp_path: Path) -> None:
+    clicks = [(90, 10), (10, 50), (50, 30), (20, 20)]
+    for places in (clicks, [*clicks[:2], (-5, 3), *clicks[2:]]):
+        (item,) = gather(tmp_path, [shapely.MultiPoint(places)]).objects
+        assert item.points.round(4).tolist() == [list(place) for place in clicks]
+
+
 def test_many_points_are_thinned_evenly(tmp_path: Path) -> None:
     crowd = shapely.MultiPoint([(x, 7) for x in range(1, 101)])
     found = gather(tmp_path, [crowd])

@@ -64,6 +64,8 @@ def test_a_card_is_read_into_frozen_parts(tmp_path: Path) -> None:
     assert card.clip is not None
     assert card.clip.tokenizer == TokenizerChoice("bpe", "bpe.txt.gz", 32)
     assert card.clip.weights.sha256 == DIGEST
+    assert card.clip.scales == (1.0,)
+    assert parse_card(changed("clip.scales", [1, 1.5])).clip.scales == (1.0, 1.5)
     assert card.weights_of("dino")[0].size is None
     assert [weights.file for weights in card.files] == [WEIGHTS["file"], "dino.safetensors"]
     assert card.total_size is None
@@ -109,6 +111,12 @@ def test_components_with_their_own_loader_keep_their_settings() -> None:
         ("pixel_size.finest", float("inf"), "card.pixel_size.finest is inf, not a number"),
         ("clip.mean", [0.5, 0.5], "card.clip.mean is [0.5, 0.5], not a list of 3 numbers"),
         ("clip.std", [0.5, 0, 0.5], "card.clip.std is not positive"),
+        ("clip.scales", 1.5, "card.clip.scales is 1.5, not a list of numbers"),
+        ("clip.scales", [], "card.clip.scales is not a rising list of numbers from 0.25 to 4"),
+        ("clip.scales", [1.0, 1.0], "card.clip.scales is not a rising list"),
+        ("clip.scales", [1.5, 1.0], "card.clip.scales is not a rising list"),
+        ("clip.scales", [0.0, 1.0], "card.clip.scales is not a rising list"),
+        ("clip.scales", [1.0, 40.0], "card.clip.scales is not a rising list"),
         ("clip.model", 4, "card.clip.model is neither a name nor an object"),
         ("clip.weights.layout", "openai", "not one of open_clip"),
         ("clip.weights.size", True, "card.clip.weights.size is True, not an integer"),

@@ -24,8 +24,8 @@ from ..dense import (
     Progress,
     ScoreSurface,
     WindowPlan,
-    match_windows,
-    share_of,
+    match_scales,
+    scale_surfaces,
 )
 from ..labelling import blocks
 from ..reading import Picture, Scene
@@ -247,16 +247,13 @@ def route_raster(
     """
     settings = models.settings
     plan = WindowPlan(settings.window, settings.stride, models.batch, settings.pad_multiple)
-    work = np.cumsum([0.0] + [scale * scale for scale in settings.scales])
-    surfaces = []
-    for index, scale in enumerate(settings.scales):
-        grid = scene.scale_grid(scale)
-        surface = ScoreSurface(scene.folder, f"scores-{scale:g}", grid, len(models.text))
-        networks = [
+
+    def networks(grid: Grid) -> list[DeviceNetwork]:
+        return [
             DeviceNetwork(GumixNetwork(each, regions, grid.shape), each.ladder)
             for each in (models, *copies)
         ]
-        progress = share_of(match, work[index] / work[-1], work[index + 1] / work[-1])
-        match_windows(scene.reader, surface, networks, plan, progress)
-        surfaces.append(surface)
+
+    surfaces = scale_surfaces(scene, "scores", settings.scales, len(models.text))
+    match_scales(scene.reader, surfaces, networks, plan, match)
     return RoutedProbabilities(scene, models, surfaces, regions, weigh)

@@ -185,7 +185,7 @@ class _Gatherer:
         return True
 
     def _feature(self, layer: PromptLayer, row: int) -> _Feature:
-        shape = shapely.intersection(layer.shapes[row], self._reachable)
+        shape = self._within_reach(layer.shapes[row])
         on_object = bool(layer.positive[row])
         is_box = bool(layer.boxes[row]) and on_object
         points: list[Points] = []
@@ -205,6 +205,15 @@ class _Gatherer:
             elif part.geom_type == "Point":
                 points.append(shapely.get_coordinates(part))
         return _Feature(np.concatenate([np.zeros((0, 2)), *points]), on_object, areas, limits)
+
+    def _within_reach(self, shape: BaseGeometry) -> BaseGeometry:
+        if shapely.covers(self._reachable, shape):
+            return shape
+        if shapely.get_dimensions(shape) == 0:
+            # An intersection would sort the points, and clicks are asked in their order.
+            points = shapely.get_parts(shape)
+            return shapely.MultiPoint(points[shapely.intersects(self._reachable, points)])
+        return shapely.intersection(shape, self._reachable)
 
     def _thinned(self, item: ObjectPrompt) -> ObjectPrompt:
         kept = np.ones(len(item.points), dtype=np.bool_)

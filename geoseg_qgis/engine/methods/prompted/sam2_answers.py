@@ -14,7 +14,7 @@ from torch import Tensor
 from ...models.device import prompts_per_batch
 from ...models.preset import LoadedPreset
 from ...models.sam2 import MaskChoice, Sam2Embedding, Sam2Model, stability
-from ...models.sam2_decoder import DecoderOutput, SharedImage
+from ...models.sam2_decoder import SharedImage
 from .answers import Answer, in_halves
 from .closer import ZOOM, Part, blended, part_to_see, seen_in
 from .mirrors import FOUR, PLAIN, Mirror
@@ -42,27 +42,8 @@ class Sam2View:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What N objects with as many points each are asked by.
-
-    Attributes:
-        points: (N, P, 2), in the order in which they are asked.
-        on_object: (N, P).
-        boxes: (N, 4), None when they have none.
-    """
-
-    points: NDArray[np.float64]
-    on_object: NDArray[np.bool_]
-    boxes: NDArray[np.float64] | None
-
-    def first(self, count: int) -> Asked:
-        """Return it with so many of its points."""
-        return Asked(self.points[:, :count], self.on_object[:, :count], self.boxes)
-
-
-@dataclass(frozen=True)
 class Candidates:
-    """What SAM 2 answers about one object.
+    """What SAM 2 answers about one object, in the machine's own memory.
 
     Attributes:
         logits: (K, h, w).
@@ -196,18 +177,20 @@ class Sam2Answerer:
         asked = _asked(objects)
         count = asked.points.shape[1]
         in_turn = self._in_turn and count > 1 and asked.boxes is None
-        mean: DecoderOutput | None = None
-        for turn in range(1 if in_turn else count, count + 1):
-            mean = _mean([self._seen(view, asked.first(turn), choice, mean) for view in views])
-        if mean is None:
-            return []
+        first = asked.first(1) if in_turn else asked
+        logits, iou = _mean([self._seen(view, first, choice, None) for view in views])
+        for turn in range(2, count + 1) if in_turn else ():
+            rows = torch.arange(len(iou), device=iou.device)
+            best = logits[rows, iou.argmax(dim=1)][:, None]
+            following = asked.first(turn)
+            logits, iou = _mean([self._seen(view, following, choice, best) for view in views])
         # One transfer for all: what follows looks at each object singly.
-        return [Candidates(*pair) for pair in zip(mean.logits.cpu(), mean.iou.cpu())]
+        return [Candidates(*pair) for pair in zip(logits.cpu(), iou.cpu())]
 
     def _seen(
-        self, view: Sam2View, asked: Asked, choice: MaskChoice, before: DecoderOutput | None
-    ) -> DecoderOutput:
-        """Return what one view answers, turned back, after an answer that was given before."""
+        self, view: Sam2View, asked: _Asked, choice: MaskChoice, before: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits, turned back, and ratings of one view, after an answer (N, 1, h, w)."""
         mirror = view.mirror
         # The model takes the middle of its own pixels as whole numbers.
         middle = _CENTRE_OF_PIXEL * view.side / self.tile
@@ -219,11 +202,9 @@ class Sam2Answerer:
             places = _moved(mirror.points(asked.points, view.side), middle)
             ask = partial(ask, points=places, labels=torch.from_numpy(asked.on_object).int())
         if before is not None:
-            rows = torch.arange(len(before.logits))
-            best = before.logits[rows, before.iou.argmax(dim=1).cpu()][:, None]
-            ask = partial(ask, masks=mirror.tensor(best))
+            ask = partial(ask, masks=mirror.tensor(before))
         output = ask()
-        return DecoderOutput(mirror.tensor(output.logits), output.iou, output.object_score)
+        return mirror.tensor(output.logits), output.iou
 
 
 def sam2_answerer(models: LoadedPreset) -> Sam2Answerer:
@@ -245,26 +226,42 @@ def sam2_answerer(models: LoadedPreset) -> Sam2Answerer:
     )
 
 
-def _asked(objects: Sequence[ObjectPrompt]) -> Asked:
+@dataclass(frozen=True)
+class _Asked:
+    """What N objects with as many points each are asked by.
+
+    Attributes:
+        points: (N, P, 2), in the order in which they are asked.
+        on_object: (N, P).
+        boxes: (N, 4), None when they have none.
+    """
+
+    points: NDArray[np.float64]
+    on_object: NDArray[np.bool_]
+    boxes: NDArray[np.float64] | None
+
+    def first(self, count: int) -> _Asked:
+        """Return it with so many of its points."""
+        return _Asked(self.points[:, :count], self.on_object[:, :count], self.boxes)
+
+
+def _asked(objects: Sequence[ObjectPrompt]) -> _Asked:
     points = np.stack([item.points for item in objects])
     on_object = np.stack([item.on_object for item in objects])
     # What is asked first lies on the object, as in training; all else keeps its order.
     first = on_object & (on_object.cumsum(axis=1) == 1)
     order = np.argsort(~first, axis=1, kind="stable")
     boxes = [item.box for item in objects if item.box is not None]
-    return Asked(
+    return _Asked(
         np.take_along_axis(points, order[..., None], axis=1),
         np.take_along_axis(on_object, order, axis=1),
         np.array(boxes) if boxes else None,
     )
 
 
-def _mean(outputs: Sequence[DecoderOutput]) -> DecoderOutput:
-    return DecoderOutput(
-        torch.stack([output.logits for output in outputs]).mean(0),
-        torch.stack([output.iou for output in outputs]).mean(0),
-        torch.stack([output.object_score for output in outputs]).mean(0),
-    )
+def _mean(answers: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    logits, iou = (torch.stack(parts).mean(0) for parts in zip(*answers))
+    return logits, iou
 
 
 def _moved(coordinates: NDArray[np.float64], by: float) -> Tensor:

@@ -220,7 +220,6 @@ def on_data(item: ObjectPrompt, valid: NDArray[np.bool_]) -> ObjectPrompt | None
         None when nothing positive is left.
     """
     size = valid.shape[0]
-
     inside = ((item.points >= 0) & (item.points <= size)).all(axis=1)
     places = np.clip(np.floor(item.points).astype(np.intp), 0, size - 1)
     kept = item.with_points(inside & valid[places[:, 1], places[:, 0]])

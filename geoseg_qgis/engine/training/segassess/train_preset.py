@@ -117,7 +117,9 @@ class PresetObjective:
     def _surface_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         fine = labels[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].flatten()
         rows = logits.permute(0, 2, 3, 1).flatten(0, 2)
-        return partial_cross_entropy(rows, compatible(fine, self._bits), rarity(fine, 0.45, 5.0))
+        return partial_cross_entropy(
+            rows, compatible(fine, self._bits), rarity(fine, exponent=0.45, limit=5.0)
+        )
 
 
 def averaged(trainer: Trainer) -> SegAssess:
