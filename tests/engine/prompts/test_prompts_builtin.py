@@ -57,14 +57,14 @@ def of_boxes(houses: Houses, suburb: Path, tmp_path: Path) -> Outcome:
 def test_boxes_find_generated_houses(houses: Houses, of_boxes: Outcome) -> None:
     scores = house_scores(houses, of_boxes)
     assert len(scores) == 8
-    assert np.mean(scores) > 0.58
+    assert np.mean(scores) > 0.64
 
 
 def test_points_find_generated_houses(houses: Houses, suburb: Path, tmp_path: Path) -> None:
     fields = {"n": np.arange(len(houses.masks))}
     layer = write_layer(tmp_path / "points.gpkg", on_map(houses.inner, NORTH_UP), fields)
     scores = house_scores(houses, segment(suburb, layer, tmp_path, MODEL))
-    assert np.mean(scores) > 0.56
+    assert np.mean(scores) > 0.67
 
 
 def test_the_card_says_which_mask_answers_a_point(
@@ -102,7 +102,7 @@ def test_rough_outlines_find_generated_houses(houses: Houses, suburb: Path, tmp_
     fields = {"n": np.arange(len(houses.masks))}
     layer = write_layer(tmp_path / "rough.gpkg", on_map(rough, NORTH_UP), fields)
     scores = house_scores(houses, segment(suburb, layer, tmp_path, MODEL))
-    assert np.mean(scores) > 0.48
+    assert np.mean(scores) > 0.54
 
 
 def test_a_turned_raster_shows_the_same_houses(
@@ -159,7 +159,7 @@ def agreement(truth: BaseGeometry, outline: BaseGeometry) -> float:
     not (DATA / "oam_buildings").is_dir(),
     reason="the real images (shared/data/oam_buildings) are not beside the checkout",
 )
-@pytest.mark.parametrize(("kind", "floor"), [("point", 0.5), ("box", 0.6)])
+@pytest.mark.parametrize(("kind", "floor"), [("point", 0.57), ("box", 0.69)])
 def test_prompts_find_real_buildings(kind: str, floor: float, tmp_path: Path) -> None:
     """Validation images only, which no shipped weights have seen."""
     splits = json.loads((DATA / "splits.json").read_text(encoding="utf-8"))
