@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from geoseg_qgis.engine.training.colours import ANY_COLOUR
@@ -13,7 +14,7 @@ from geoseg_qgis.engine.training.sizes import (
     building_sizes,
 )
 from geoseg_qgis.engine.training.surfaces import BIT, UNKNOWN, all_but
-from geoseg_qgis.engine.training.vocabulary import QuerySampler
+from geoseg_qgis.engine.training.vocabulary import SIZED_SHARE, QuerySampler
 
 
 def test_buildings_are_named_by_their_own_area() -> None:
@@ -47,7 +48,7 @@ def test_a_building_that_is_cut_off_may_be_larger_than_it_looks_but_never_smalle
 def test_sizes_are_asked_for_apart_from_colours() -> None:
     steps = [QuerySampler(seed).queries() for seed in range(400)]
     sized = [step for step in steps if any(mask & ANY_SIZE for mask in step.surfaces)]
-    assert 20 < len(sized) < 70
+    assert len(sized) == pytest.approx(SIZED_SHARE * len(steps), rel=0.5)
     for step in sized:
         assert not any(mask & BIT["building"] for mask in step.surfaces)
         assert not any(mask & ANY_COLOUR for mask in step.surfaces)
