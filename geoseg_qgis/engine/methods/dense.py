@@ -141,8 +141,8 @@ def scale_surfaces(
         JobError: The disk has no room for all of them.
     """
     return [
-        ScoreSurface(scene.folder, f"{name}-{scale:g}", scene.scale_grid(scale), queries)
-        for scale in scales
+        ScoreSurface(scene.folder, f"{name}-{number}", scene.scale_grid(scale), queries)
+        for number, scale in enumerate(scales)
     ]
 
 
