@@ -139,14 +139,12 @@ class Bench:
         }[method]()
 
     def _fast(self) -> tuple[float, float | None, float]:
-        clip, settings, component = self._networks.clip, fast.FastSettings(), self._card.clip
-        scales = settings.scales if component is None else component.scales
+        clip, settings = self._networks.clip, fast.FastSettings()
         patch = int(clip.visual.patch_size[0])
         side = -(-settings.window // patch) * patch
         images, text = self._images(side), self._text(clip)
         encode = self._watch.time(lambda: fast.window_logits(clip, images, text, settings))
-        count = sum(windows(side, settings.stride, scale) for scale in scales)
-        return encode, None, encode * count
+        return encode, None, encode * self._dense_windows((1.0,))
 
     def _gumix(self) -> tuple[float, float | None, float]:
         settings = GumixSettings.geo().with_overrides(dict(self._card.gumix))
@@ -164,8 +162,15 @@ class Bench:
         points = self._card.gumix.get("proposals", {}).get("points_per_side", GUMIX_POINTS)
         return encode, prompt, encode * count + tile + prompt * points**2
 
+    def _dense_windows(self, scales: Sequence[float]) -> int:
+        settings, patch = fast.FastSettings(), int(self._networks.clip.visual.patch_size[0])
+        side = -(-settings.window // patch) * patch
+        return sum(windows(side, settings.stride, scale) for scale in scales)
+
     def _mask_selection(self) -> tuple[float, float | None, float]:
-        encode, _, dense = self._fast()
+        encode, _, _ = self._fast()
+        component = self._card.clip
+        dense = encode * self._dense_windows((1.0,) if component is None else component.scales)
         if self._card.sam2 is None:
             return encode, None, dense
         tile, prompt, _ = self._sam2()

@@ -22,8 +22,7 @@ from qgis.core import (
 pytestmark = needs_engine
 
 SIZE = 160
-WATER = (30, 60, 90)
-"""A rectangle of a purer blue could be a roof."""
+WATER = (35, 75, 140)
 Source = QgsProcessingModelChildParameterSource
 
 

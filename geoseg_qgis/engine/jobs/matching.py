@@ -167,7 +167,8 @@ def match_fast(request: MatchRequest, context: JobContext) -> Match:
     """Run dense CLIP alone; regions only if the user gave some."""
     regions = user_regions(request.scene, request.task, context.span(0.0, 0.1))
     span = context.span(0.1, 1.0)
-    probabilities = _dense(request, lambda done: span.progress(done, MATCHING), context)
+    settings = dense_settings(request.models)
+    probabilities = _dense(request, settings, lambda done: span.progress(done, MATCHING), context)
     return Match(probabilities, regions)
 
 
@@ -175,7 +176,10 @@ def match_selection(request: MatchRequest, context: JobContext) -> Match:
     """Run dense CLIP, then let SAM 2's masks carry what dominates inside them."""
     scene, models = request.scene, request.models
     matching, selecting = context.span(0.0, 0.4), context.span(0.4, 1.0)
-    dense = _dense(request, lambda done: matching.progress(done, MATCHING), context)
+    settings = dense_settings(models)
+    if models.card.clip is not None:
+        settings = replace(settings, scales=models.card.clip.scales)
+    dense = _dense(request, settings, lambda done: matching.progress(done, MATCHING), context)
     regions = user_regions(scene, request.task, matching)
     if regions is not None:
         return Match(dense, regions)
@@ -184,23 +188,24 @@ def match_selection(request: MatchRequest, context: JobContext) -> Match:
         masks = replace(masks, points_per_side=request.task.points_per_side)
     proposer = make_proposer(scene, models, masks, 1.0, selecting)
     contest = request.contest
-    settings = SelectionSettings()
+    selection = SelectionSettings()
     if contest.named == 1:
-        settings = SelectionSettings(uncovered="background", background_index=1)
+        selection = SelectionSettings(uncovered="background", background_index=1)
     probabilities = select_over_raster(
         scene,
         proposer,
         dense,
         classes=contest.queries.class_count,
-        settings=settings,
+        settings=selection,
         progress=lambda done: selecting.progress(done, "Selecting masks"),
     )
     return Match(probabilities, None)
 
 
-def _dense(request: MatchRequest, progress: Progress, context: JobContext) -> SampledProbabilities:
+def _dense(
+    request: MatchRequest, settings: FastSettings, progress: Progress, context: JobContext
+) -> SampledProbabilities:
     scene, clip = request.scene, request.models.clip
-    settings = dense_settings(request.models)
     networks = [
         DeviceNetwork(
             _dense_network(copy.clip, request.text.to(copy.device.device), settings),
@@ -217,11 +222,9 @@ def _dense(request: MatchRequest, progress: Progress, context: JobContext) -> Sa
 
 
 def dense_settings(models: LoadedPreset) -> FastSettings:
-    """Return the settings of dense CLIP with the preset's own scales and normalisation."""
+    """Return the settings of dense CLIP with the preset's own normalisation."""
     mean, std = (values.flatten().tolist() for values in (models.clip.mean, models.clip.std))
-    settings = FastSettings(pixel_mean=_in_grey_levels(mean), pixel_std=_in_grey_levels(std))
-    component = models.card.clip
-    return settings if component is None else replace(settings, scales=component.scales)
+    return FastSettings(pixel_mean=_in_grey_levels(mean), pixel_std=_in_grey_levels(std))
 
 
 def _dense_network(clip: ClipModel, text: Tensor, settings: FastSettings) -> WindowNetwork:

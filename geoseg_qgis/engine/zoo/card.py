@@ -121,7 +121,7 @@ class ClipComponent:
         mean: Per channel, of values in 0..1.
         std: Per channel, of values in 0..1.
         tokenizer: How texts become tokens.
-        scales: Enlargements of a raster whose cosines the fast method and mask_selection average.
+        scales: Enlargements of a raster whose cosines mask_selection averages.
     """
 
     model: str | Mapping[str, Any]

@@ -317,8 +317,18 @@ def test_a_cancel_keeps_what_was_there(tiny_preset: Path, tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.tif", "image.tif"]
 
 
-def test_the_fast_method_means_the_cosines_of_its_scales(tiny_preset: Path, tmp_path: Path) -> None:
+def test_mask_selection_means_the_cosines_of_its_scales(tiny_preset: Path, tmp_path: Path) -> None:
     image = write_orthophoto(tmp_path / "image.tif")
+    # With regions of the user, here of one pixel, its scores are those of dense CLIP.
+    path = tmp_path / "parcels.tif"
+    with rasterio.open(image) as dataset:
+        profile = {**dataset.profile, "count": 1, "dtype": "int32"}
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(
+            np.eye(1, dataset.height * dataset.width, dtype=np.int32).reshape(
+                1, dataset.height, dataset.width
+            )
+        )
     found = []
     for number, scales in enumerate(([1.0], [2.0], [1.0, 2.0])):
         preset = tmp_path / f"preset-{number}"
@@ -326,12 +336,13 @@ def test_the_fast_method_means_the_cosines_of_its_scales(tiny_preset: Path, tmp_
         card = json.loads((preset / "card.json").read_text(encoding="utf-8"))
         card["clip"]["scales"] = scales
         (preset / "card.json").write_text(json.dumps(card), encoding="utf-8")
-        scores = str(tmp_path / f"scores-{number}.tif")
-        run_job(
-            make_job(image, tmp_path, preset, "fast", classes="building; road", scores=scores),
-            JobContext(),
-        )
-        with rasterio.open(scores) as dataset:
+        changes = {
+            "classes": "building; road",
+            "scores": str(tmp_path / f"scores-{number}.tif"),
+            "region_raster": RasterSource(str(path)),
+        }
+        run_job(make_job(image, tmp_path, preset, "mask_selection", **changes), JobContext())
+        with rasterio.open(changes["scores"]) as dataset:
             found.append(dataset.read().astype(np.float64) + 0.5)
     one, two, both = found
     assert np.abs(one - two).max() > 50
