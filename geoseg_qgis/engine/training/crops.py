@@ -15,6 +15,9 @@ from torch.nn import functional
 from geoseg_qgis.engine.training.datasets import GENERATED, GENERATED_SHARE, SOURCES, Scene
 from geoseg_qgis.engine.training.surfaces import BIT
 
+UNCHANGED_SHARE = 0.4
+"""Share of crops that keep their colours: what the rasters of users look like."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -22,7 +25,7 @@ class Batch:
 
     Attributes:
         pixels: (B, 3, S, S) float32 in 0..1.
-        clean: The same crops before colour changes.
+        clean: The same crops before colour changes, which most of them underwent.
         labels: (B, S, S) int64 bit masks of possible surfaces.
     """
 
@@ -70,7 +73,9 @@ class CropSampler:
         crops = [self._crop(int(index)) for index in chosen]
         clean = torch.stack([pixels for pixels, _ in crops])
         labels = torch.stack([labels for _, labels in crops])
-        return Batch(self.recolour(clean), clean, labels)
+        kept = torch.from_numpy(self.random.random(count) < UNCHANGED_SHARE)
+        pixels = torch.where(kept[:, None, None, None], clean, self.recolour(clean))
+        return Batch(pixels, clean, labels)
 
     def recolour(self, clean: torch.Tensor) -> torch.Tensor:
         """Return the crops (B, 3, S, S) in 0..1 with colours changed at random."""

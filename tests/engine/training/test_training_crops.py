@@ -50,6 +50,12 @@ def test_colours_vary_inside_their_range():
     assert results.mean((1, 2, 3)).std() > 0.03
 
 
+def test_some_crops_keep_their_colours():
+    batch = CropSampler([two_halves()], 32, seed=4).batch(60)
+    kept = (batch.pixels == batch.clean).flatten(1).all(dim=1)
+    assert 0.25 < kept.float().mean() < 0.55
+
+
 def test_single_objects_are_seen_closer_but_not_too_close():
     scene = two_halves()
     ranges = [(0.5, 1.0), (0.5, 2.0), (1.0, 4.0)]
