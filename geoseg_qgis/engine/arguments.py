@@ -46,6 +46,12 @@ def add_job_commands(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--classes", required=True, help="for example: 'building, roof; road; water =#3060c0'"
     )
     openvocabulary.add_argument("--threshold", type=float, default=0.0, help="0..1")
+    openvocabulary.add_argument(
+        "--rivals",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="let land cover that is not named compete unseen; what resembles it stays 0",
+    )
     openvocabulary.add_argument("--regions", help="polygon layer or integer raster of regions")
     openvocabulary.add_argument("--points-per-side", type=int, help="SAM 2 grid a tile")
     openvocabulary.add_argument("--scores", help="GeoTIFF of probabilities to write")
@@ -269,6 +275,7 @@ def _open_vocabulary_task(options: argparse.Namespace) -> OpenVocabularyTask:
     return OpenVocabularyTask(
         classes=options.classes,
         threshold=options.threshold,
+        rivals=options.rivals,
         regions=regions,
         region_raster=region_raster,
         points_per_side=options.points_per_side,

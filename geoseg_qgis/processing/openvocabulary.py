@@ -90,7 +90,8 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
             QgsProcessingParameterBoolean("RIVALS", tr("Leave the rest unclassified"), True),
             "Other land cover that you did not name competes unseen, and pixels that look more "
             "like it stay unclassified. Switch it off when your classes describe everything in "
-            "the image; naming a class background does the same.",
+            "the image (a single class keeps its rivals); naming a class background does the "
+            "same.",
         )
         self._declare_advanced()
         self._declare_outputs()
@@ -167,6 +168,7 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
         task = OpenVocabularyTask(
             classes=values.text("CLASSES"),
             threshold=values.number("THRESHOLD"),
+            rivals=values.flag("RIVALS"),
             regions=regions,
             region_raster=region_raster,
             points_per_side=None if points is None else int(points),

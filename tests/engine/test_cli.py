@@ -49,7 +49,7 @@ def test_job_is_printed_as_qgis_makes_it(tmp_path: Path) -> None:
         "openvocabulary", "--input", str(raster), "--classes", "building; water",
         "--output", str(tmp_path / "classes.tif"), "--extent", "1", "2", "3", "4.5",
         "--resolution", "0.5", "--bands", "4", "3", "2", "--right-angles", "building",
-        "--print-job",
+        "--no-rivals", "--print-job",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     job = Job.from_json(json.loads(done.stdout))
@@ -60,6 +60,7 @@ def test_job_is_printed_as_qgis_makes_it(tmp_path: Path) -> None:
     assert job.grid.resolution == 0.5
     assert job.task.classes == "building; water"
     assert job.task.class_raster == str(tmp_path / "classes.tif")
+    assert not job.task.rivals
     assert job.task.polygons.right_angles == ("building",)
 
 

@@ -166,6 +166,16 @@ def test_polygons_cover_their_pixels(provider, qgis_new_project, values) -> None
     assert_polygons_lie_on_pixels(run(IDENTIFIER, {**values, "SIMPLIFY": 0}))
 
 
+def test_rivals_leave_the_rest_unclassified_and_can_be_switched_off(
+    provider, qgis_new_project, values
+) -> None:
+    asked = {**values, "CLASSES": "building; road"}
+    with_rivals = gdal.Open(run(IDENTIFIER, asked)["OUTPUT"]).ReadAsArray()
+    without = gdal.Open(run(IDENTIFIER, {**asked, "RIVALS": False})["OUTPUT"]).ReadAsArray()
+    assert (with_rivals == 0).mean() > 0.5
+    assert without.min() == 1
+
+
 def test_results_load_styled(provider, qgis_new_project, values) -> None:
     results = run(IDENTIFIER, values)
     raster = QgsRasterLayer(results["OUTPUT"], "classes")
