@@ -82,7 +82,7 @@ REAL: dict[str, Question] = {
         1,
     ),
     "neon_tree_boxes": Question(
-        "NEON, tree crowns",
+        "NEON, crown pixels called tree",
         "tree, forest; grass, bare land, background",
         (BIT["tree"], all_but("tree")),
         1,

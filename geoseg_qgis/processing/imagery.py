@@ -63,8 +63,8 @@ class ImageryAlgorithm(GeoSegAlgorithm):
         )
         self.add(
             QgsProcessingParameterString("MODEL", tr("Model"), DEFAULT_MODEL, optional=True),
-            "Name of a model preset, or a folder with a card.json and its weights. Empty takes "
-            "the best model at hand for the method. offline-small ships with the plugin.",
+            "Name of a model preset, or a folder with a card.json and its weights. offline-small "
+            "ships with the plugin and is taken when empty, if it serves the method.",
         )
 
     def declare_grid(self) -> None:

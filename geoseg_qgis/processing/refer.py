@@ -48,8 +48,8 @@ class ReferAlgorithm(ImageryAlgorithm):
         "language",
         "UniGeoSeg",
     )
-    SUMMARY = """Finds what one instruction speaks of: a description such as the large building
-        with the red roof, or a question such as where could a helicopter land.
+    SUMMARY = """Finds what one instruction speaks of: a description such as all buildings or
+        the largest building, or a question such as where can people swim.
 
         Positions and comparisons (left, largest, next to) refer to the extent of the run. In the
         mask raster 1 is the answer and 0 all else."""
