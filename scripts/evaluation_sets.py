@@ -18,6 +18,7 @@ from geoseg_qgis.engine.training.scenes import generate_scene
 from geoseg_qgis.engine.training.scenes.legend import class_ids
 from geoseg_qgis.engine.training.scenes.scene import Scene
 from geoseg_qgis.engine.training.surfaces import BIT, all_but, partial_label
+from geoseg_qgis.engine.training.unseen import unseen_labels
 
 GENERATED_SEED = 5_000_000
 GENERATED_SIDE = 320
@@ -162,21 +163,19 @@ def scenes_with(
 
 def real_images(data: Path, dataset: str, limit: int | None) -> Iterator[LabelledImage]:
     """Yield the validation images of a set with their labels."""
-    files = json.loads((data / "splits.json").read_text())[dataset]["validation"]
-    for file in files[:limit]:
-        path = data / dataset / "images" / file
-        if dataset == "mass_roads":
-            labels = _road_labels(path)
-        else:
-            labels = torch.from_numpy(SOURCES[dataset].read(path)[1])
-        yield LabelledImage(path, labels)
+    split = json.loads((data / "splits.json").read_text())[dataset]
+    folder = data / dataset / "images"
+    trained = [folder / file for file in split["train"]]
+    for path in [folder / file for file in split["validation"][:limit]]:
+        labels = _road_labels(path) if dataset == "mass_roads" else SOURCES[dataset].read(path)[1]
+        yield LabelledImage(path, torch.from_numpy(unseen_labels(path, labels, trained)))
 
 
-def _road_labels(path: Path) -> torch.Tensor:
+def _road_labels(path: Path) -> NDArray[np.int32]:
     with rasterio.open(path.parent.parent / "labels" / f"{path.stem}.png") as source:
         road = source.read(1) > 127
     labels = np.where(road, partial_label("road", "car"), all_but("road", "car"))
-    return torch.from_numpy(labels.astype(np.int32))
+    return labels.astype(np.int32)
 
 
 def drawn_images(folder: Path, count: int) -> Iterator[LabelledImage]:

@@ -1,8 +1,8 @@
 """How well clicks outline real objects: the standard protocol of interactive segmentation.
 
-The first click lies deepest inside the object; every further one deepest inside the larger of
-what is missing and what is too much. All clicks so far are asked as the plugin asks them, and of an
-answer counts what it would keep: the parts that the clicks touch.
+The first click lies deepest inside the object; every further one where an error is deepest, be it
+missing or too much, and never on the pixel of an earlier one. All clicks so far are asked as the
+plugin asks them, and of an answer counts what it would keep: the parts that the clicks touch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from geoseg_qgis.engine.methods.prompted.masks import touching_parts
 from geoseg_qgis.engine.methods.prompted.objects import ObjectPrompt
 from geoseg_qgis.engine.models.sam2 import upsample
 from geoseg_qgis.engine.training.datasets import Scene
-from geoseg_qgis.engine.training.objects import Mask
+from geoseg_qgis.engine.training.objects import Mask, outlined
 
 SMALLEST = 150
 REACH = 4
@@ -34,7 +34,7 @@ class Example:
         pixels: (3, S, S) uint8 window round it, mirrored beyond a smaller image as the plugin
             continues it.
         mask: (S, S) bool.
-        valid: (S, S) bool, False beyond the image.
+        valid: (S, S) bool, False beyond the image and where the label says nothing of the object.
     """
 
     pixels: torch.Tensor
@@ -64,13 +64,14 @@ def examples(scenes: Sequence[Scene], mask_value: int, size: int, limit: int) ->
             )
             window = slice(top, top + size), slice(left, left + size)
             mask = numbers[window] == index + 1
+            told = outlined(scene.labels[window].numpy())
             pixels = scene.pixels[:, window[0], window[1]]
             right, bottom = size - mask.shape[1], size - mask.shape[0]
             around = ((0, bottom), (0, right))
             yield Example(
                 torch.from_numpy(np.pad(pixels.numpy(), ((0, 0), *around), mode="symmetric")),
                 np.pad(mask, around),
-                np.pad(np.ones_like(mask), around),
+                np.pad(told, around),
             )
 
 
@@ -79,11 +80,20 @@ def _start(box: slice, length: int, size: int) -> int:
     return max(0, min(middle - size // 2, length - size))
 
 
-def deepest_point(mask: Mask) -> Tuple[int, int]:
-    """Return the (x, y) of the pixel farthest from the mask's border and the window's."""
+def deepest_point(
+    mask: Mask, points: Sequence[Tuple[int, int]] = ()
+) -> Tuple[Tuple[int, int], float]:
+    """Return the (x, y) of the pixel farthest from the mask's border and the window's, and how far.
+
+    Args:
+        mask: Where to look.
+        points: Pixels (x, y) that are not to be found again.
+    """
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), mask.shape)
-    return int(x), int(y)
+    for x, y in points:
+        depth[y, x] = 0
+    row, column = np.unravel_index(int(depth.argmax()), mask.shape)
+    return (int(column), int(row)), float(depth[row, column])
 
 
 def click_scores(answerer: Answerer, example: Example, clicks: int) -> List[float]:
@@ -98,16 +108,20 @@ def click_scores(answerer: Answerer, example: Example, clicks: int) -> List[floa
     found = np.zeros_like(example.mask)
     points: List[Tuple[int, int]] = []
     marks: List[int] = []
-    scores = []
+    scores: List[float] = []
     for _ in range(clicks):
-        missing, extra = example.mask & ~found, found & ~example.mask
-        positive = missing.sum() >= extra.sum()
-        points.append(deepest_point(missing if positive else extra))
+        missing, depth_of_missing = deepest_point(example.mask & ~found, points)
+        extra, depth_of_extra = deepest_point(found & ~example.mask, points)
+        if not depth_of_missing and not depth_of_extra:
+            scores.append(scores[-1])
+            continue
+        positive = depth_of_missing > depth_of_extra
+        points.append(missing if positive else extra)
         marks.append(int(positive))
         prompt = _prompt(points, marks)
         ((_, answer),) = answerer.answer(tile, [prompt])
         logits = upsample(torch.from_numpy(answer.logits)[None, None], example.mask.shape)
-        found = touching_parts((logits[0, 0] > 0).numpy() & example.valid, prompt, REACH)
+        found = touching_parts((logits[0, 0] > 0).numpy(), prompt, REACH) & example.valid
         union = (found | example.mask).sum()
         scores.append(float((found & example.mask).sum() / max(union, 1)))
     return scores

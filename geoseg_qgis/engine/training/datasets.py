@@ -20,6 +20,7 @@ import rasterio.warp
 import torch
 
 from geoseg_qgis.engine.training.surfaces import ANY, BIT, UNKNOWN, all_but, partial_label
+from geoseg_qgis.engine.training.unseen import unseen_labels
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
@@ -27,6 +28,10 @@ Labels = npt.NDArray[np.int32]
 GREENNESS_OF_VEGETATION = 0.10
 """Excess green above which an otherwise unlabelled pixel may only be vegetation (weak label)."""
 
+
+VEGETATION = partial_label("tree", "grass", "field")
+CROWN_EDGE = partial_label("tree", "grass")
+"""Where the outline of a crown may lie, of which only a box is known."""
 
 GENERATED = "generated"
 GENERATED_SHARE = 0.8
@@ -109,8 +114,7 @@ def _with_weak_vegetation(pixels: Pixels, labels: Labels) -> Labels:
     """Narrow "not a building" to vegetation where a pixel is clearly green."""
     colour = pixels.astype(np.float32)
     excess = (2 * colour[1] - colour[0] - colour[2]) / np.maximum(colour.sum(0), 1)
-    vegetation = partial_label("tree", "grass", "field")
-    narrowed = labels & vegetation
+    narrowed = labels & VEGETATION
     green = (excess > GREENNESS_OF_VEGETATION) & (labels != ANY) & (narrowed > 0)
     result: Labels = np.where(green, narrowed, labels)
     return result
@@ -121,12 +125,12 @@ def _read_dubai(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
         1: BIT["building"],
         2: BIT["land"],
         3: partial_label("road", "car"),
-        4: partial_label("tree", "grass", "field"),
+        4: VEGETATION,
         5: BIT["water"],
     }
     if path.stem.startswith("t6_"):
         legend[4] = UNKNOWN  # marsh and shallow water drawn as vegetation
-    zoom = (0.45, 1.6) if path.stem.startswith(("t7_", "t8_")) else (0.6, 2.2)
+    zoom = (0.5, 1.6) if path.stem.startswith(("t7_", "t8_")) else (0.65, 1.8)
     return _rgb(path), _legend(_index(_label_path(path, ".png")), legend), zoom
 
 
@@ -207,7 +211,7 @@ def _read_trees(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
     labels = np.full(pixels.shape[1:], partial_label("tree", "grass", "land"), np.int32)
     boxes = _boxes(_label_path(path, ".csv"))
     for box in boxes:
-        _paint_ellipse(labels, box, 1.1, partial_label("tree", "grass"))
+        _paint_ellipse(labels, box, 1.1, CROWN_EDGE)
     for box in boxes:
         _paint_ellipse(labels, box, 0.8, BIT["tree"])
     labels[pixels.min(0) == 255] = UNKNOWN  # pure white is nodata in this set
@@ -286,8 +290,12 @@ def load_scenes(data: Path, part: str, datasets: Tuple[str, ...] = ()) -> List[S
     splits = json.loads(split_file.read_text())
     scenes = []
     for dataset in datasets or tuple(SOURCES):
+        folder = data / dataset / "images"
         for file in splits[dataset][part]:
-            pixels, labels, zoom = SOURCES[dataset].read(data / dataset / "images" / file)
+            pixels, labels, zoom = SOURCES[dataset].read(folder / file)
+            if part != "train":
+                trained = (folder / name for name in splits[dataset]["train"])
+                labels = unseen_labels(folder / file, labels, trained)
             scenes.append(
                 Scene(
                     dataset,

@@ -8,19 +8,29 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import torch
 
 from .curves import draw_curves
+from .preset_folder import write_text
 
 logger = logging.getLogger(__name__)
+
+Objective = Callable[[int], Dict[str, torch.Tensor]]
+"""Number of a step to its named losses."""
 
 CHECKPOINT_SECONDS = 120.0
 LOG_FILE = "log.jsonl"
 CHECKPOINT_FILE = "checkpoint.pt"
 PROCESSOR = torch.device("cpu")
+MOST_SKIPPED = 20
+"""Steps in a row without finite gradients that end a run."""
 BLOCK_NAMES = ("blocks.", "mask_decoder.transformer.")
+
+
+class DivergedError(Exception):
+    """The gradients of a run stayed infinite or undefined; its last checkpoint is sound."""
 
 
 def has_begun(folder: Path) -> bool:
@@ -104,6 +114,7 @@ class Trainer:
         self.facts = facts
         self.step = 0
         self.seconds = 0.0
+        self._skipped = 0
         self.optimizers = _optimizers(model, plan)
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
         plan.folder.mkdir(parents=True, exist_ok=True)
@@ -118,16 +129,14 @@ class Trainer:
         """Return a seed for the data that a resumed run has not seen yet."""
         return seed + 1000 * self.step
 
-    def run(
-        self,
-        loss_of_step: Callable[[int], Dict[str, torch.Tensor]],
-        on_checkpoint: Optional[Callable[[int], Dict[str, float]]] = None,
-    ) -> None:
+    def run(self, loss_of_step: Objective) -> None:
         """Train until the time is used.
 
         Args:
             loss_of_step: Returns named losses; "total" is minimised.
-            on_checkpoint: Returns validation numbers for the log, called at the end.
+
+        Raises:
+            DivergedError: Too many steps in a row had no finite gradients.
         """
         seen: Dict[str, List[float]] = {}
         last, saved = time.monotonic(), self.seconds
@@ -149,15 +158,14 @@ class Trainer:
                 self.save()
                 last = time.monotonic()
         self.save()
-        if on_checkpoint is not None:
-            self._log(on_checkpoint(self.step))
         log = self.plan.folder / LOG_FILE
         if log.is_file():
             draw_curves(log, self.plan.folder / "curves.png")
 
-    def averaged_state(self) -> Dict[str, torch.Tensor]:
-        """Return a copy of the averaged weights."""
-        return {k: v.clone() for k, v in self.average.items()}
+    def finish(self) -> None:
+        """Give the module its averaged weights, to be measured when the run is over."""
+        self.model.load_state_dict(self.average)
+        self.model.eval()
 
     def save(self) -> None:
         """Write the checkpoint, replacing the last one at once; any machine can read it."""
@@ -185,7 +193,16 @@ class Trainer:
         self.step = state["step"]
         self.seconds = state["seconds"]
         self.facts = _joined(state["facts"], self.facts)
+        self._forget_lost_steps()
         logger.info("Going on from step %d, %.0f s", self.step, self.seconds)
+
+    def _forget_lost_steps(self) -> None:
+        """Take from the log what came after the checkpoint and is trained again."""
+        path = self.plan.folder / LOG_FILE
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= self.step]
+        if len(kept) < len(lines):
+            write_text(path, "".join(f"{line}\n" for line in kept))
 
     def _update(self, loss: torch.Tensor, progress: float) -> None:
         warm = min(1.0, (self.step + 1) / self.plan.warmup_steps)
@@ -195,7 +212,11 @@ class Trainer:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if not bool(norm.isfinite()):
+            self._skip()
+            return
+        self._skipped = 0
         for optimizer in self.optimizers:
             optimizer.step()
         decay = min(self.plan.averaging, (self.step + 1) / (self.step + 10))
@@ -204,12 +225,32 @@ class Trainer:
                 if value.is_floating_point():
                     self.average[name].lerp_(value, 1 - decay)
 
+    def _skip(self) -> None:
+        """Leave out a step that would spoil weights and average for good."""
+        self._skipped += 1
+        logger.warning("Step %d has no finite gradients and is left out", self.step)
+        if self._skipped >= MOST_SKIPPED:
+            raise DivergedError(
+                f"{MOST_SKIPPED} steps in a row had no finite gradients. Go on from the last "
+                "checkpoint with a lower --rate."
+            )
+
     def _log(self, numbers: Dict[str, float]) -> None:
         entry = {"step": self.step, "seconds": round(self.seconds, 1)}
         entry.update({name: round(value, 5) for name, value in numbers.items()})
         with (self.plan.folder / LOG_FILE).open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
         logger.info("%s", entry)
+
+
+def mean_losses(objective: Objective, steps: int = 20) -> Dict[str, float]:
+    """Return the means of named losses over some steps without learning."""
+    sums: Dict[str, float] = {}
+    with torch.no_grad():
+        for step in range(steps):
+            for name, value in objective(step).items():
+                sums[name] = sums.get(name, 0.0) + float(value) / steps
+    return sums
 
 
 def _joined(began: Dict[str, Any], now: Dict[str, Any]) -> Dict[str, Any]:

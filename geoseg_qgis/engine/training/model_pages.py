@@ -141,7 +141,11 @@ def _find(text: str, heading: str) -> re.Match[str] | None:
 
 
 def write_run_page(
-    run: Path, component: Component, metadata: Mapping[str, str] | None = None
+    run: Path,
+    component: Component,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    validation: Mapping[str, float] | None = None,
 ) -> None:
     """Write the model page of a run that ended, into its folder.
 
@@ -149,6 +153,7 @@ def write_run_page(
         run: Folder with checkpoint and log.
         component: The network that was trained.
         metadata: Text that its file of weights carries along, if it depends on the run.
+        validation: Numbers by name, measured on validation images when the run ended.
     """
     if metadata is not None:
         component = replace(component, metadata=metadata)
@@ -160,6 +165,8 @@ def write_run_page(
         training_line(checkpoint, component.crops),
     ]
     heading, losses = _last_losses(run / LOG_FILE)
+    if validation:
+        losses += ["", "### Validation images, averaged weights", "", *_listed(validation)]
     section = component_section(component, weights, training, losses, heading)
     generated = component.generated and checkpoint["facts"].get("generated") != 0
     page = f"# {component.title}, run {run.resolve().name}\n\nWritten by the run when it ended.\n"
@@ -175,5 +182,12 @@ def _last_losses(log: Path) -> tuple[str, list[str]]:
     if not entries:
         return "Training losses", ["The run was too short for its log to tell any."]
     last = entries[-1]
-    losses = [f"- {name}: {value:.3f}" for name, value in last.items() if name not in _NO_LOSSES]
-    return f"Training losses, mean of at most 50 steps up to step {last['step']}", losses
+    losses = {name: value for name, value in last.items() if name not in _NO_LOSSES}
+    return (
+        f"Training losses, mean of at most 50 steps up to step {last['step']}",
+        _listed(losses),
+    )
+
+
+def _listed(numbers: Mapping[str, float]) -> list[str]:
+    return [f"- {name}: {value:.3f}" for name, value in numbers.items()]

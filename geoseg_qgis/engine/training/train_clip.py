@@ -25,6 +25,7 @@ from geoseg_qgis.engine.training.dense_clip import (
     text_embeddings,
 )
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
+from geoseg_qgis.engine.training.evaluate import clip_network, evaluate
 from geoseg_qgis.engine.training.generated import generated_scenes
 from geoseg_qgis.engine.training.loop import Plan, Trainer, has_begun
 from geoseg_qgis.engine.training.losses import (
@@ -48,7 +49,7 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 FINE_SIDE = 56
 REGIONS = 8
-FAST_EVERY = 4
+FAST_EVERY = 2
 
 
 def clip_config(
@@ -113,13 +114,15 @@ class ClipObjective:
         """Return the named losses of one step."""
         batch = self.crops(self.batch)
         queries = self.texts.queries()
-        regions = random_regions(batch.pixels, batch.labels, self.cells, REGIONS, self.generator)
-        colour = functional.adaptive_avg_pool2d(batch.pixels, self.cells).flatten(2).transpose(1, 2)
+        # A colour is one of the roof as it is, not of the roof as it was recoloured.
+        seen = batch.clean if queries.coloured else batch.pixels
+        regions = random_regions(seen, batch.labels, self.cells, REGIONS, self.generator)
+        colour = functional.adaptive_avg_pool2d(seen, self.cells).flatten(2).transpose(1, 2)
         affinity = region_affinity(regions, colour - colour.mean(1, keepdim=True), 2.0)
         stride = batch.labels.shape[-1] // FINE_SIDE
         sizes = building_sizes(batch.labels)[:, stride // 2 :: stride, stride // 2 :: stride]
         labels = with_roof_colours(batch.clean, batch.labels, stride) | sizes
-        drawn = (batch.pixels, labels, regions, affinity)
+        drawn = (seen, labels, regions, affinity)
         pixels, labels, regions, affinity = (tensor.to(self.device) for tensor in drawn)
         visual = self.model.visual
         with half_precision(self.device):
@@ -242,7 +245,12 @@ def main(arguments: Optional[List[str]] = None) -> None:
         model, tokenizer, crops, QuerySampler(seed), batch=options.batch, seed=seed
     )
     trainer.run(objective)
-    write_run_page(options.out, CLIP)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    trainer.finish()
+    network = clip_network(model.cpu(), tokenizer, "fast", mean, std)
+    found = evaluate(network, load_scenes(options.data, "validation"), {"oam_buildings": 0.5})
+    validation = {f"{name}, mean IoU": score.mean for name, score in found.items()}
+    write_run_page(options.out, CLIP, validation=validation)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,10 @@ from geoseg_qgis.engine.training.crops import Batch, CropSampler
 from geoseg_qgis.engine.training.datasets import GENERATED_SHARE, load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
-from geoseg_qgis.engine.training.loop import Plan, Trainer
+from geoseg_qgis.engine.training.loop import Plan, Trainer, mean_losses
 from geoseg_qgis.engine.training.losses import partial_cross_entropy
 from geoseg_qgis.engine.training.model_pages import write_run_page
+from geoseg_qgis.engine.training.objects import NAMED
 from geoseg_qgis.engine.training.prefetching import prefetch
 from geoseg_qgis.engine.training.surfaces import SURFACES
 
@@ -164,9 +165,8 @@ class DinoObjective:
 
 
 def _is_named(labels: Tensor) -> Tensor:
-    """Say which masks name a legend class: at most three possible surfaces."""
-    count = torch.stack([(labels >> bit) & 1 for bit in range(len(SURFACES))]).sum(0)
-    return (count > 0) & (count <= 3)
+    """Say which masks name a class of a legend, so that equal ones show the same thing."""
+    return torch.isin(labels, torch.tensor(NAMED, device=labels.device))
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
@@ -200,7 +200,10 @@ def main(arguments: Optional[List[str]] = None) -> None:
     crops = prefetch(lambda n: crop_pairs(CropSampler(scenes, 224, n)), seed, options.device)
     objective = DinoObjective(model, crops, options.batch, seed)
     trainer.run(objective)
-    write_run_page(options.out, DINO)
+    trainer.finish()
+    unseen = crop_pairs(CropSampler(load_scenes(options.data, "validation"), 224, 0))
+    judge = DinoObjective(model, unseen, options.batch, seed=0)
+    write_run_page(options.out, DINO, validation=mean_losses(judge))
 
 
 if __name__ == "__main__":

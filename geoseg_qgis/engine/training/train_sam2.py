@@ -23,10 +23,15 @@ from geoseg_qgis.engine.training.crops import Batch, CropSampler
 from geoseg_qgis.engine.training.datasets import Scene, load_scenes
 from geoseg_qgis.engine.training.device import add_device_option, device_of, half_precision
 from geoseg_qgis.engine.training.generated import generated_scenes
-from geoseg_qgis.engine.training.loop import Plan, Trainer, has_begun
+from geoseg_qgis.engine.training.loop import Plan, Trainer, has_begun, mean_losses
 from geoseg_qgis.engine.training.losses import compatible, partial_cross_entropy
 from geoseg_qgis.engine.training.model_pages import write_run_page
-from geoseg_qgis.engine.training.objects import Target, colour_regions, label_components
+from geoseg_qgis.engine.training.objects import (
+    Target,
+    colour_regions,
+    label_components,
+    with_labelled_objects,
+)
 from geoseg_qgis.engine.training.prefetching import prefetch
 from geoseg_qgis.engine.training.preset_folder import read_checkpoint
 from geoseg_qgis.engine.training.prompts import Prompts, PromptSampler
@@ -124,7 +129,7 @@ def surface_loss(logits: Tensor, labels: Tensor) -> Tensor:
         labels: (B, S, S) int64 bit masks, S a multiple of h.
     """
     step = labels.shape[-1] // logits.shape[-1]
-    values = labels[:, ::step, ::step].flatten()
+    values = labels[:, step // 2 :: step, step // 2 :: step].flatten()
     bits = torch.tensor([BIT[name] for name in SURFACES], device=labels.device)
     return partial_cross_entropy(logits.movedim(1, -1).flatten(0, 2), compatible(values, bits))
 
@@ -192,7 +197,7 @@ class Sam2Objective:
         return losses
 
     def _targets(self, pixels: Tensor, labels: Tensor) -> List[Target]:
-        components = label_components(labels)
+        components = label_components(labels, self.random)
         regions = colour_regions(pixels, self.random)
         chosen = []
         for _ in range(self.count):
@@ -328,7 +333,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     seed = trainer.stage_seed(options.seed)
     scenes = load_scenes(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
-    scenes = [seen_closer(scene) for scene in scenes]
+    scenes = [seen_closer(with_labelled_objects(scene)) for scene in scenes]
 
     def source(seed: int) -> Callable[[int], Batch]:
         return CropSampler(scenes, CROP, seed, options.generated, REAL_SHARES).batch
@@ -336,7 +341,11 @@ def main(arguments: Optional[List[str]] = None) -> None:
     crops = prefetch(source, seed, options.device)
     objective = Sam2Objective(network, crops, options.batch, options.prompts, seed)
     trainer.run(objective)
-    write_run_page(options.out, SAM2)
+    trainer.finish()
+    unseen = [with_labelled_objects(scene) for scene in load_scenes(options.data, "validation")]
+    sampler = CropSampler(unseen, CROP, 0, 0.0, REAL_SHARES)
+    judge = Sam2Objective(network, sampler.batch, options.batch, options.prompts, seed=0)
+    write_run_page(options.out, SAM2, validation=mean_losses(judge))
 
 
 if __name__ == "__main__":

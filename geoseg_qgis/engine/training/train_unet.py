@@ -140,13 +140,17 @@ def main(arguments: Optional[List[str]] = None) -> None:
     seed = trainer.stage_seed(options.seed)
     crops = prefetch(lambda n: CropSampler(learnt, 224, n).batch, seed, options.device)
     trainer.run(UNetObjective(model, crops, options.batch))
-    write_run_page(options.out, UNET)
-    model.load_state_dict(trainer.averaged_state())
-    model.eval()
+    trainer.finish()
+    network = unet_network(model)
     scenes = load_scenes(options.data, "validation", (LEGEND,))
+    validation = {}
     for zoom in (1.0, 1.5):
-        result = evaluate(lambda _: unet_network(model), scenes, {LEGEND: zoom})[LEGEND]
-        logging.getLogger(__name__).info("Zoom %s: mIoU %.3f %s", zoom, result.mean, result)
+        result = evaluate(lambda _: network, scenes, {LEGEND: zoom})[LEGEND]
+        validation[f"mean IoU at zoom {zoom}"] = result.mean
+        validation |= {
+            f"{name} at zoom {zoom}": iou for name, iou in zip(result.classes, result.iou)
+        }
+    write_run_page(options.out, UNET, validation=validation)
 
 
 if __name__ == "__main__":

@@ -148,10 +148,12 @@ class Queries:
     Attributes:
         sentences: Q lists of sentences about one query each.
         surfaces: Q bit masks; 0 for an expression that names nothing in the labels.
+        coloured: Whether some of them tell roofs apart by colour.
     """
 
     sentences: List[List[str]]
     surfaces: List[int]
+    coloured: bool
 
 
 class QuerySampler:
@@ -189,7 +191,8 @@ class QuerySampler:
             words.append((str(self.random.choice(STRANGER_WORDS)), 0))
         # "A photo of the large small roof" would teach nothing.
         texts = self._plain if qualities else self._templates
-        return Queries([self._fill(word, texts) for word, _ in words], [mask for _, mask in words])
+        sentences = [self._fill(word, texts) for word, _ in words]
+        return Queries(sentences, [mask for _, mask in words], qualities is COLOUR_BIT)
 
     def _qualities(self) -> Mapping[str, int]:
         """Return what this step tells roofs apart by, most often nothing."""

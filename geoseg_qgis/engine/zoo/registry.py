@@ -159,7 +159,8 @@ def choose_preset(name: str, method: str, folders: Sequence[Path] | None = None)
     """Return the preset a job means, ready for its method.
 
     Args:
-        name: Preset name or folder; empty for the built-in one, else the user's, else a downloaded one.
+        name: Preset name or folder; empty for the built-in one, else one of the user's, else a
+            downloaded one.
         method: Static method name.
         folders: The user's model folders.
 

@@ -228,10 +228,9 @@ def test_a_run_leaves_a_page(tmp_path: Path) -> None:
     entries = [
         {"step": 50, "seconds": 40.0, "inside": 1.5, "total": 2.5},
         {"step": 100, "seconds": 80.0, "inside": 0.25, "total": 1.125},
-        {"step": 150, "seconds": 119.6, "validated": 0.5},
     ]
     (run / LOG_FILE).write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    write_run_page(run, DINO)
+    write_run_page(run, DINO, validation={"inside": 0.5})
     page = sections((run / "MODEL.md").read_text())
     assert list(page) == ["", "Training data", "DINOv3"]
     assert page[""].startswith("# DINOv3, run dino-x\n")
@@ -239,9 +238,10 @@ def test_a_run_leaves_a_page(tmp_path: Path) -> None:
     assert "- 150 steps of 16 crops in 2 minutes, seed 5, from random values.\n" in page["DINOv3"]
     losses = "mean of at most 50 steps up to step 100\n\n- inside: 0.250\n- total: 1.125\n"
     assert losses in page["DINOv3"]
+    assert "### Validation images, averaged weights\n\n- inside: 0.500\n" in page["DINOv3"]
     assert f"- {DINO.limits[0]}\n" in page["DINOv3"]
 
-    export = trainer.averaged_state()
+    export = trainer.average
     content = packed({name: export[f"network.{name}"] for name in ("weight", "bias")})
     assert f"- `dino.safetensors`: {len(content)} bytes" in page["DINOv3"]
 

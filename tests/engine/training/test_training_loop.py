@@ -1,9 +1,10 @@
 import json
+import math
 
 import pytest
 import torch
 
-from geoseg_qgis.engine.training.loop import Plan, Trainer
+from geoseg_qgis.engine.training.loop import DivergedError, Plan, Trainer, mean_losses
 
 
 def line_task(model):
@@ -22,7 +23,7 @@ def test_training_fits_and_keeps_an_average(tmp_path):
     plan = Plan(tmp_path, minutes=0.02, rate=0.05, weight_decay=0.0, warmup_steps=5)
     trainer = Trainer(model, plan, {"seed": 0})
     trainer.run(line_task(model))
-    state = trainer.averaged_state()
+    state = trainer.average
     assert trainer.step > 100
     assert float(state["weight"]) == pytest.approx(2, abs=0.05)
     assert float(state["bias"]) == pytest.approx(1, abs=0.05)
@@ -44,6 +45,49 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path):
     assert second.stage_seed(7) == 7 + 1000 * first.step
     second.run(line_task(again))
     assert second.step == first.step
+
+
+def test_a_step_without_finite_gradients_is_left_out(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    task = line_task(model)
+    trainer = Trainer(model, Plan(tmp_path, minutes=0.005), {"seed": 7})
+    trainer.run(lambda step: {"total": task(step)["total"] * (math.nan if step == 2 else 1)})
+    assert trainer.step > 10
+    assert all(value.isfinite().all() for value in trainer.average.values())
+    assert all(value.isfinite().all() for value in model.parameters())
+
+
+def test_a_run_whose_gradients_stay_undefined_ends(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    trainer = Trainer(model, Plan(tmp_path, minutes=1), {"seed": 7})
+    with pytest.raises(DivergedError, match="lower --rate"):
+        trainer.run(lambda _: {"total": model.weight.sum() * math.nan})
+    assert trainer.step < 100
+
+
+def test_the_log_forgets_steps_that_are_trained_again(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    trainer = Trainer(model, Plan(tmp_path, minutes=1), {"seed": 7})
+    trainer.step = 100
+    trainer.save()
+    lines = [json.dumps({"step": step, "total": 1.0}) for step in (50, 100, 150)]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines) + "\n")
+    Trainer(torch.nn.Linear(1, 1), Plan(tmp_path, minutes=1), {"seed": 7})
+    assert (tmp_path / "log.jsonl").read_text().splitlines() == lines[:2]
+
+
+def test_a_finished_run_is_measured_with_its_average(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    trainer = Trainer(model, Plan(tmp_path, minutes=0.005), {"seed": 7})
+    trainer.run(line_task(model))
+    trainer.finish()
+    assert torch.equal(model.weight, trainer.average["weight"])
+    assert not model.training
+    steps = []
+    assert mean_losses(lambda step: steps.append(step) or {"total": torch.tensor(step)}, 4) == {
+        "total": 1.5
+    }
+    assert steps == [0, 1, 2, 3]
 
 
 def test_losses_are_means_of_the_steps_that_had_them_and_facts_add_up(tmp_path):

@@ -1,7 +1,13 @@
 import numpy as np
 import torch
 
-from geoseg_qgis.engine.training.objects import STRIDE, colour_regions, label_components
+from geoseg_qgis.engine.training.datasets import CROWN_EDGE, VEGETATION, Scene
+from geoseg_qgis.engine.training.objects import (
+    STRIDE,
+    colour_regions,
+    label_components,
+    with_labelled_objects,
+)
 from geoseg_qgis.engine.training.prompts import (
     BOTTOM_RIGHT,
     NEGATIVE,
@@ -23,9 +29,36 @@ def two_houses() -> torch.Tensor:
 
 
 def test_components_are_the_objects_of_named_classes():
-    components = label_components(two_houses())
+    components = label_components(two_houses(), np.random.default_rng(0))
     assert [int(c.mask.sum()) for c in components] == [15 * 20, 20 * 15]
     assert not components[0].known[:, -1].any()
+
+
+def test_cells_favour_no_side():
+    labels = torch.full((64, 64), all_but("building"))
+    labels[21:43, 20:42] = BIT["building"]
+    random = np.random.default_rng(1)
+    middles = []
+    for _ in range(200):
+        (house,) = label_components(labels, random)
+        rows, columns = np.nonzero(house.mask)
+        middles.append([(rows.mean() + 0.5) * STRIDE, (columns.mean() + 0.5) * STRIDE])
+    np.testing.assert_allclose(np.mean(middles, axis=0), [32, 31], atol=0.15)
+
+
+def test_edges_of_crowns_are_not_known_and_guessed_vegetation_is_no_object():
+    labels = torch.full((64, 64), all_but("building"))
+    labels[8:40, 8:40] = CROWN_EDGE
+    labels[12:36, 12:36] = BIT["tree"]
+    labels[44:60, 44:60] = VEGETATION
+    random = np.random.default_rng(0)
+    pixels = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    for dataset, count in (("dubai_landcover", 2), ("oam_buildings", 1)):
+        scene = with_labelled_objects(Scene(dataset, "x", pixels, labels, (1, 1)))
+        found = label_components(scene.labels, random)
+        assert [int(one.mask.sum()) for one in found] == [144, 64][:count]
+        assert not found[0].known[4:6, 4:20].any()
+        assert found[0].known[24:28, 24:28].all()
 
 
 def test_colour_regions_follow_colours():
@@ -41,7 +74,7 @@ def test_colour_regions_follow_colours():
 
 
 def test_prompts_lie_where_their_marks_say():
-    components = label_components(two_houses())
+    components = label_components(two_houses(), np.random.default_rng(0))
     sampler = PromptSampler(np.random.default_rng(0))
     prompts = sampler.prompts([(n % 2, components[n % 2]) for n in range(200)])
     seen = set()
@@ -57,7 +90,7 @@ def test_prompts_lie_where_their_marks_say():
 
 
 def test_boxes_surround_their_object():
-    components = label_components(two_houses())
+    components = label_components(two_houses(), np.random.default_rng(0))
     prompts = PromptSampler(np.random.default_rng(0)).prompts([(0, components[0])] * 100)
     boxes = prompts.points[prompts.marks[:, 0] == TOP_LEFT]
     assert len(boxes) > 5

@@ -203,7 +203,7 @@ def test_lessons_teach_and_a_run_becomes_a_preset(
 
 def _averaged(pupil: Pupil, trainer: Trainer) -> dict[str, torch.Tensor]:
     state = dict(pupil.state_dict())
-    state.update(trainer.averaged_state())
+    state.update(trainer.average)
     prefix = "model."
     return {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}
 

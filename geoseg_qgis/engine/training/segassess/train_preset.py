@@ -125,7 +125,7 @@ class PresetObjective:
 def averaged(trainer: Trainer) -> SegAssess:
     """Return the network with the averaged weights of a run, in eval mode."""
     network = PresetNetwork(SegAssess(BUILT_IN))
-    network.load_state_dict(trainer.averaged_state())
+    network.load_state_dict(trainer.average)
     return network.assess.eval()
 
 
