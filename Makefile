@@ -13,7 +13,7 @@ CHECKED := geoseg_qgis tests scripts
 
 # Labelled images, see docs/training.md; training goes on where it stopped, until MINUTES are used.
 DATA ?= ../shared/data
-MINUTES ?= 120
+MINUTES ?= 105
 TRAINING := geoseg_qgis.engine.training
 TRAINER_segassess := segassess.train_preset
 TRAINER_unigeoseg := unigeoseg.train_preset
@@ -100,7 +100,7 @@ assess-maps: setup ## Map the training images with the trained CLIP: mistakes fo
 
 assess-scores: setup ## Score the trained SegAssess on masks of the trained U-Net, never seen before
 	$(ENGINE_PYTHON) -m $(TRAINING).segassess.evaluate --data $(DATA) --run runs/segassess \
-		--unet runs/unet
+		--unet runs/unet --clip runs/clip
 
 evaluate: setup ## Measure models on unseen images; writes docs/evaluation.md
 	$(ENGINE_PYTHON) scripts/evaluate.py --data $(DATA)

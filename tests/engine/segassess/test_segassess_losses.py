@@ -20,6 +20,7 @@ from geoseg_qgis.engine.training.segassess import (
     segassess_losses,
 )
 from geoseg_qgis.engine.training.segassess.losses import edge_dice
+from geoseg_qgis.engine.training.segassess.targets import known_boundary
 
 ReadCase = Callable[[str], dict[str, Tensor]]
 
@@ -43,6 +44,25 @@ def test_targets(read_case: ReadCase) -> None:
     target = quality_target(case["mask_u8"].float(), truth)
     assert torch.equal(target.byte(), case["target_code_u8"])
     assert torch.equal(object_boundary(truth).byte(), case["edge_gt_u8"])
+
+
+def test_edges_at_pixels_without_a_label_are_not_known() -> None:
+    truth, valid = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+    truth[..., 2:6, 2:6] = 1
+    valid[..., 6:] = 0
+    known = known_boundary(truth, valid)
+    expected = valid.clone()
+    expected[..., 2:6, 5] = 0
+    assert torch.equal(known, expected)
+    assert torch.equal(known_boundary(truth, torch.ones_like(valid)), torch.ones_like(valid))
+    output = SegAssessOutput(*(torch.zeros(1, count, 8, 8) for count in (4, 1, 4, 4, 4)))
+    guessed = output._replace(edge_logits=output.edge_logits.clone())
+    guessed.edge_logits[..., 2:6, 5] = 9.0
+    for first, second in zip(
+        segassess_losses(output, truth, truth, valid=valid),
+        segassess_losses(guessed, truth, truth, valid=valid),
+    ):
+        assert float(first) == pytest.approx(float(second))
 
 
 def compare(losses: SegAssessLosses, expected: dict[str, float]) -> None:

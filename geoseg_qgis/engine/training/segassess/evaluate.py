@@ -36,7 +36,7 @@ from geoseg_qgis.engine.training.train_unet import LEGEND, UNet, unet_network
 
 from .calibration_plot import draw_calibration
 from .corruption import CorruptedTruth
-from .foreign_maps import available_sources, read_clip, usual_zoom
+from .foreign_maps import read_clip, usual_zoom
 from .scenes import CODES
 from .train_preset import load_run
 from .whole_images import Case, Judgement, cases, judge, zoomed
@@ -174,15 +174,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/segassess"))
     parser.add_argument("--weights", type=Path, help="safetensors file in place of the run's")
     parser.add_argument("--unet", type=Path, default=Path("runs/unet"))
+    parser.add_argument("--clip", type=Path, default=Path("runs/clip"))
     parser.add_argument("--sources", nargs="+", default=["unet", "corrupted", "clip"])
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     model = load_segassess(options.weights) if options.weights else load_run(options.run)
-    run, head, _ = available_sources(options.run.parent)[0]
     makers: dict[str, Callable[[], MaskMaker]] = {
         "unet": lambda: from_network(unet_network(read_unet(options.unet))),
         "corrupted": lambda: from_truth(SEED),
-        "clip": lambda: from_network(read_clip(options.run.parent / run, head)),
+        "clip": lambda: from_network(read_clip(options.clip, "fast")),
     }
     scenes = load_scenes(options.data, "validation")
     numbers: dict[str, Any] = {}

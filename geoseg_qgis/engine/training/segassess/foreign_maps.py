@@ -8,8 +8,10 @@ image below `runs/foreign`; each holds the maps of all sources, codes 1..5 in th
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ from torch import Tensor
 from geoseg_qgis.engine.training import train_clip
 from geoseg_qgis.engine.training.datasets import Scene, load_scenes
 from geoseg_qgis.engine.training.evaluate import LEGENDS, WindowNetwork, class_map, clip_network
+from geoseg_qgis.engine.training.loop import CHECKPOINT_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -27,18 +30,25 @@ LEGEND = LEGENDS["dubai_landcover"]
 CLASSES: Final = tuple(words[0] for words, _ in LEGEND)
 Source = tuple[str, str, float]
 """Run of the image and text encoder, its dense head, and the zoom relative to the usual one."""
-SHIPPED: Final[tuple[Source, ...]] = (
-    ("clip-b", "fast", 1.0),
-    ("clip-b-real", "plain", 0.6),
-    ("clip-a", "fast", 0.8),
-)
-SINGLE: Final[tuple[Source, ...]] = (("clip", "fast", 1.0), ("clip", "plain", 0.6))
+SOURCES: Final[tuple[Source, ...]] = (("clip", "fast", 1.0), ("clip", "plain", 0.6))
 
 
-def available_sources(runs: Path) -> tuple[Source, ...]:
-    """Return the sources of the shipped network as far as their runs are there, else of one run."""
-    shipped = tuple(source for source in SHIPPED if (runs / source[0]).is_dir())
-    return shipped or SINGLE
+def source_of(text: str) -> Source:
+    """Return the source that ``run:head:zoom`` names, for `argparse`."""
+    run, head, zoom = text.split(":")
+    return run, head, float(zoom)
+
+
+def made_by(sources: Sequence[Source], runs: Path) -> list[str]:
+    """Return what tells the maps of some sources from those of others: names and digests."""
+    return [
+        f"{run} {head} {zoom:g} {_digest(runs / run / CHECKPOINT_FILE)}"
+        for run, head, zoom in sources
+    ]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def usual_zoom(scene: Scene) -> float:
@@ -50,7 +60,7 @@ def read_clip(run: Path, head: str) -> WindowNetwork:
     """Return the network of the five classes from a finished run of `train_clip`."""
     import open_clip  # noqa: PLC0415 - slow import
 
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    state = torch.load(run / CHECKPOINT_FILE, weights_only=True)
     model: Any = open_clip.CLIP(**state["facts"]["config"])
     model.load_state_dict(state["average"])
     model.eval()
@@ -80,27 +90,40 @@ def stored_maps(folder: Path, scene: Scene) -> Tensor | None:
         return torch.from_numpy(stored["maps"])
 
 
+def stored_makers(path: Path) -> list[str]:
+    """Return what made the maps of a file; nothing where there is none."""
+    if not path.is_file():
+        return []
+    with np.load(path) as stored:
+        return [str(one) for one in stored["made_by"]] if "made_by" in stored else []
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Compute the maps of all training images that lack them."""
+    """Compute the maps of all training images that lack them or have those of other weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument(
+        "--sources",
+        nargs="+",
+        type=source_of,
+        default=list(SOURCES),
+        help="run:head:zoom, as clip:fast:1 and clip:plain:0.6",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     folder = options.runs / "foreign"
     folder.mkdir(parents=True, exist_ok=True)
-    networks = [
-        (read_clip(options.runs / run, head), zoom)
-        for run, head, zoom in available_sources(options.runs)
-    ]
+    networks = [(read_clip(options.runs / run, head), zoom) for run, head, zoom in options.sources]
+    makers = made_by(options.sources, options.runs)
     for scene in load_scenes(options.data, "train"):
         path = folder / f"{scene.dataset}-{scene.name}.npz"
-        if path.is_file():
+        if stored_makers(path) == makers:
             continue
         zoom = usual_zoom(scene)
         maps = [foreign_map(network, scene, zoom * factor) for network, factor in networks]
         draft = path.with_suffix(".part.npz")
-        np.savez_compressed(draft, maps=torch.stack(maps).numpy())
+        np.savez_compressed(draft, maps=torch.stack(maps).numpy(), made_by=makers)
         draft.replace(path)
         logger.info("%s %s", scene.dataset, scene.name)
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from geoseg_qgis.engine.models.segassess import SegAssessOutput
 
-from .targets import object_boundary, quality_target
+from .targets import known_boundary, object_boundary, quality_target
 
 PUBLISHED_CLASS_WEIGHTS = (0.5, 5.0, 0.1, 5.0)
 IGNORED = -100
@@ -131,16 +131,17 @@ def segassess_losses(
         valid: 1 where the truth is known, float (B, 1, H, W); everywhere when absent.
     """
     chosen = options or LossOptions()
-    edges = object_boundary(truth)
+    edges, edges_known = object_boundary(truth), valid
     target = quality_target(masks, truth)[:, 0]
     found = output.edge_logits
     if valid is not None:
         target = target.masked_fill(valid[:, 0] < 0.5, IGNORED)
-        edges = edges * valid
-        found = found.masked_fill(valid < 0.5, NO_EDGE)
+        edges_known = known_boundary(truth, valid)
+        edges = edges * edges_known
+        found = found.masked_fill(edges_known < 0.5, NO_EDGE)
     weights = output.logits.new_tensor(chosen.class_weights)
     classes = class_cross_entropy(output.logits, target, weights)
-    cross_entropy = edge_cross_entropy(output.edge_logits, edges, valid)
+    cross_entropy = edge_cross_entropy(output.edge_logits, edges, edges_known)
     dice = edge_dice(found, edges, chosen.as_published)
     probabilities = output.logits.softmax(1)
     tp, fp, fn = (probabilities[:, channel : channel + 1] for channel in (0, 1, 3))

@@ -20,6 +20,22 @@ def quality_target(masks: Tensor, truth: Tensor) -> Tensor:
     return torch.where(in_mask, inside, outside)
 
 
+def known_boundary(truth: Tensor, valid: Tensor) -> Tensor:
+    """Return where the truth tells whether there is an edge.
+
+    Where an object ends at pixels without a label, nobody knows whether it ends.
+
+    Args:
+        truth: True masks (B, 1, H, W), 0 or 1.
+        valid: 1 where the truth is known, of the same shape.
+
+    Returns:
+        1 where it is known, of the same shape and dtype as ``valid``.
+    """
+    doubtful = (truth > 0.5) & _beside(1 - valid, 0.0)
+    return torch.where(doubtful, torch.zeros_like(valid), valid)
+
+
 def object_boundary(truth: Tensor) -> Tensor:
     """Return the object pixels with a 4-neighbour that is background or outside the tile.
 
@@ -29,11 +45,12 @@ def object_boundary(truth: Tensor) -> Tensor:
     Returns:
         Edges one pixel wide, inside the objects, (B, 1, H, W), of the same dtype.
     """
-    background = functional.pad((truth <= 0.5).float(), (1, 1, 1, 1), value=1.0)
-    beside = (
-        background[..., :-2, 1:-1]
-        + background[..., 2:, 1:-1]
-        + background[..., 1:-1, :-2]
-        + background[..., 1:-1, 2:]
-    )
-    return ((truth > 0.5) & (beside > 0)).to(truth.dtype)
+    return ((truth > 0.5) & _beside((truth <= 0.5).float(), 1.0)).to(truth.dtype)
+
+
+def _beside(marks: Tensor, outside: float) -> Tensor:
+    """Say which pixels have a marked 4-neighbour, (B, 1, H, W) bool; ``outside`` lies around."""
+    around = functional.pad(marks, (1, 1, 1, 1), value=outside)
+    above, below = around[..., :-2, 1:-1], around[..., 2:, 1:-1]
+    left, right = around[..., 1:-1, :-2], around[..., 1:-1, 2:]
+    return above + below + left + right > 0

@@ -148,6 +148,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
+    parser.add_argument(
+        "--without-maps", action="store_true", help="learn no mistakes of CLIP (make assess-maps)"
+    )
     add_device_option(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -164,9 +167,10 @@ def main(arguments: list[str] | None = None) -> None:
     runs = options.out.parent
     scenes = load_scenes(options.data, "train")
     maps = [stored_maps(runs / "foreign", scene) for scene in scenes]
-    logging.getLogger(__name__).info(
-        "%d of %d images have maps of other networks", sum(m is not None for m in maps), len(maps)
-    )
+    mapped = sum(one is not None for one in maps)
+    if not mapped and not options.without_maps:
+        parser.error(f"There are no maps in {runs / 'foreign'}: make them, or give --without-maps.")
+    logging.getLogger(__name__).info("%d of %d images have maps of CLIP", mapped, len(maps))
     generated = generated_scenes(runs / "scenes", options.scenes)
     maps += [None] * len(generated)
     seed = trainer.stage_seed(options.seed)

@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the real pictures")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--preset", type=Path, help="preset folder to put it into as well")
-    parser.add_argument("--count", type=int, default=1600, help="generated scenes of the training")
+    parser.add_argument("--count", type=int, help="generated scenes of the training, if untold")
     parser.add_argument("--validation", type=int, default=200, help="generated scenes to score")
     options = parser.parse_args(arguments)
 
@@ -136,13 +136,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reader = SceneReader(load_checkpoint(options.out))
     scores = score_unseen(reader, options.scenes, options.validation, options.data)
     table = {name: score.as_row() for name, score in scores.items()}
-    amounts = {"scenes": options.count, "validation": options.validation}
+    count = options.count or checkpoint["facts"]["scenes"]
+    amounts = {"scenes": count, "validation": options.validation}
     facts = {"steps": checkpoint["step"], "seconds": round(checkpoint["seconds"]), **amounts}
     write_json(options.run / SCORES_FILE, {**facts, "scores": table})
     logger.info("%s", json.dumps(table, indent=1))
     if options.preset is None:
         return
-    taught = known_words(stored_scenes(options.scenes, range(options.count)))
+    taught = known_words(stored_scenes(options.scenes, range(count)))
     folder = options.preset / FOLDER
     for name in (CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE):
         write_bytes(folder / name, (options.out / name).read_bytes())

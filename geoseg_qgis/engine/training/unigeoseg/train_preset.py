@@ -390,8 +390,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "seed": options.seed,
         "batch": options.pictures,
         "device": options.device.type,
+        "scenes": options.count,
     }
     trainer = Trainer(pupil, plan, facts)
+    # A run that is given more minutes goes on where its course was.
+    course = trainer.facts
+    course.setdefault("progress", 0.0)
+    course.setdefault("aligned", trainer.seconds > 0)
     seed = trainer.stage_seed(options.seed)
     real = load_scenes(options.data, "train")
 
@@ -402,12 +407,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pupil.train()
     keep_half_precision(pupil.model)
 
-    waiting = [trainer.seconds < ALIGN_AT * plan.minutes * 60]
-
     def losses(_step: int) -> dict[str, Tensor]:
-        progress = trainer.seconds / (plan.minutes * 60)
-        if waiting[0] and progress >= ALIGN_AT:
-            waiting[0] = False
+        progress = max(course["progress"], trainer.seconds / (plan.minutes * 60))
+        course["progress"] = progress
+        if not course["aligned"] and progress >= ALIGN_AT:
+            course["aligned"] = True
             lessons = (teach(1, _ALIGNING_REQUESTS, progress=1.0) for _ in range(_ALIGNING))
             material = ((one.pixels, one.requests, one.meaning) for one in lessons)
             align_places(pupil.model, material, pieces)
