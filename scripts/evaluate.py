@@ -93,10 +93,11 @@ SECTIONS = {
     "clicks": (
         "Clicks",
         "IoU after one and after five clicks of the standard protocol: the first click deepest in "
-        "the object, each further one deepest in the larger error, all clicks so far asked as the "
+        "the object, each further one where an error is deepest, all clicks so far asked as the "
         "plugin asks them; parts of an answer that no click touches do not count. NoC is the mean "
-        "number of clicks to reach an IoU in per cent, 5 where it is missed. Untrained is the "
-        "network of random values that training begins with.",
+        "number of clicks to reach an IoU in per cent, 5 where it is missed. Of crowns only a box "
+        "is known: what lies between 0.8 and 1.1 times the ellipse in it does not count. Untrained "
+        "is the network of random values that training begins with.",
     ),
     "instructions": (
         "Instructions",

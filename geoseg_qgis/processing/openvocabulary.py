@@ -50,9 +50,9 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
         In the class raster 0 is unclassified or nodata, and classes count from 1 in the order you
         wrote them."""
     METHODS = ("gumix", "mask_selection", "fast")
-    METHOD_HELP = """Write one of the words. gumix: most exact, weighs regions, shapes and two
-        scales; mask_selection: names the regions of a segmentation; fast: coarse and quick, for a
-        first look."""
+    METHOD_HELP = """Write one of the words. gumix: weighs regions, shapes and two scales, made for
+        large networks; mask_selection: names the regions of a segmentation; fast: coarse and quick,
+        for a first look."""
 
     _regions: Optional[FrozenLayer] = None
 
