@@ -22,12 +22,12 @@ from qgis.core import (
 pytestmark = needs_engine
 
 SIZE = 160
-WATER = (35, 75, 140)
+WATER = (40, 70, 85)
 Source = QgsProcessingModelChildParameterSource
 
 
 def write_lake(path: Path, seed: int) -> str:
-    """Write a blue lake on grass."""
+    """Write a dark lake on grass; a rectangle of a brighter blue is a roof to the built-in CLIP."""
     picture = painted((SIZE, SIZE), [(60, 140, 50, 150)], WATER, seed)
     return write_raster(path, picture, 0.5)
 
