@@ -91,6 +91,8 @@ CLIP = Component(
         FEW_IMAGES,
         PIXEL_SIZES,
         CONFUSED,
+        "Even, saturated blue is taken for a blue roof, be it water; large roofs of one colour may "
+        "be missed.",
     ),
 )
 
