@@ -366,7 +366,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--count", type=int, default=2400, help="generated scenes")
     parser.add_argument("--pictures", type=int, default=4, help="pictures a step")
-    parser.add_argument("--requests", type=int, default=8, help="requests a picture")
+    parser.add_argument("--requests", type=int, default=12, help="requests a picture")
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     add_device_option(parser)

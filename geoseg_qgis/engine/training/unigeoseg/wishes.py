@@ -29,9 +29,9 @@ _SIMPLE = {
     "class": 3.0, "attribute": 1.0, "position": 1.0, "count": 0.5, "extreme": 0.3, "relation": 0.2,
 }  # fmt: skip
 _LATER = {
-    "class": 1.5, "attribute": 1.5, "position": 1.8, "count": 0.8, "extreme": 0.8, "relation": 0.4,
+    "class": 1.2, "attribute": 1.6, "position": 1.5, "count": 1.0, "extreme": 1.4, "relation": 1.0,
 }  # fmt: skip
-_TASK_SHARES = {Task.REFERRING: 0.48, Task.INTERACTIVE: 0.42, Task.REASONING: 0.1}
+_TASK_SHARES = {Task.REFERRING: 0.6, Task.INTERACTIVE: 0.28, Task.REASONING: 0.12}
 OPENINGS = ("segment ", "find ", "show ", "map ", "select ", "mark ")
 _ACROSS = {
     "left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost",
