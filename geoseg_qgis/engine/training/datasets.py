@@ -27,9 +27,12 @@ Labels = npt.NDArray[np.int32]
 
 GREENNESS_OF_VEGETATION = 0.10
 """Excess green above which an otherwise unlabelled pixel may only be vegetation (weak label)."""
-
+GREENNESS_OF_EARTH = -0.025
+REDNESS_OF_EARTH = 0.07
+"""Red less blue, as a share of brightness, above which what is not green may only be earth."""
 
 VEGETATION = partial_label("tree", "grass", "field")
+EARTH = partial_label("land", "road", "other")
 CROWN_EDGE = partial_label("tree", "grass")
 """Where the outline of a crown may lie, of which only a box is known."""
 
@@ -110,13 +113,16 @@ def _label_path(image: Path, suffix: str) -> Path:
     return image.parent.parent / "labels" / f"{image.stem}{suffix}"
 
 
-def _with_weak_vegetation(pixels: Pixels, labels: Labels) -> Labels:
-    """Narrow "not a building" to vegetation where a pixel is clearly green."""
-    colour = pixels.astype(np.float32)
-    excess = (2 * colour[1] - colour[0] - colour[2]) / np.maximum(colour.sum(0), 1)
-    narrowed = labels & VEGETATION
-    green = (excess > GREENNESS_OF_VEGETATION) & (labels != ANY) & (narrowed > 0)
-    result: Labels = np.where(green, narrowed, labels)
+def _with_weak_labels(pixels: Pixels, labels: Labels) -> Labels:
+    """Narrow "not a building" to vegetation where a pixel is clearly green, to earth where red."""
+    red, green, blue = pixels.astype(np.float32)
+    brightness = np.maximum(red + green + blue, 1)
+    excess = (2 * green - red - blue) / brightness
+    earthen = (excess < GREENNESS_OF_EARTH) & ((red - blue) / brightness > REDNESS_OF_EARTH)
+    result: Labels = labels
+    for seen, surfaces in ((excess > GREENNESS_OF_VEGETATION, VEGETATION), (earthen, EARTH)):
+        narrowed = labels & surfaces
+        result = np.where(seen & (labels != ANY) & (narrowed > 0), narrowed, result)
     return result
 
 
@@ -140,7 +146,7 @@ def _read_oam(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
         _index(_label_path(path, ".png")), {255: BIT["building"], 0: all_but("building")}
     )
     coarse = path.stem.startswith(("nairobi", "zanzibar"))
-    return pixels, _with_weak_vegetation(pixels, labels), (0.25, 1.2) if coarse else (0.15, 0.8)
+    return pixels, _with_weak_labels(pixels, labels), (0.25, 1.2) if coarse else (0.15, 0.8)
 
 
 def _read_footprints(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
@@ -148,7 +154,7 @@ def _read_footprints(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
     raster = _label_path(path, ".png")
     if raster.exists():
         labels = _legend(_index(raster), {255: BIT["building"], 0: all_but("building")})
-        return pixels, _with_weak_vegetation(pixels, labels), (0.5, 2.0)
+        return pixels, _with_weak_labels(pixels, labels), (0.5, 2.0)
     road = _label_path(path, ".tif")
     if road.exists():
         labels = _legend(_index(road), {255: partial_label("road", "car"), 0: UNKNOWN})
@@ -228,7 +234,7 @@ def _read_cars(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
         motorised = box[4] in ("car", "truck", "bus", "minibus")
         _paint_ellipse(labels, box, 0.8, BIT["car"] if motorised else UNKNOWN)
     zoom = (0.35, 1.2) if path.stem.startswith("kit") else (0.2, 0.8)
-    return pixels, _with_weak_vegetation(pixels, labels), zoom
+    return pixels, _with_weak_labels(pixels, labels), zoom
 
 
 SOURCES: Dict[str, Source] = {

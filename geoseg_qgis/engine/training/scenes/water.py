@@ -10,7 +10,7 @@ from .canvas import Draft, Mask, Patch
 from .frame import Frame, Points
 from .ground import lay, visibility
 from .noise import FloatArray
-from .palette import POOLS, RGB, jittered, mixed
+from .palette import POOLS, RGB, WATERS, jittered, mixed
 from .site import Site
 
 
@@ -107,9 +107,12 @@ def _fill(site: Site, polygon: Polygon, class_name: str, depth: float, foam: boo
 def _tinted(site: Site) -> tuple[RGB, RGB]:
     dark = 1.0 if site.chance(0.5) else site.between(0.4, 1.2)
     warm = site.random.normal(0, 8)
+    tint = site.climate.water
+    if site.chance(0.4):
+        # Clear, muddy and green water looks the same in every climate.
+        tint = WATERS[int(site.random.integers(len(WATERS)))]
     shallow, deep = (
-        (dark * (rgb[0] + warm), dark * rgb[1], dark * (rgb[2] - warm))
-        for rgb in site.climate.water
+        (dark * (rgb[0] + warm), dark * rgb[1], dark * (rgb[2] - warm)) for rgb in tint
     )
     return shallow, deep
 
