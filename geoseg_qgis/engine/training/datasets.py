@@ -114,11 +114,15 @@ def _label_path(image: Path, suffix: str) -> Path:
 
 
 def _with_weak_labels(pixels: Pixels, labels: Labels) -> Labels:
-    """Narrow "not a building" to vegetation where a pixel is clearly green, to earth where red."""
+    """Narrow labels to vegetation where a pixel is clearly green, to earth where it is red.
+
+    Roofs may be red: only what the labels call no building can be earth.
+    """
     red, green, blue = pixels.astype(np.float32)
     brightness = np.maximum(red + green + blue, 1)
     excess = (2 * green - red - blue) / brightness
     earthen = (excess < GREENNESS_OF_EARTH) & ((red - blue) / brightness > REDNESS_OF_EARTH)
+    earthen &= (labels & BIT["building"]) == 0
     result: Labels = labels
     for seen, surfaces in ((excess > GREENNESS_OF_VEGETATION, VEGETATION), (earthen, EARTH)):
         narrowed = labels & surfaces
