@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from pathlib import Path
 from typing import Dict, List, Optional
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from geoseg_qgis.engine.training.datasets import GENERATED, Scene
-from geoseg_qgis.engine.training.scenes import generate_scene
+from geoseg_qgis.engine.training.scenes import VERSION, generate_scene
 from geoseg_qgis.engine.training.scenes.legend import CLASS_NAMES
 from geoseg_qgis.engine.training.surfaces import UNKNOWN, partial_label
 
@@ -66,7 +67,7 @@ def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> Li
     scenes = []
     for seed in range(count):
         name = "scene" if kind is None else kind.replace(" ", "-")
-        path = folder / f"{name}-{seed:04d}.npz"
+        path = folder / f"{name}-v{VERSION}-{seed:04d}.npz"
         if not path.exists():
             _draw(path, seed, kind)
             logger.info("drew scene %d of %d", seed + 1, count)
@@ -80,7 +81,7 @@ def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> Li
 def _draw(path: Path, seed: int, kind: Optional[str]) -> None:
     pixel_size = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.2), np.log(0.7))))
     scene = generate_scene(seed, SIDE, pixel_size, kind)
-    draft = path.with_suffix(".part.npz")
+    draft = path.with_suffix(f".{uuid.uuid4().hex[:8]}.part.npz")
     image = np.ascontiguousarray(scene.image.transpose(2, 0, 1))
     np.savez_compressed(draft, image=image, classes=scene.classes.astype(np.uint8))
     draft.replace(path)

@@ -114,6 +114,7 @@ class Trainer:
         self.facts = facts
         self.step = 0
         self.seconds = 0.0
+        self._began_at = 0
         self._skipped = 0
         self.optimizers = _optimizers(model, plan)
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -190,7 +191,7 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
         self.average = {k: v.to(self.plan.device) for k, v in state["average"].items()}
-        self.step = state["step"]
+        self.step = self._began_at = state["step"]
         self.seconds = state["seconds"]
         self.facts = _joined(state["facts"], self.facts)
         self._forget_lost_steps()
@@ -205,7 +206,8 @@ class Trainer:
             write_text(path, "".join(f"{line}\n" for line in kept))
 
     def _update(self, loss: torch.Tensor, progress: float) -> None:
-        warm = min(1.0, (self.step + 1) / self.plan.warmup_steps)
+        # More minutes for a run that had ended raise its rate from zero, so warm up again.
+        warm = min(1.0, (self.step - self._began_at + 1) / self.plan.warmup_steps)
         rate = self.plan.rate * warm * (0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0)))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -254,11 +256,12 @@ def mean_losses(objective: Objective, steps: int = 20) -> Dict[str, float]:
 
 
 def _joined(began: Dict[str, Any], now: Dict[str, Any]) -> Dict[str, Any]:
-    """Return the facts of a run that goes on; its devices are told as "cpu and cuda"."""
+    """Return the facts of a run that goes on; devices and seeds are told as "cpu and cuda"."""
     facts = {**began, **now}
-    if "device" in began and "device" in now:
-        devices = f"{began['device']} and {now['device']}".split(" and ")
-        facts["device"] = " and ".join(dict.fromkeys(devices))
+    for name in ("device", "seed"):
+        if name in began and name in now and began[name] != now[name]:
+            told = f"{began[name]} and {now[name]}".split(" and ")
+            facts[name] = " and ".join(dict.fromkeys(told))
     return facts
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from geoseg_qgis.engine.training.colours import COLOUR_BIT, COLOURS
 from geoseg_qgis.engine.training.sizes import SIZE_BIT, SIZES
-from geoseg_qgis.engine.training.surfaces import ANY, BIT, SURFACES, partial_label
+from geoseg_qgis.engine.training.surfaces import ANY, BIT, partial_label
 
 
 @dataclass(frozen=True)
@@ -234,8 +234,3 @@ class QuerySampler:
     def _fill(self, word: str, texts: Tuple[str, ...]) -> List[str]:
         chosen = self.random.choice(len(texts), self.sentences)
         return [texts[int(index)].format(word) for index in chosen]
-
-
-def surface_names() -> Tuple[str, ...]:
-    """Return the names of the surfaces, in bit order."""
-    return SURFACES

@@ -107,7 +107,7 @@ def test_attributes_select_all_that_have_them(scenes: list[Scene]):
 def test_nearest_needs_a_clear_margin():
     def at(number: int, x: float) -> SceneObject:
         return SceneObject(
-            number, "building", "", "", "", "", "", "", (0, 0, 1, 1), (x, 50.0), 10.0
+            number, "building", "", "", "", "", "", (0, 0, 1, 1), (x, 50.0), 10.0
         )
 
     instances = np.zeros((100, 100), np.int32)

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from .legend import GROUPS
 from .scene import Scene, SceneObject, position_word
@@ -26,12 +27,18 @@ PLURALS: Final = {
     "swimming pool": "swimming pools", "parking lot": "parking lots", "bus": "buses",
     "sports field": "sports fields", "running track": "running tracks", "sea": "seas",
     "football pitch": "football pitches", "building under construction":
-    "buildings under construction",
+    "buildings under construction", "grass": "grass", "sand": "sand", "bare soil": "bare soil",
 }  # fmt: skip
 NOUNS: Final = {"car": "vehicle"}
 PIECES: Final = ("road", "sidewalk", "driveway", "path", "wall", "hedge", "yard")
 NUMBERS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")
 _CLEAR: Final = 1.3
+_LEGIBLE: Final = 64
+"""Pixels that an object needs for its roof or shape to be seen, and to be a landmark."""
+_CONFUSED: Final = (
+    ({"silver"}, {"silver", "white", "grey"}), ({"orange", "brown"}, {"orange", "brown"}),
+)  # fmt: skip
+"""Colours, and what is not named where all of them occur: light and haze make one of the other."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +148,10 @@ def class_expressions(scene: Scene) -> Iterator[Maker]:
 
 
 def attribute_expressions(scene: Scene) -> Iterator[Maker]:
-    """Yield sentences that name colour, roof or shape: all objects that have it."""
+    """Yield sentences that name colour, roof or shape where it shows: all objects that have it."""
     for group in noun_groups(scene):
         for label in ("colour", "roof", "shape"):
-            values = sorted({str(getattr(o, label)) for o in group.members} - {"", "silver"})
-            for value in values:
+            for value in _nameable(scene, group, label):
                 chosen = [o for o in group.members if getattr(o, label) == value]
                 if len(chosen) == len(group.members) > 1:
                     continue
@@ -153,6 +159,32 @@ def attribute_expressions(scene: Scene) -> Iterator[Maker]:
                 yield lambda text=text, chosen=chosen: select(  # type: ignore[misc]
                     scene, text, chosen, "attribute"
                 )
+
+
+def _nameable(scene: Scene, group: Group, label: str) -> list[str]:
+    """Return the values of an attribute that nobody would dispute, sorted."""
+    if label == "shape" and any(_is_cut(scene, o) for o in group.members):
+        return []
+    if label != "colour" and any(_visible(scene, o) < _LEGIBLE for o in group.members):
+        return []
+    values = {str(getattr(o, label)) for o in group.members}
+    if label == "colour":
+        for together, doubtful in _CONFUSED:
+            if together <= values:
+                values -= doubtful
+    return sorted(values - {""})
+
+
+def _visible(scene: Scene, member: SceneObject) -> float:
+    """Return the pixels in which an object shows."""
+    return member.area / scene.pixel_size**2
+
+
+def _is_cut(scene: Scene, member: SceneObject) -> bool:
+    """Return whether the picture's border may hide a part of an object."""
+    height, width = scene.instances.shape
+    left, top, right, bottom = member.bounds
+    return left == 0 or top == 0 or right == width or bottom == height
 
 
 def _with_attribute(group: Group, label: str, value: str, single: bool) -> str:
@@ -244,14 +276,18 @@ def extreme_expressions(scene: Scene) -> Iterator[Maker]:
         by_area = sorted(group.members, key=lambda o: o.area)
         if by_area[-1].area > _CLEAR * by_area[-2].area:
             yield _one(scene, f"the largest {group.noun}", by_area[-1], "extreme")
-        if by_area[1].area > _CLEAR * by_area[0].area:
+        if by_area[1].area > _CLEAR * by_area[0].area and not _is_cut(scene, by_area[0]):
             yield _one(scene, f"the smallest {group.noun}", by_area[0], "extreme")
         for axis, words in ((0, ("leftmost", "rightmost")), (1, ("topmost", "bottommost"))):
             line = sorted(group.members, key=lambda o, axis=axis: o.centroid[axis])  # type: ignore[misc]
             clear = 0.04 * shape[1 - axis]
-            if line[1].centroid[axis] - line[0].centroid[axis] > clear:
+            starts = [o.bounds[axis] for o in line]
+            ends = [o.bounds[axis + 2] for o in line]
+            gap = line[1].centroid[axis] - line[0].centroid[axis]
+            if gap > clear and starts[0] < min(starts[1:]):
                 yield _one(scene, f"the {words[0]} {group.noun}", line[0], "extreme")
-            if line[-1].centroid[axis] - line[-2].centroid[axis] > clear:
+            gap = line[-1].centroid[axis] - line[-2].centroid[axis]
+            if gap > clear and ends[-1] > max(ends[:-1]):
                 yield _one(scene, f"the {words[1]} {group.noun}", line[-1], "extreme")
 
 
@@ -270,6 +306,8 @@ def relation_expressions(scene: Scene) -> Iterator[Maker]:
             anchor = landmark.members[0]
             if anchor.class_name == group.members[0].class_name:
                 continue
+            if _visible(scene, anchor) < _LEGIBLE:
+                continue
             nearest = clearly_nearest(scene, group.members, scene.mask(anchor.instance))
             if nearest is not None:
                 text = f"the {group.noun} closest to the {landmark.noun}"
@@ -279,7 +317,7 @@ def relation_expressions(scene: Scene) -> Iterator[Maker]:
 def clearly_nearest(
     scene: Scene, members: Sequence[SceneObject], target: NDArray[np.bool_]
 ) -> SceneObject | None:
-    """Return the object whose centre is nearest to a mask, or None when two are about as near."""
+    """Return the object nearest to a mask by its centre and by its edge, or None if in doubt."""
     rows, columns = np.nonzero(target)
     if len(rows) == 0 or len(members) < 2:
         return None
@@ -288,12 +326,19 @@ def clearly_nearest(
     distances = [
         float(np.hypot(*(points - np.asarray(o.centroid, np.float32)).T).min()) for o in members
     ]
-    order = np.argsort(distances)
-    first, second = distances[order[0]], distances[order[1]]
+    numbers = [o.instance for o in members]
+    edges = ndimage.minimum(ndimage.distance_transform_edt(~target), scene.instances, numbers)
+    nearest = _clear_minimum(scene, distances)
+    return members[nearest] if nearest == _clear_minimum(scene, edges) >= 0 else None
+
+
+def _clear_minimum(scene: Scene, distances: Sequence[float]) -> int:
+    """Return the index of the least distance in pixels, or -1 when the next is about as small."""
+    first, second, *_ = np.argsort(distances)
     margin = 0.015 * math.hypot(*scene.instances.shape)
-    if second < _CLEAR * first or second - first < margin:
-        return None
-    return members[int(order[0])]
+    if distances[second] < _CLEAR * distances[first]:
+        return -1
+    return -1 if distances[second] - distances[first] < margin else int(first)
 
 
 def count_expressions(scene: Scene) -> Iterator[Maker]:

@@ -52,6 +52,8 @@ KINDS: Final[dict[str, tuple[Callable[[Site], None], tuple[str, ...], tuple[floa
 }
 RARE_KINDS: Final = {"desert estate": (build_estate, ("desert",), (0.3, 1.0))}
 """Kinds that are only drawn by name."""
+VERSION: Final = 2
+"""Raised when a seed gives other pixels or sentences, so that nobody reads scenes kept before."""
 _FEWEST_PIXELS: Final = 9
 
 
@@ -66,7 +68,6 @@ class SceneObject:
         kind: What people call it, such as hall, tennis court or wheat field.
         shape: Word for its footprint, may be empty.
         roof: flat, gable or hip for buildings.
-        size: small, large or empty, relative to others of its kind of thing.
         position: Part of the picture, such as "top left" or "centre".
         bounds: Left, top, right, bottom in pixels; right and bottom are exclusive.
         centroid: Mean x and y of its pixels.
@@ -79,7 +80,6 @@ class SceneObject:
     kind: str
     shape: str
     roof: str
-    size: str
     position: str
     bounds: tuple[int, int, int, int]
     centroid: tuple[float, float]
@@ -204,7 +204,6 @@ def _describe(
     renumbered = number[instances]
     boxes = ndimage.find_objects(renumbered, len(kept))
     areas = [float(counts[i]) * pixel_size**2 for i in kept]
-    sizes = _size_words([drafts[i - 1] for i in kept], areas)
     objects: list[SceneObject] = []
     for new, (old, box) in enumerate(zip(kept, boxes, strict=True), start=1):
         draft = drafts[old - 1]
@@ -217,7 +216,6 @@ def _describe(
                 draft.kind,
                 draft.shape,
                 draft.roof,
-                sizes[new - 1],
                 position_word(centroid, renumbered.shape),
                 (box[1].start, box[0].start, box[1].stop, box[0].stop),
                 centroid,
@@ -230,18 +228,6 @@ def _describe(
 def _centroid(region: NDArray[np.int32], instance: int, box: Any) -> tuple[float, float]:
     rows, columns = np.nonzero(region == instance)
     return float(columns.mean()) + box[1].start, float(rows.mean()) + box[0].start
-
-
-def _size_words(drafts: list[Draft], areas: list[float]) -> list[str]:
-    medians: dict[str, float] = {}
-    for name in {draft.class_name for draft in drafts}:
-        members = [a for d, a in zip(drafts, areas, strict=True) if d.class_name == name]
-        medians[name] = float(np.median(members))
-    words: list[str] = []
-    for draft, area in zip(drafts, areas, strict=True):
-        ratio = area / medians[draft.class_name]
-        words.append("large" if ratio > 1.8 else "small" if ratio < 0.55 else "")
-    return words
 
 
 def position_word(centroid: tuple[float, float], shape: tuple[int, ...]) -> str:

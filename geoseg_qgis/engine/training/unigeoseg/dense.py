@@ -73,8 +73,8 @@ class DenseReading(nn.Module):
         return list(self.reading(features).float().split(self._sizes, dim=1))
 
 
-def scene_targets(scene: StoredScene, mirror: Mirror) -> DenseTargets:
-    """Return the facts of one generated scene, B = 1."""
+def scene_targets(scene: StoredScene, mirror: Mirror, coloured: bool = True) -> DenseTargets:
+    """Return the facts of one generated scene, B = 1; no colours where they were changed."""
     cells = slice(STRIDE // 2, None, STRIDE)
     classes = np.ascontiguousarray(mirror.turn(scene.classes)[cells, cells])
     instances = np.ascontiguousarray(mirror.turn(scene.instances)[cells, cells])
@@ -82,6 +82,8 @@ def scene_targets(scene: StoredScene, mirror: Mirror) -> DenseTargets:
     for name, values in _FACTS.items():
         if name != "class_name":
             facts[name] = torch.from_numpy(_table(scene.things, name, values)[instances])[None]
+    if not coloured:
+        facts["colour"] = torch.full_like(facts["colour"], IGNORED)
     centres = torch.from_numpy(_centres(scene, mirror)[instances])[None]
     known = nn.functional.one_hot(facts["class_name"], len(CLASS_NAMES)).bool()
     return DenseTargets(facts, known.permute(0, 3, 1, 2), centres)
@@ -143,7 +145,7 @@ def _centres(scene: StoredScene, mirror: Mirror) -> NDArray[np.float32]:
     table = np.full((len(scene.things) + 1, 3), np.nan, np.float32)
     sizes = np.bincount(scene.instances.ravel(), minlength=len(table))
     for thing in scene.things:
-        x, y = thing.centroid[0] / width, thing.centroid[1] / height
+        x, y = (thing.centroid[0] + 0.5) / width, (thing.centroid[1] + 0.5) / height
         table[thing.instance] = (
             1 - x if mirror.across else x,
             1 - y if mirror.down else y,

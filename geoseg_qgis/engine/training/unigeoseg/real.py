@@ -17,10 +17,12 @@ from .dense import STRIDE
 _FEWEST = 200
 _LEAST_KNOWN = 0.3
 _ABSENT_SHARE = 0.05
+_ROAD = ("road", "car")
+"""Labels of roads do not tell the vehicles on them."""
 _SENTENCES: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("building",): ("all buildings", "all buildings", "all houses"),
-    ("road",): ("all roads", "the road"),
-    ("tree",): ("all trees", "all forests"),
+    ("building",): ("all buildings",),
+    _ROAD: ("all roads", "the road"),
+    ("tree",): ("all trees",),
     ("grass",): ("the grass",),
     ("water",): ("all water",),
     ("field",): ("all fields",),
@@ -33,7 +35,7 @@ _QUESTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
         "what could carry solar panels?",
         "which structures would be insured against fire and burglary?",
     ),
-    ("road",): ("which surface carries the traffic?", "where would an ambulance drive?"),
+    _ROAD: ("which surface carries the traffic?", "where would an ambulance drive?"),
     ("tree",): ("what gives shade on a hot day and stores carbon?",),
     ("water",): ("where would fish live?", "where could boats float?"),
     ("field",): ("where is food grown by machines?",),
@@ -68,12 +70,12 @@ def ask_of_labels(labels: Tensor, count: int, random: np.random.Generator) -> li
     absent: list[tuple[tuple[str, ...], Tensor, Tensor]] = []
     for surfaces in _SENTENCES:
         bits = partial_label(*surfaces)
-        answer = (labels > 0) & (labels & ~bits == 0)
+        answer = (labels & ~bits == 0) & (labels & partial_label(surfaces[0]) != 0)
         known = answer | ((labels > 0) & (labels & bits == 0))
         share = float(known.float().mean())
         if int(answer.sum()) >= _FEWEST and share > _LEAST_KNOWN:
             possible.append((surfaces, answer, known))
-        elif not bool(answer.any()) and share > 1 - _LEAST_KNOWN:
+        elif not bool((labels & bits).any()) and share > 1 - _LEAST_KNOWN:
             absent.append((surfaces, answer, known))
     asked: list[RealAsked] = []
     while possible and len(asked) < count:

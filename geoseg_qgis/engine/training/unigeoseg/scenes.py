@@ -10,6 +10,7 @@ import dataclasses
 import json
 import logging
 import math
+import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg_qgis.engine.training.scenes import generate_scene
+from geoseg_qgis.engine.training.scenes import VERSION, generate_scene
 from geoseg_qgis.engine.training.scenes.reasoning import ask
 from geoseg_qgis.engine.training.scenes.referring import Expression, refer
 from geoseg_qgis.engine.training.scenes.scene import Scene
@@ -98,7 +99,7 @@ def stored_scenes(folder: Path, seeds: Iterable[int]) -> list[StoredScene]:
     folder.mkdir(parents=True, exist_ok=True)
     scenes = []
     for count, seed in enumerate(seeds, start=1):
-        path = folder / f"scene-{seed:07d}.npz"
+        path = folder / f"scene-v{VERSION}-{seed:07d}.npz"
         if not path.exists():
             _draw(path, seed)
             if count % 50 == 0:
@@ -134,7 +135,7 @@ def _draw(path: Path, seed: int) -> None:
     names = [field.name for field in dataclasses.fields(Thing)]
     things = [{name: getattr(item, name) for name in names} for item in scene.objects]
     wishes = [dataclasses.asdict(wish) for wish in wishes_of(scene)]
-    draft = path.with_suffix(".part.npz")
+    draft = path.with_suffix(f".{uuid.uuid4().hex[:8]}.part.npz")
     np.savez_compressed(
         draft,
         image=scene.image,

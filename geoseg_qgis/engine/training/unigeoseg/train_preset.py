@@ -92,6 +92,8 @@ SEGMENTATION = SegmentationConfig(
 )
 MUON_MATRICES = ("blocks.", "model.layers.", "transformer_", "d_layers.", "self_attn.value_proj")
 REAL_SHARE = 0.2
+VARIED_SHARE = 0.35
+"""Share of generated pictures whose colours are varied."""
 ALIGN_AT = 0.5
 """Progress at which the places of queries and of the fine map are tied together."""
 _ALIGNING = 60
@@ -202,9 +204,13 @@ class Teacher:
         index = int(random.integers(len(self._scenes)))
         scene, asker = self._scenes[index], self._askers[index]
         mirror = Mirror(bool(random.integers(2)), bool(random.integers(2)))
-        asked = draw_requests(asker, count, progress, random, mirror)
+        # Sentences name the colours that were drawn, not what a variation made of them.
+        varied = random.random() < VARIED_SHARE
+        asked = draw_requests(asker, count, progress, random, mirror, attributes=not varied)
         image = np.ascontiguousarray(mirror.turn(scene.image).transpose(2, 0, 1))
-        pixels = _mild(torch.from_numpy(image).float() / _NEAREST_PIXELS, random)
+        pixels = torch.from_numpy(image).float() / _NEAREST_PIXELS
+        if varied:
+            pixels = vary_colour(pixels, random)
         answers = torch.from_numpy(np.stack([one.mask for one in asked]).astype(np.float32))
         requests = [self._request(reword(one.text, random), one.task) for one in asked]
         cells = nn.functional.avg_pool2d(answers, STRIDE)
@@ -213,7 +219,7 @@ class Teacher:
             [requests],
             cells[None],
             _cell_weights(mirror.turn(scene.classes), asked, cells)[None],
-            scene_targets(scene, mirror),
+            scene_targets(scene, mirror, coloured=not varied),
             meaning_of(scene, mirror, asked),
         )
 
@@ -349,11 +355,6 @@ def _as_input(pixels: Tensor) -> Tensor:
     """Normalise (3, S, S) in 0..1 as the method does: (1, 3, S, S)."""
     whole = (pixels.clamp(0, 1) * _NEAREST_PIXELS).round().to(torch.uint8)
     return normalise(whole.permute(1, 2, 0).numpy())
-
-
-def _mild(pixels: Tensor, random: np.random.Generator) -> Tensor:
-    """Vary the colours of some pictures; the others keep theirs, which sentences name."""
-    return vary_colour(pixels, random) if random.random() < 0.35 else pixels
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

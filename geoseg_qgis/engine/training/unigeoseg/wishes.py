@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -39,6 +39,8 @@ _ACROSS = {
 _DOWN = {
     "top": "bottom", "bottom": "top", "topmost": "bottommost", "bottommost": "topmost",
 }  # fmt: skip
+_SIDED = ("position", "extreme")
+"""Kinds of sentences that name sides; elsewhere "left" may be a verb."""
 
 
 class Mirror(NamedTuple):
@@ -96,10 +98,6 @@ class Asker:
             name for index, name in enumerate(CLASS_NAMES) if index and not areas[index]
         ]
 
-    def by_kind(self, kind: str) -> Sequence[Wish]:
-        """Return the sentences or questions of a kind."""
-        return self._by_kind.get(kind, [])
-
     def ask(
         self,
         task: Task,
@@ -123,7 +121,7 @@ class Asker:
         chosen = self._by_kind.get(REASONING, [])
         if task is Task.REFERRING:
             weights = kinds or dict.fromkeys(SENTENCE_KINDS, 1.0)
-            present = [kind for kind in weights if self._by_kind.get(kind)]
+            present = [kind for kind in weights if weights[kind] > 0 and self._by_kind.get(kind)]
             if not present:
                 return None
             shares = np.array([weights[kind] for kind in present])
@@ -132,14 +130,17 @@ class Asker:
             return None
         wish = chosen[int(random.integers(len(chosen)))]
         mask = mirror.turn(self._scene.mask(wish))
-        return Asked(mirror.reword(wish.text), task, wish.kind, mask, len(wish.instances) == 1)
+        text = mirror.reword(wish.text) if wish.kind in _SIDED else wish.text
+        if wish.kind == "class" and len(wish.classes) == 1 and text.startswith("the "):
+            text = _said_of(CLASS_NAMES[wish.classes[0]], random)
+        return Asked(text, task, wish.kind, mask, len(wish.instances) == 1)
 
     def ask_for_nothing(self, random: np.random.Generator) -> Asked | None:
         """Ask for a class that the scene does not have; the answer is empty."""
         if not self._absent:
             return None
-        name = str(random.choice(self._absent))
-        text = f"all {plural_of(NOUNS.get(name, name))}"
+        # Whether something is there must not show in the wording.
+        text = _said_of(str(random.choice(self._absent)), random)
         return Asked(text, Task.REFERRING, "absent", np.zeros(self._scene.classes.shape, bool))
 
     def _point_at(self, random: np.random.Generator, mirror: Mirror) -> Asked | None:
@@ -178,12 +179,20 @@ class Asker:
         return same if same.sum() >= FEWEST_PIXELS else None
 
 
+def _said_of(class_name: str, random: np.random.Generator) -> str:
+    """Ask for a class, as for one thing or as for several."""
+    noun = NOUNS.get(class_name, class_name)
+    return f"the {noun}" if random.random() < 0.5 else f"all {plural_of(noun)}"
+
+
 def draw_requests(
     asker: Asker,
     count: int,
     progress: float,
     random: np.random.Generator,
     mirror: Mirror = AS_IT_IS,
+    *,
+    attributes: bool = True,
 ) -> list[Asked]:
     """Draw requests about one scene; sentences start simple, tasks follow the schedule (PTS).
 
@@ -193,12 +202,15 @@ def draw_requests(
         progress: How far training is, 0..1.
         random: Source of the choices.
         mirror: How the scene is looked at.
+        attributes: Whether colours may be named, which attributes do.
     """
     weights = TaskSchedule().weights(progress)
     tasks = list(_TASK_SHARES)
     shares = np.array([_TASK_SHARES[task] * weights[task] for task in tasks])
     mixed = min(progress / SIMPLE_UNTIL, 1.0)
     kinds = {k: _SIMPLE[k] * (1 - mixed) + _LATER[k] * mixed for k in SENTENCE_KINDS}
+    if not attributes:
+        kinds["attribute"] = 0.0
     asked: list[Asked] = []
     while len(asked) < count:
         if random.random() < ABSENT_SHARE:
@@ -217,7 +229,7 @@ def reword(text: str, random: np.random.Generator) -> str:
         return text
     chance = random.random()
     if text.startswith("all ") and chance < 0.4:
-        text = ("the ", "", "every ")[int(random.integers(3))] + text[len("all ") :]
+        text = ("the ", "")[int(random.integers(2))] + text[len("all ") :]
     elif text.startswith("the ") and chance < 0.2:
         text = text[len("the ") :]
     if text.endswith("?"):
