@@ -191,10 +191,14 @@ def _with_attribute(group: Group, label: str, value: str, single: bool) -> str:
     noun = group.noun if single else group.plural
     article = "the" if single else "all"
     if label == "roof":
-        return f"{article} {noun} with a {value} roof"
+        return f"{article} {noun} with {_indefinite(value)} {value} roof"
     if label == "colour" and group.members[0].class_name == "building":
-        return f"{article} {noun} with a {value} roof"
+        return f"{article} {noun} with {_indefinite(value)} {value} roof"
     return f"{article} {value} {noun}"
+
+
+def _indefinite(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def position_expressions(scene: Scene) -> Iterator[Maker]:
