@@ -113,7 +113,7 @@ def _label_path(image: Path, suffix: str) -> Path:
     return image.parent.parent / "labels" / f"{image.stem}{suffix}"
 
 
-def _with_weak_labels(pixels: Pixels, labels: Labels) -> Labels:
+def with_weak_labels(pixels: Pixels, labels: Labels) -> Labels:
     """Narrow labels to vegetation where a pixel is clearly green, to earth where it is red.
 
     Roofs may be red: only what the labels call no building can be earth.
@@ -150,7 +150,7 @@ def _read_oam(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
         _index(_label_path(path, ".png")), {255: BIT["building"], 0: all_but("building")}
     )
     coarse = path.stem.startswith(("nairobi", "zanzibar"))
-    return pixels, _with_weak_labels(pixels, labels), (0.25, 1.2) if coarse else (0.15, 0.8)
+    return pixels, with_weak_labels(pixels, labels), (0.25, 1.2) if coarse else (0.15, 0.8)
 
 
 def _read_footprints(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
@@ -158,7 +158,7 @@ def _read_footprints(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
     raster = _label_path(path, ".png")
     if raster.exists():
         labels = _legend(_index(raster), {255: BIT["building"], 0: all_but("building")})
-        return pixels, _with_weak_labels(pixels, labels), (0.5, 2.0)
+        return pixels, with_weak_labels(pixels, labels), (0.5, 2.0)
     road = _label_path(path, ".tif")
     if road.exists():
         labels = _legend(_index(road), {255: partial_label("road", "car"), 0: UNKNOWN})
@@ -238,7 +238,7 @@ def _read_cars(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
         motorised = box[4] in ("car", "truck", "bus", "minibus")
         _paint_ellipse(labels, box, 0.8, BIT["car"] if motorised else UNKNOWN)
     zoom = (0.35, 1.2) if path.stem.startswith("kit") else (0.2, 0.8)
-    return pixels, _with_weak_labels(pixels, labels), zoom
+    return pixels, with_weak_labels(pixels, labels), zoom
 
 
 SOURCES: Dict[str, Source] = {

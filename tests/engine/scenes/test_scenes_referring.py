@@ -104,29 +104,93 @@ def test_attributes_select_all_that_have_them(scenes: list[Scene]):
     assert checked > 1
 
 
-def test_nearest_needs_a_clear_margin():
-    def at(number: int, x: float) -> SceneObject:
-        return SceneObject(
-            number, "building", "", "", "", "", "", (0, 0, 1, 1), (x, 50.0), 10.0
-        )
+def scene_of(objects: list[SceneObject], instances: np.ndarray) -> Scene:
+    """A scene of which only the objects matter."""
+    blank = np.zeros((*instances.shape, 3), np.uint8)
+    return Scene(blank, blank[..., 0], ("",), instances, tuple(objects), 1, "", 0)
 
+
+def block(number: int, box: tuple[int, int, int, int], **known: str) -> SceneObject:
+    """A building that fills a box of left, top, right, bottom."""
+    left, top, right, bottom = box
+    words = {"colour": "", "kind": "", "shape": "", "roof": "", "position": "", **known}
+    centroid = ((left + right - 1) / 2, (top + bottom - 1) / 2)
+    area = float((right - left) * (bottom - top))
+    return SceneObject(number, "building", bounds=box, centroid=centroid, area=area, **words)
+
+
+def blocks(*boxes: tuple[int, int, int, int], **known: str) -> Scene:
+    """A scene of 100 x 100 pixels with buildings."""
     instances = np.zeros((100, 100), np.int32)
-    scene = Scene(
-        np.zeros((100, 100, 3), np.uint8),
-        instances.astype(np.uint8),
-        ("",),
-        instances,
-        (),
-        1,
-        "",
-        0,
-    )
+    for number, (left, top, right, bottom) in enumerate(boxes, start=1):
+        instances[top:bottom, left:right] = number
+    return scene_of([block(n, box, **known) for n, box in enumerate(boxes, start=1)], instances)
+
+
+def texts(scene: Scene) -> set[str]:
+    """Everything that can be said of a scene's objects."""
+    return {e.text for e in refer(scene, 0, 10_000)}
+
+
+def test_shapes_are_named_where_all_of_the_object_shows():
+    apart = [(10, 10, 30, 30), (60, 60, 80, 80)]
+    assert "all L-shaped buildings" not in texts(blocks(*apart, shape="L-shaped"))
+    alone = blocks(apart[0], shape="L-shaped")
+    assert "the L-shaped building" in texts(alone)
+    assert "the L-shaped building" not in texts(blocks((0, 10, 30, 30), shape="L-shaped"))
+    assert "the building with a flat roof" in texts(blocks(apart[0], roof="flat"))
+    assert "the building with a flat roof" not in texts(blocks((10, 10, 17, 17), roof="flat"))
+
+
+@pytest.mark.parametrize(
+    ("colours", "named"),
+    [
+        (("silver", "white", "red"), {"red"}),
+        (("grey", "white", "red"), {"grey", "white", "red"}),
+        (("orange", "brown", "red"), {"red"}),
+        (("orange", "white", "red"), {"orange", "white", "red"}),
+    ],
+)
+def test_colours_that_light_confuses_are_not_told_apart(colours: tuple[str, ...], named: set[str]):
+    boxes = [(10 + 30 * n, 10, 30 + 30 * n, 30) for n in range(3)]
+    scene = blocks(*boxes)
+    objects = [block(n + 1, box, colour=colours[n]) for n, box in enumerate(boxes)]
+    said = texts(scene_of(objects, scene.instances))
+    article = {name: "an" if name == "orange" else "a" for name in colours}
+    for name in colours:
+        sentence = f"the building with {article[name]} {name} roof"
+        assert (sentence in said) == (name in named), sentence
+
+
+def test_outermost_and_smallest_hold_for_edges_as_for_centres():
+    # The wide building reaches farther left, though its centre does not.
+    assert "the leftmost building" not in texts(blocks((10, 10, 20, 20), (5, 50, 80, 60)))
+    assert "the leftmost building" in texts(blocks((5, 10, 15, 20), (10, 50, 80, 60)))
+    assert "the smallest building" in texts(blocks((5, 10, 15, 20), (10, 50, 80, 60)))
+    # Of a building on the border nobody knows how large it is.
+    assert "the smallest building" not in texts(blocks((0, 10, 15, 20), (10, 50, 80, 60)))
+
+
+def test_nearest_by_its_centre_is_nearest_by_its_edge():
     target = np.zeros((100, 100), np.bool_)
     target[50, 0] = True
-    near = clearly_nearest(scene, [at(1, 10), at(2, 40)], target)
+    long_and_small = blocks((10, 45, 95, 55), (38, 80, 42, 84))
+    assert clearly_nearest(long_and_small, long_and_small.objects, target) is None
+    small_and_far = blocks((10, 45, 20, 55), (60, 45, 70, 55))
+    nearest = clearly_nearest(small_and_far, small_and_far.objects, target)
+    assert nearest is not None
+    assert nearest.instance == 1
+
+
+def test_nearest_needs_a_clear_margin():
+    target = np.zeros((100, 100), np.bool_)
+    target[50, 0] = True
+    apart = blocks((8, 48, 12, 52), (38, 48, 42, 52))
+    near = clearly_nearest(apart, apart.objects, target)
     assert near is not None
     assert near.instance == 1
-    assert clearly_nearest(scene, [at(1, 10), at(2, 11)], target) is None
+    close = blocks((8, 48, 12, 50), (8, 51, 13, 53))
+    assert clearly_nearest(close, close.objects, target) is None
 
 
 def test_sentences_follow_the_seed(scenes: list[Scene]):

@@ -1,15 +1,29 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from geoseg_qgis.engine.training.datasets import TrainingDataError, load_scenes
+from geoseg_qgis.engine.training.datasets import TrainingDataError, load_scenes, with_weak_labels
 from geoseg_qgis.engine.training.surfaces import BIT, all_but, partial_label
 
 DATA = Path(__file__).parents[3].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(
     not (DATA / "splits.json").is_file(), reason="the folder of labelled images is not here"
 )
+
+
+def test_colours_narrow_only_what_the_labels_leave_open():
+    green, red, grey = (60, 120, 50), (170, 110, 80), (120, 120, 122)
+    pixels = np.array([[green, red, grey]] * 4, np.uint8).transpose(2, 0, 1)
+    labels = np.array([[all_but("building")], [all_but("car")], [BIT["building"]], [0]], np.int32)
+    narrowed = with_weak_labels(pixels, np.repeat(labels, 3, axis=1))
+    plants, earth = partial_label("tree", "grass", "field"), partial_label("land", "road", "other")
+    assert narrowed[0].tolist() == [plants, earth, all_but("building")]
+    # A red pixel that may be a roof stays open.
+    assert narrowed[1].tolist() == [plants, all_but("car"), all_but("car")]
+    assert narrowed[2].tolist() == [BIT["building"]] * 3
+    assert narrowed[3].tolist() == [0] * 3
 
 
 def share(labels: torch.Tensor, mask: int) -> float:
@@ -50,6 +64,8 @@ def test_boxes_and_footprints_are_partial_labels():
     cars = scenes["kit_street_MOS155"].labels
     assert 0.001 < share(cars, BIT["car"]) < 0.05
     assert share(cars, all_but("car")) > 0.5
+    earth = partial_label("land", "road", "other")
+    assert not any(share(scene.labels, earth) for scene in scenes.values() if "kit" in scene.name)
     trees = scenes["TEAK_043"].labels
     assert share(trees, BIT["tree"]) > 0.05
     atlanta = scenes["spacenet4_atlanta_pan16"]

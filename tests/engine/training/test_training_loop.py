@@ -110,4 +110,26 @@ def test_losses_are_means_of_the_steps_that_had_them_and_facts_add_up(tmp_path):
     assert (entry["step"], entry["total"], entry["now and then"]) == (50, 3.0, 4.0)
     checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert checkpoint["step"] == 60
-    assert checkpoint["facts"] == {"seed": 2, "device": "cpu and cuda", "started_from": "a"}
+    assert checkpoint["facts"] == {
+        "seed": "1 and 2",
+        "device": "cpu and cuda",
+        "started_from": "a",
+    }
+
+
+def test_a_run_that_goes_on_warms_up_again(tmp_path):
+    def rates(minutes):
+        trainer = Trainer(torch.nn.Linear(1, 1), Plan(tmp_path, minutes, warmup_steps=5), {})
+        seen = []
+
+        def losses(step):
+            seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+            trainer.seconds = max(trainer.seconds, minutes * 60.0 if len(seen) == 9 else 0)
+            return {"total": trainer.model.weight.sum() * 0}
+
+        trainer.run(losses)
+        return seen[1:]
+
+    for found in (rates(1000), rates(3000)):
+        assert found[0] == pytest.approx(found[4] / 5, rel=0.01)
+        assert found[4] == pytest.approx(found[6], rel=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -32,10 +33,15 @@ from geoseg_qgis.engine.training.unigeoseg.meaning import (
     meaning_of,
     unknown_meaning,
 )
-from geoseg_qgis.engine.training.unigeoseg.real import allowed_classes, ask_of_labels
+from geoseg_qgis.engine.training.unigeoseg.real import (
+    RealAsked,
+    allowed_classes,
+    ask_of_labels,
+)
 from geoseg_qgis.engine.training.unigeoseg.scenes import (
     SIDE,
     StoredScene,
+    Wish,
     pixel_size_of,
     stored_scenes,
 )
@@ -90,6 +96,44 @@ def test_a_mirrored_scene_is_asked_the_same(scenes: list[StoredScene]) -> None:
         assert turned is not None
         assert turned.text == mirror.reword(plain.text)
         assert np.array_equal(turned.mask, plain.mask[::-1, ::-1])
+
+
+def test_only_sides_change_sides_in_a_mirror(scenes: list[StoredScene]) -> None:
+    question = Wish("where can many vehicles be left?", "reasoning", (), (1,))
+    asker = Asker(dataclasses.replace(scenes[1], wishes=(question,)))
+    turned = asker.ask(Task.REASONING, np.random.default_rng(0), mirror=Mirror(across=True))
+    assert turned is not None
+    assert turned.text == question.text
+
+
+def test_wording_does_not_tell_whether_a_class_is_there(scenes: list[StoredScene]) -> None:
+    lake = Wish("the lake", "class", (), (CLASS_ID["lake"],))
+    with_lake = dataclasses.replace(
+        scenes[1], wishes=(lake,), classes=np.full((SIDE, SIDE), CLASS_ID["lake"], np.uint8)
+    )
+    random = np.random.default_rng(0)
+    there = {wording(Asker(with_lake), random) for _ in range(40)}
+    empty = dataclasses.replace(scenes[1], classes=np.full_like(scenes[1].classes, 1))
+    asked = [Asker(empty).ask_for_nothing(random) for _ in range(600)]
+    absent = {one.text for one in asked if one is not None}
+    assert there == {"the lake", "all lakes"} <= absent
+    assert {"the grass", "all grass", "all bare soil"} <= absent
+
+
+def wording(asker: Asker, random: np.random.Generator) -> str:
+    """Return the wording of the only request that a scene allows."""
+    asked = asker.ask(Task.REFERRING, random)
+    assert asked is not None
+    return asked.text
+
+
+def test_varied_pictures_are_asked_for_no_colours(scenes: list[StoredScene]) -> None:
+    random = np.random.default_rng(0)
+    asked = draw_requests(Asker(scenes[1]), 150, 1.0, random, attributes=False)
+    assert "attribute" not in {one.kind for one in asked}
+    targets = scene_targets(scenes[1], Mirror(), coloured=False)
+    assert (targets.facts["colour"] == IGNORED).all()
+    assert (targets.facts["roof"] != IGNORED).any()
 
 
 def test_requests_have_answers_worth_finding(scenes: list[StoredScene]) -> None:
@@ -153,7 +197,7 @@ def test_dense_facts_of_a_scene(scenes: list[StoredScene]) -> None:
     assert set(facts.facts["colour"][0][inside].tolist()) == {COLOURS.index(largest.colour)}
     centre = facts.centres[0][inside][0].tolist()
     assert centre[:2] == pytest.approx(
-        [1 - largest.centroid[0] / SIDE, largest.centroid[1] / SIDE], abs=1e-5
+        [1 - (largest.centroid[0] + 0.5) / SIDE, (largest.centroid[1] + 0.5) / SIDE], abs=1e-5
     )
     assert (facts.facts["colour"][0][torch.from_numpy(cells == 0)] == IGNORED).all()
 
@@ -191,7 +235,28 @@ def test_real_labels_answer_only_what_they_are_certain_of() -> None:
     vegetation = by_text["vegetation"]
     assert vegetation.answer[16:30].all()
     assert "trees" not in by_text
+    # What may be a tree is no picture without trees, but one without water.
+    assert "water" in {one.text.removeprefix("all ") for one in ask_often(labels)}
+    assert "trees" not in {one.text.removeprefix("all ") for one in ask_often(labels)}
     assert ask_of_labels(torch.zeros(32, 32, dtype=torch.long), 5, np.random.default_rng(0)) == []
+
+
+def ask_often(labels: torch.Tensor) -> list[RealAsked]:
+    """Ask so often that even what is absent is asked."""
+    return ask_of_labels(labels, 400, np.random.default_rng(1))
+
+
+def test_roads_of_real_pictures_may_carry_vehicles() -> None:
+    labels = torch.full((40, 40), BIT["building"])
+    labels[:20] = partial_label("road", "car")
+    labels[30:] = BIT["car"]
+    roads = next(one for one in ask_often(labels) if one.text == "all roads")
+    assert roads.answer[:20].all()
+    assert not roads.answer[20:].any()
+    assert roads.known[:30].all()
+    assert not roads.known[30:].any()
+    labels[:20] = partial_label("road", "grass")
+    assert "all roads" not in {one.text for one in ask_often(labels)}
 
 
 def test_meaning_tells_classes_and_the_place_of_single_objects(scenes: list[StoredScene]) -> None:
