@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +23,9 @@ from geoseg_qgis.protocol.tasks import OpenVocabularyTask  # noqa: E402
 
 ROUNDS = 5
 SIDE = 1024
+LARGE_SIDE = 2048
+METHODS = ("fast", "mask_selection", "gumix")
+CLASSES = "building, roof, house; road; tree, forest; water"
 
 
 def main() -> int:
@@ -39,6 +44,7 @@ def main() -> int:
         middle, low, high = statistics.median(seconds), min(seconds), max(seconds)
         sys.stdout.write(f"{name:14}{middle:9.4f} s  ({low:.4f} to {high:.4f})\n")
     measure_segmentation()
+    measure_whole_runs()
     return 0
 
 
@@ -49,7 +55,7 @@ def measure_segmentation() -> None:
         client = EngineClient(EngineLocation(sys.executable, "setting"), Path(folder) / "log")
         try:
             client.run(segmentation(image, "gumix"))
-            for method in ("fast", "mask_selection", "gumix"):
+            for method in METHODS:
                 job = segmentation(image, method)
                 seconds = elapsed(partial(client.run, job))
                 sys.stdout.write(f"{method:14}{seconds:9.2f} s  ({SIDE} x {SIDE} pixels)\n")
@@ -57,10 +63,36 @@ def measure_segmentation() -> None:
             client.close()
 
 
+def measure_whole_runs() -> None:
+    """Print what each method takes as a command of its own, start included, and its memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = write_scene(Path(folder) / "scene.tif", seed=7, size=LARGE_SIDE)
+        for method in METHODS:
+            command = [sys.executable, "-m", "geoseg_qgis.engine", "openvocabulary"]
+            command += ["--input", str(image), "--classes", CLASSES, "--method", method]
+            command += ["--output", str(image.with_name(f"{method}.tif"))]
+            began = time.perf_counter()
+            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603
+            memory = peak_memory(process)
+            seconds = time.perf_counter() - began
+            size = f"{LARGE_SIDE} x {LARGE_SIDE} pixels, {memory}"
+            sys.stdout.write(f"{method:14}{seconds:9.2f} s  ({size})\n")
+
+
+def peak_memory(process: subprocess.Popen[bytes]) -> str:
+    """Wait for a process and tell the most memory that it held, where the system knows it."""
+    if sys.platform != "linux":
+        process.wait()
+        return "memory not measured"
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return f"{usage.ru_maxrss / 1024**2:.2f} GiB"
+
+
 def segmentation(image: Path, method: str) -> Job:
     """Return a job that writes a class raster and polygons beside the image."""
     task = OpenVocabularyTask(
-        "building, roof, house; road; tree, forest; water",
+        CLASSES,
         class_raster=str(image.with_name("classes.tif")),
         polygon_file=str(image.with_name("polygons.gpkg")),
     )

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import logging
 import math
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -122,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         zoom = usual_zoom(scene)
         maps = [foreign_map(network, scene, zoom * factor) for network, factor in networks]
-        draft = path.with_suffix(".part.npz")
+        draft = path.with_suffix(f".{uuid.uuid4().hex[:8]}.part.npz")
         np.savez_compressed(draft, maps=torch.stack(maps).numpy(), made_by=makers)
         draft.replace(path)
         logger.info("%s %s", scene.dataset, scene.name)

@@ -101,13 +101,14 @@ class PresetObjective:
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Return the named losses of a step; ``total`` is to be minimised."""
-        del step
         batch = self._tiles(self._batch).to(self._device)
         images = batch.images.contiguous(memory_format=torch.channels_last)
         with half_precision(self._device):
             output, surfaces = self._network(images, batch.masks)
+        # One pixel of four speaks for a cell, each in turn, so that no side gains.
+        row, column = step // 2 % 2, step % 2
         masks, truth, valid = (
-            tensor[..., ::2, ::2] for tensor in (batch.masks, batch.truth, batch.valid)
+            tensor[..., row::2, column::2] for tensor in (batch.masks, batch.truth, batch.valid)
         )
         losses = segassess_losses(output, masks, truth, LOSSES, valid).named()
         losses["surfaces"] = self._surface_loss(surfaces, batch.labels)
