@@ -73,12 +73,14 @@ class Source:
         licence: Licence of images and labels.
         weight: Share of the training crops.
         read: Function from image path to pixels, labels and zoom range.
+        guesses_vegetation: Whether plants are told by their colour alone, see `with_weak_labels`.
     """
 
     attribution: str
     licence: str
     weight: float
     read: Callable[[Path], Tuple[Pixels, Labels, Tuple[float, float]]]
+    guesses_vegetation: bool = False
 
 
 def _rgb(path: Path, bands: Tuple[int, ...] = (1, 2, 3)) -> Pixels:
@@ -253,12 +255,14 @@ SOURCES: Dict[str, Source] = {
         "CC-BY-4.0; ODbL-1.0",
         0.26,
         _read_oam,
+        guesses_vegetation=True,
     ),
     "spacenet_linz_buildings": Source(
         "SpaceNet LLC, DigitalGlobe/Maxar; Land Information New Zealand; Ji, Wei and Lu 2019 (WHU)",
         "CC-BY-SA-4.0; CC-BY-4.0",
         0.12,
         _read_footprints,
+        guesses_vegetation=True,
     ),
     "neon_tree_boxes": Source(
         "National Ecological Observatory Network (NEON), NSF/Battelle; Weecology lab",
@@ -271,6 +275,7 @@ SOURCES: Dict[str, Source] = {
         "CC-BY-3.0; CC-BY-SA",
         0.06,
         _read_cars,
+        guesses_vegetation=True,
     ),
     "s2_korea_10m": Source(
         "Contains modified Copernicus Sentinel data 2023, 2024; labels minuex",

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg_qgis.engine.training.datasets import CROWN_EDGE, VEGETATION, Scene
+from geoseg_qgis.engine.training.datasets import CROWN_EDGE, SOURCES, VEGETATION, Scene
 from geoseg_qgis.engine.training.surfaces import BIT, UNKNOWN, partial_label
 
 Mask = npt.NDArray[np.bool_]
@@ -55,9 +55,9 @@ def outlined(labels: npt.NDArray[np.int32 | np.int64]) -> Mask:
 def with_labelled_objects(scene: Scene) -> Scene:
     """Return a scene in which green patches that only their colour names are no objects.
 
-    In Dubai people drew the vegetation; elsewhere `datasets` guesses it, with ragged borders.
+    Guesses have ragged borders; where people drew the vegetation it stays.
     """
-    if scene.dataset == "dubai_landcover":
+    if scene.dataset not in SOURCES or not SOURCES[scene.dataset].guesses_vegetation:
         return scene
     guessed = scene.labels == VEGETATION
     return replace(scene, labels=scene.labels | guessed * BIT["other"])
