@@ -75,6 +75,8 @@ def measure_whole_runs() -> None:
             process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603
             memory = peak_memory(process)
             seconds = time.perf_counter() - began
+            if process.returncode:
+                raise subprocess.CalledProcessError(process.returncode, command)
             size = f"{LARGE_SIDE} x {LARGE_SIDE} pixels, {memory}"
             sys.stdout.write(f"{method:14}{seconds:9.2f} s  ({size})\n")
 
