@@ -72,7 +72,9 @@ def measure_whole_runs() -> None:
             command += ["--input", str(image), "--classes", CLASSES, "--method", method]
             command += ["--output", str(image.with_name(f"{method}.tif"))]
             began = time.perf_counter()
-            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603
+            process = subprocess.Popen(  # noqa: S603
+                command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             memory = peak_memory(process)
             seconds = time.perf_counter() - began
             if process.returncode:
