@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from pathlib import Path
 from typing import Dict, List, Optional
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from geoseg_qgis.engine.training.array_files import write_arrays
 from geoseg_qgis.engine.training.datasets import GENERATED, Scene
 from geoseg_qgis.engine.training.scenes import VERSION, generate_scene
 from geoseg_qgis.engine.training.scenes.legend import CLASS_NAMES
@@ -81,7 +81,5 @@ def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> Li
 def _draw(path: Path, seed: int, kind: Optional[str]) -> None:
     pixel_size = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.2), np.log(0.7))))
     scene = generate_scene(seed, SIDE, pixel_size, kind)
-    draft = path.with_suffix(f".{uuid.uuid4().hex[:8]}.part.npz")
     image = np.ascontiguousarray(scene.image.transpose(2, 0, 1))
-    np.savez_compressed(draft, image=image, classes=scene.classes.astype(np.uint8))
-    draft.replace(path)
+    write_arrays(path, image=image, classes=scene.classes.astype(np.uint8))

@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import logging
 import math
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from geoseg_qgis.engine.training import train_clip
+from geoseg_qgis.engine.training.array_files import write_arrays
 from geoseg_qgis.engine.training.datasets import Scene, load_scenes
 from geoseg_qgis.engine.training.evaluate import LEGENDS, WindowNetwork, class_map, clip_network
 from geoseg_qgis.engine.training.loop import CHECKPOINT_FILE
@@ -123,9 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         zoom = usual_zoom(scene)
         maps = [foreign_map(network, scene, zoom * factor) for network, factor in networks]
-        draft = path.with_suffix(f".{uuid.uuid4().hex[:8]}.part.npz")
-        np.savez_compressed(draft, maps=torch.stack(maps).numpy(), made_by=makers)
-        draft.replace(path)
+        write_arrays(path, maps=torch.stack(maps).numpy(), made_by=makers)
         logger.info("%s %s", scene.dataset, scene.name)
 
 

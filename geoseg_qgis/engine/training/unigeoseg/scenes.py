@@ -10,7 +10,6 @@ import dataclasses
 import json
 import logging
 import math
-import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg_qgis.engine.training.array_files import write_arrays
 from geoseg_qgis.engine.training.scenes import VERSION, generate_scene
 from geoseg_qgis.engine.training.scenes.reasoning import ask
 from geoseg_qgis.engine.training.scenes.referring import Expression, refer
@@ -135,15 +135,13 @@ def _draw(path: Path, seed: int) -> None:
     names = [field.name for field in dataclasses.fields(Thing)]
     things = [{name: getattr(item, name) for name in names} for item in scene.objects]
     wishes = [dataclasses.asdict(wish) for wish in wishes_of(scene)]
-    draft = path.with_suffix(f".{uuid.uuid4().hex[:8]}.part.npz")
-    np.savez_compressed(
-        draft,
+    write_arrays(
+        path,
         image=scene.image,
         classes=scene.classes,
         instances=scene.instances.astype(np.uint16),
         facts=np.array(json.dumps({"things": things, "wishes": wishes})),
     )
-    draft.replace(path)
 
 
 def _read(path: Path) -> StoredScene:
