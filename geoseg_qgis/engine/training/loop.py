@@ -14,6 +14,7 @@ import torch
 
 from .curves import draw_curves
 from .preset_folder import write_text
+from .team import ALONE, SEED_STEP, Team
 
 logger = logging.getLogger(__name__)
 
@@ -106,12 +107,16 @@ class Trainer:
         plan: Budget and rates.
         facts: Facts about the run that go into the checkpoint (sizes, seed); those of a run that
             goes on are added to the ones it began with.
+        team: The processes that train the same module, each with losses of its own.
     """
 
-    def __init__(self, model: torch.nn.Module, plan: Plan, facts: Dict[str, Any]) -> None:
+    def __init__(
+        self, model: torch.nn.Module, plan: Plan, facts: Dict[str, Any], team: Team = ALONE
+    ) -> None:
         self.model = model.to(plan.device)
         self.plan = plan
         self.facts = facts
+        self.team = team
         self.step = 0
         self.seconds = 0.0
         self._began_at = 0
@@ -120,6 +125,7 @@ class Trainer:
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
         plan.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
+        team.share_weights(self.model)
 
     @property
     def checkpoint_file(self) -> Path:
@@ -127,8 +133,8 @@ class Trainer:
         return self.plan.folder / CHECKPOINT_FILE
 
     def stage_seed(self, seed: int) -> int:
-        """Return a seed for the data that a resumed run has not seen yet."""
-        return seed + 1000 * self.step
+        """Return a seed for the data that neither a resumed run nor another process has seen."""
+        return seed + 1000 * self.step + SEED_STEP * self.team.rank
 
     def run(self, loss_of_step: Objective) -> None:
         """Train until the time is used.
@@ -148,7 +154,7 @@ class Trainer:
             for name, value in losses.items():
                 seen.setdefault(name, []).append(float(value.detach()))
             now = time.monotonic()
-            self.seconds += now - last
+            self.seconds = self.team.agreed(self.seconds + now - last)
             last = now
             self.step += 1
             if self.step % 50 == 0:
@@ -160,7 +166,7 @@ class Trainer:
                 last = time.monotonic()
         self.save()
         log = self.plan.folder / LOG_FILE
-        if log.is_file():
+        if self.team.leads and log.is_file():
             draw_curves(log, self.plan.folder / "curves.png")
 
     def finish(self) -> None:
@@ -170,6 +176,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint, replacing the last one at once; any machine can read it."""
+        if not self.team.leads:
+            return
         temporary = self.checkpoint_file.with_suffix(".part")
         state = {
             "model": self.model.state_dict(),
@@ -194,7 +202,8 @@ class Trainer:
         self.step = self._began_at = state["step"]
         self.seconds = state["seconds"]
         self.facts = _joined(state["facts"], self.facts)
-        self._forget_lost_steps()
+        if self.team.leads:
+            self._forget_lost_steps()
         logger.info("Going on from step %d, %.0f s", self.step, self.seconds)
 
     def _forget_lost_steps(self) -> None:
@@ -214,6 +223,7 @@ class Trainer:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        self.team.average_gradients(self.model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if not bool(norm.isfinite()):
             self._skip()
@@ -238,6 +248,8 @@ class Trainer:
             )
 
     def _log(self, numbers: Dict[str, float]) -> None:
+        if not self.team.leads:
+            return
         entry = {"step": self.step, "seconds": round(self.seconds, 1)}
         entry.update({name: round(value, 5) for name, value in numbers.items()})
         with (self.plan.folder / LOG_FILE).open("a") as stream:

@@ -22,6 +22,12 @@ from geoseg_qgis.engine.training.segassess.scenes import SceneTiles
 from geoseg_qgis.engine.training.surfaces import BIT, partial_label
 from geoseg_qgis.engine.training.unigeoseg import train_preset as refer
 from geoseg_qgis.engine.training.unigeoseg.alignment import align_places
+from geoseg_qgis.engine.training.unigeoseg.lessons import Teacher
+from geoseg_qgis.engine.training.unigeoseg.objectives import (
+    dense_only_losses,
+    keep_half_precision,
+    lesson_losses,
+)
 from geoseg_qgis.engine.training.unigeoseg.scenes import SIDE as SCENE_SIDE
 from geoseg_qgis.engine.training.unigeoseg.scenes import stored_scenes
 from geoseg_qgis.engine.training.vocabulary import QuerySampler
@@ -95,14 +101,15 @@ def unigeoseg(plan: Plan) -> Run:
             module.p = 0.0
     pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
     trainer = Trainer(pupil.train(), plan, {})
-    refer.keep_half_precision(pupil.model)
-    teacher = refer.Teacher(scenes, CropSampler(town(), SCENE_SIDE, 6), tokenizer, 6)
+    keep_half_precision(pupil.model)
+    crops = [CropSampler(town(), SCENE_SIDE, 6)]
+    teacher = Teacher(scenes, crops, tokenizer, refer.VISION.image_size, 6)
 
     def losses(_step: int) -> dict[str, Tensor]:
         one = teacher.lesson(1, 6, 1.0)
         align_places(pupil.model, [(one.pixels, one.requests, one.meaning)], pieces)
-        read = refer.dense_only_losses(pupil, one)
-        asked = refer.lesson_losses(pupil, teacher.lesson(1, 2, 0.5), pieces)
+        read = dense_only_losses(pupil, one)
+        asked = lesson_losses(pupil, teacher.lesson(1, 2, 0.5), pieces)
         return {**asked, "total": read["total"] + asked["total"]}
 
     return trainer, losses

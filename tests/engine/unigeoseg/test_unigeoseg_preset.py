@@ -32,18 +32,21 @@ from geoseg_qgis.engine.training.unigeoseg.export_preset import (
     page_section,
     write_checkpoint,
 )
+from geoseg_qgis.engine.training.unigeoseg.lessons import Teacher
+from geoseg_qgis.engine.training.unigeoseg.objectives import (
+    Pupil,
+    cell_losses,
+    dense_only_losses,
+    lesson_losses,
+)
 from geoseg_qgis.engine.training.unigeoseg.scenes import StoredScene, stored_scenes
 from geoseg_qgis.engine.training.unigeoseg.scores import SceneReader, questions_about, score_scenes
 from geoseg_qgis.engine.training.unigeoseg.shared import answer_all
 from geoseg_qgis.engine.training.unigeoseg.train_preset import (
     MUON_MATRICES,
-    Pupil,
-    Teacher,
+    VISION,
     build_pupil,
     build_tokenizer,
-    cell_losses,
-    dense_only_losses,
-    lesson_losses,
 )
 from geoseg_qgis.engine.training.unigeoseg.words import initial_embeddings
 
@@ -155,7 +158,7 @@ def test_lessons_teach_and_a_run_becomes_a_preset(
     """A few steps on two scenes lower the loss; the export is a checkpoint folder of its card."""
     run, preset = tmp_path / "run", tmp_path / "preset"
     pupil = build_pupil(tokenizer, 0)
-    teacher = Teacher(scenes, None, tokenizer, 0)
+    teacher = Teacher(scenes, [], tokenizer, VISION.image_size, 0)
     pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
     config = json.dumps(pupil.model.config.to_json())
     plan = Plan(run, 0.001, warmup_steps=2, blocks=MUON_MATRICES)
@@ -223,7 +226,7 @@ def test_alignment_sets_the_positions_of_the_masks(
     scenes: list[StoredScene], tokenizer: BytePairTokenizer
 ) -> None:
     pupil = build_pupil(tokenizer, 0)
-    teacher = Teacher(scenes, None, tokenizer, 0)
+    teacher = Teacher(scenes, [], tokenizer, VISION.image_size, 0)
     pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
     lessons = [teacher.lesson(1, 24, 1.0) for _ in range(2)]
     material = [(one.pixels, one.requests, one.meaning) for one in lessons]

@@ -131,7 +131,7 @@ def test_varied_pictures_are_asked_for_no_colours(scenes: list[StoredScene]) -> 
     random = np.random.default_rng(0)
     asked = draw_requests(Asker(scenes[1]), 150, 1.0, random, attributes=False)
     assert "attribute" not in {one.kind for one in asked}
-    targets = scene_targets(scenes[1], Mirror(), coloured=False)
+    targets = scene_targets(scenes[1], Mirror(), SIDE // 4, coloured=False)
     assert (targets.facts["colour"] == IGNORED).all()
     assert (targets.facts["roof"] != IGNORED).any()
 
@@ -185,7 +185,7 @@ def test_rewording_keeps_the_meaning() -> None:
 
 def test_dense_facts_of_a_scene(scenes: list[StoredScene]) -> None:
     scene = scenes[1]
-    facts = scene_targets(scene, Mirror(across=True))
+    facts = scene_targets(scene, Mirror(across=True), SIDE // 4)
     assert facts.facts["class_name"].shape == (1, SIDE // 4, SIDE // 4)
     row, column = 10, 20
     pixel = 4 * row + 2, SIDE - 1 - (4 * column + 2)
@@ -206,13 +206,13 @@ def test_dense_loss_falls_to_zero_where_only_allowed_classes_are_read() -> None:
     labels = torch.full((8, 8), BIT["water"])
     labels[:4] = partial_label("tree", "grass")
     labels[0] = 0
-    targets = partial_targets(allowed_classes(labels))
+    targets = partial_targets(allowed_classes(labels, 2))
     assert targets.allowed.shape == (1, len(CLASS_NAMES), 2, 2)
     classes = torch.full((1, len(CLASS_NAMES), 2, 2), -20.0)
     classes[:, CLASS_ID["lake"], 1] = 20.0
     classes[:, CLASS_ID["forest"], 0] = 20.0
     read = [classes, torch.zeros(1, 11, 2, 2), torch.zeros(1, 27, 2, 2), torch.zeros(1, 3, 2, 2)]
-    read.append(torch.zeros(1, 17, 2, 2))
+    read.append(torch.zeros(1, 4 * CENTRE_FREQUENCIES + 1, 2, 2))
     assert float(dense_loss(read, targets)) == pytest.approx(0.0, abs=1e-5)
     classes[:, CLASS_ID["road"]] = 25.0
     assert float(dense_loss(read, targets)) == pytest.approx(5.0, abs=0.1)

@@ -20,11 +20,12 @@ from geoseg_qgis.engine.models.unigeoseg.position_encoding import fourier_featur
 from geoseg_qgis.engine.training.scenes.legend import CLASS_NAMES
 
 from .scenes import StoredScene, Thing
-from .wishes import Mirror
+from .wishes import Mirror, Number
 
 IGNORED = 255
 STRIDE = 4
-CENTRE_FREQUENCIES = 4
+"""Pixels of the network's input in a cell of its fine map."""
+CENTRE_FREQUENCIES = 5
 COLOURS = (
     "white", "black", "grey", "silver", "red", "blue", "brown", "orange", "green", "beige",
     "yellow",
@@ -73,11 +74,25 @@ class DenseReading(nn.Module):
         return list(self.reading(features).float().split(self._sizes, dim=1))
 
 
-def scene_targets(scene: StoredScene, mirror: Mirror, coloured: bool = True) -> DenseTargets:
-    """Return the facts of one generated scene, B = 1; no colours where they were changed."""
-    cells = slice(STRIDE // 2, None, STRIDE)
-    classes = np.ascontiguousarray(mirror.turn(scene.classes)[cells, cells])
-    instances = np.ascontiguousarray(mirror.turn(scene.instances)[cells, cells])
+def at_cells(values: NDArray[Number], count: int) -> NDArray[Number]:
+    """Read a square array (S, S) at the centres of ``count`` x ``count`` cells."""
+    centres = ((np.arange(count) + 0.5) * (len(values) / count)).astype(np.int64)
+    return values[centres[:, None], centres]
+
+
+def scene_targets(
+    scene: StoredScene, mirror: Mirror, cells: int, coloured: bool = True
+) -> DenseTargets:
+    """Return the facts of one generated scene at the centres of cells, B = 1.
+
+    Args:
+        scene: The scene.
+        mirror: How it is looked at.
+        cells: Rows and columns of the map.
+        coloured: Whether it shows the colours that were drawn; else none are told.
+    """
+    classes = at_cells(mirror.turn(scene.classes), cells)
+    instances = at_cells(mirror.turn(scene.instances), cells)
     facts = {"class_name": torch.from_numpy(classes)[None].long()}
     for name, values in _FACTS.items():
         if name != "class_name":

@@ -12,7 +12,7 @@ from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.training.generated import class_surfaces
 from geoseg_qgis.engine.training.surfaces import partial_label
 
-from .dense import STRIDE
+from .dense import at_cells
 
 _FEWEST = 200
 _LEAST_KNOWN = 0.3
@@ -89,9 +89,9 @@ def ask_of_labels(labels: Tensor, count: int, random: np.random.Generator) -> li
     return asked
 
 
-def allowed_classes(labels: Tensor) -> Tensor:
-    """Return which generated classes each cell may have: (classes, S/4, S/4) bool."""
-    cells = labels[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+def allowed_classes(labels: Tensor, cells: int) -> Tensor:
+    """Return which generated classes each cell may have: (classes, cells, cells) bool."""
+    seen = torch.from_numpy(at_cells(labels.numpy(), cells))
     bits = torch.from_numpy(class_surfaces()).long()
-    allowed: Tensor = (bits[:, None, None] & cells[None]) != 0
+    allowed: Tensor = (bits[:, None, None] & seen[None]) != 0
     return allowed

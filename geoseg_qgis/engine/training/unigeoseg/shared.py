@@ -28,8 +28,8 @@ class SharedAnswer(NamedTuple):
 
     masks: list[Tensor]
     """Logits (B, R, h, w) before and after each decoder layer."""
-    mask_features: Tensor
-    """(B, C, h, w)."""
+    pixels: PixelFeatures
+    """What the masks were decoded from."""
     queries: list[Tensor]
     """(B, R, C) before and after all decoder layers."""
 
@@ -65,7 +65,7 @@ def answer_all(
     coarse = features.coarse.repeat_interleave(count, dim=0)
     query = model.describe(pooled, coarse).view(pictures, count, -1)
     masks, refined = decode_all(model.predictor, features.pixels, query)
-    return SharedAnswer(masks, features.pixels.mask_features, [query, refined])
+    return SharedAnswer(masks, features.pixels, [query, refined])
 
 
 def decode_all(

@@ -19,7 +19,7 @@ from geoseg_qgis.engine.training.scenes.referring import NOUNS, plural_of
 from .scenes import REASONING, StoredScene, Wish
 from .schedule import TaskSchedule
 
-Number = TypeVar("Number", np.bool_, np.uint8, np.uint16)
+Number = TypeVar("Number", np.bool_, np.uint8, np.uint16, np.int64)
 
 SENTENCE_KINDS = ("class", "attribute", "position", "extreme", "relation", "count")
 FEWEST_PIXELS = 64

@@ -1,0 +1,193 @@
+"""Lessons of the built-in UniGeoSeg: pictures, what is asked of them, and the right answers.
+
+Pictures are enlarged to the network's square as the method enlarges them, so that small things
+cover several cells of the fine map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg_qgis.engine.methods.unigeoseg.letterbox import Letterbox, normalise
+from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
+from geoseg_qgis.engine.models.unigeoseg.sequence import Request
+from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+from geoseg_qgis.engine.models.unigeoseg.template import encode_instruction
+from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer
+from geoseg_qgis.engine.training.crops import CropSampler, vary_colour
+
+from .dense import STRIDE, DenseTargets, at_cells, join_targets, partial_targets, scene_targets
+from .meaning import Meaning, meaning_of, unknown_meaning
+from .real import allowed_classes, ask_of_labels
+from .scenes import StoredScene
+from .wishes import Asked, Asker, Mirror, draw_requests, reword
+
+REAL_SHARE = 0.2
+VARIED_SHARE = 0.35
+"""Share of generated pictures whose colours are varied."""
+LOOKALIKE_WEIGHT = 2.0
+"""Weight of cells that have a class of the answer without being meant."""
+_BRIGHTEST = 255
+_WHOLE = 1 - 1e-4
+
+
+class Lesson(NamedTuple):
+    """One step's material: B pictures with R requests each, and fine maps of S/4 cells a side."""
+
+    pixels: Tensor
+    """(B, 3, S, S) float32, normalised."""
+    requests: list[list[Request]]
+    answers: Tensor
+    """(B, R, S/4, S/4) float32, the share of each cell that is meant."""
+    known: Tensor
+    """(B, R, S/4, S/4) float32, weight of each cell, 0 where the answer is not known."""
+    facts: DenseTargets
+    """At the cells of the fine map."""
+    coarse_facts: DenseTargets
+    """At the S/8 x S/8 cells of the finest of the coarse maps."""
+    meaning: Meaning
+
+    def to(self, device: torch.device) -> Lesson:
+        """Return the lesson on a device; requests are read where they are needed."""
+        return Lesson(
+            self.pixels.to(device),
+            self.requests,
+            self.answers.to(device),
+            self.known.to(device),
+            self.facts.to(device),
+            self.coarse_facts.to(device),
+            self.meaning.to(device),
+        )
+
+
+class Teacher:
+    """Draws lessons, endless and seeded.
+
+    Args:
+        scenes: Generated scenes.
+        crops: Samplers of real pictures, which take turns at random; none for drawn ones alone.
+        tokenizer: Encodes the requests.
+        side: Side of the network's square in pixels.
+        seed: Seed of every choice.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[StoredScene],
+        crops: Sequence[CropSampler],
+        tokenizer: BytePairTokenizer,
+        side: int,
+        seed: int,
+    ) -> None:
+        self._scenes = list(scenes)
+        self._askers = [Asker(scene) for scene in scenes]
+        self._crops = list(crops)
+        self._tokenizer = tokenizer
+        self._side = side
+        self._cells = side // STRIDE
+        self._random = np.random.default_rng(seed)
+
+    def lesson(self, pictures: int, count: int, progress: float) -> Lesson:
+        """Draw ``pictures`` with ``count`` requests each, for a progress of 0..1."""
+        drawn: list[Lesson] = []
+        while len(drawn) < pictures:
+            real = self._crops and self._random.random() < REAL_SHARE
+            made = self._real(count) if real else self._generated(count, progress)
+            if made is not None:
+                drawn.append(made)
+        return Lesson(
+            torch.cat([lesson.pixels for lesson in drawn]),
+            [requests for lesson in drawn for requests in lesson.requests],
+            torch.cat([lesson.answers for lesson in drawn]),
+            torch.cat([lesson.known for lesson in drawn]),
+            join_targets([lesson.facts for lesson in drawn]),
+            join_targets([lesson.coarse_facts for lesson in drawn]),
+            Meaning(*(torch.cat(parts) for parts in zip(*(one.meaning for one in drawn)))),
+        )
+
+    def _generated(self, count: int, progress: float) -> Lesson:
+        random = self._random
+        index = int(random.integers(len(self._scenes)))
+        scene, asker = self._scenes[index], self._askers[index]
+        mirror = Mirror(bool(random.integers(2)), bool(random.integers(2)))
+        # Sentences name the colours that were drawn, not what a variation made of them.
+        varied = random.random() < VARIED_SHARE
+        asked = draw_requests(asker, count, progress, random, mirror, attributes=not varied)
+        image = np.ascontiguousarray(mirror.turn(scene.image))
+        if varied:
+            image = _as_image(vary_colour(_as_pixels(image), random))
+        answers = torch.from_numpy(np.stack([one.mask for one in asked]).astype(np.float32))
+        shares = shares_of_cells(answers, self._cells)
+        return Lesson(
+            self._as_input(image),
+            [[self._request(reword(one.text, random), one.task) for one in asked]],
+            shares[None],
+            _cell_weights(mirror.turn(scene.classes), asked, shares)[None],
+            scene_targets(scene, mirror, self._cells, coloured=not varied),
+            scene_targets(scene, mirror, self._cells // 2, coloured=not varied),
+            meaning_of(scene, mirror, asked),
+        )
+
+    def _real(self, count: int) -> Lesson | None:
+        crops = self._crops[int(self._random.integers(len(self._crops)))]
+        batch = crops.batch(1)
+        asked = ask_of_labels(batch.labels[0], count, self._random)
+        if not asked:
+            return None
+        known = torch.stack([one.known for one in asked]).float()
+        answers = torch.stack([one.answer for one in asked])
+        return Lesson(
+            self._as_input(_as_image(batch.pixels[0])),
+            [[self._request(reword(one.text, self._random), one.task) for one in asked]],
+            shares_of_cells(answers, self._cells)[None],
+            (shares_of_cells(known, self._cells) > _WHOLE).float()[None],
+            partial_targets(allowed_classes(batch.labels[0], self._cells)),
+            partial_targets(allowed_classes(batch.labels[0], self._cells // 2)),
+            unknown_meaning(count),
+        )
+
+    def _request(self, text: str, task: Task) -> Request:
+        return Request(encode_instruction(text, self._tokenizer), task, parse_coordinates(text))
+
+    def _as_input(self, image: NDArray[np.uint8]) -> Tensor:
+        """Enlarge and normalise (H, H, 3) as the method does: (1, 3, S, S)."""
+        height, width, _ = image.shape
+        return normalise(Letterbox(height, width, self._side).place_image(image))
+
+
+def shares_of_cells(masks: Tensor, cells: int) -> Tensor:
+    """Average square masks (R, S, S) over ``cells`` x ``cells`` equal cells: (R, cells, cells)."""
+    weights = _overlaps(masks.shape[-1], cells)
+    return weights @ masks @ weights.T
+
+
+def _overlaps(pixels: int, cells: int) -> Tensor:
+    """Return the share of each cell that each pixel of a row covers, (cells, pixels)."""
+    edges = torch.arange(cells + 1, dtype=torch.float64) * (pixels / cells)
+    starts = torch.arange(pixels, dtype=torch.float64)
+    covered = torch.minimum(edges[1:, None], starts + 1) - torch.maximum(edges[:-1, None], starts)
+    return (covered.clamp(min=0) * (cells / pixels)).float()
+
+
+def _cell_weights(classes: NDArray[np.uint8], asked: Sequence[Asked], shares: Tensor) -> Tensor:
+    """Weigh what looks like the answer more than the rest, (R, h, w)."""
+    small = at_cells(classes, shares.shape[-1])
+    alike = np.stack([np.isin(small, np.unique(classes[one.mask])) for one in asked])
+    missed = torch.from_numpy(alike) & (shares == 0)
+    return 1.0 + (LOOKALIKE_WEIGHT - 1.0) * missed
+
+
+def _as_pixels(image: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).float() / _BRIGHTEST
+
+
+def _as_image(pixels: Tensor) -> NDArray[np.uint8]:
+    whole = (pixels.clamp(0, 1) * _BRIGHTEST).round().to(torch.uint8)
+    image: NDArray[np.uint8] = np.ascontiguousarray(whole.permute(1, 2, 0).numpy())
+    return image

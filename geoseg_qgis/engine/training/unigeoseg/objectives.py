@@ -1,0 +1,112 @@
+"""What the built-in UniGeoSeg is trained to do with a lesson: the losses of one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
+from geoseg_qgis.engine.models.unigeoseg.sequence import Piece
+from geoseg_qgis.engine.training.device import as_products, device_of, half_precision
+
+from .dense import DenseReading, dense_loss
+from .lessons import Lesson
+from .meaning import MeaningReading, meaning_loss
+from .shared import answer_all
+
+DENSE_WEIGHT = 1.0
+COARSE_WEIGHT = 0.5
+MEANING_WEIGHT = 0.5
+MASK_WEIGHT = 5.0
+DICE_WEIGHT = 5.0
+RAREST_SHARE = 1 / 256
+"""Share of the picture below which an answer's cells get no more weight."""
+
+
+class Pupil(nn.Module):
+    """The network and the dense reading of its features."""
+
+    def __init__(self, model: UniGeoSeg) -> None:
+        super().__init__()
+        self.model = model
+        self.reading = DenseReading(model.config.segmentation.width)
+        self.coarse_reading = DenseReading(model.config.segmentation.width)
+        self.meaning = MeaningReading(model.config.segmentation.width)
+
+
+def keep_half_precision(model: UniGeoSeg) -> None:
+    """Let the tower's sums stay in the products' precision, which saves most conversions."""
+
+    def halve(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(as_products(value) for value in inputs)
+
+    model.model.vision_tower.layers[0].register_forward_pre_hook(halve)
+
+
+def lesson_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict[str, Tensor]:
+    """Return the losses of one lesson, named; ``total`` is to be minimised."""
+    device = device_of(pupil)
+    lesson = lesson.to(device)
+    with sdpa_kernel(SDPBackend.MATH), half_precision(device):
+        answer = answer_all(pupil.model, lesson.pixels, pieces, lesson.requests)
+        read = pupil.reading(answer.pixels.mask_features)
+        coarse = pupil.coarse_reading(answer.pixels.multi_scale[-1])
+        meant = pupil.meaning(answer.queries)
+    dense = dense_loss(read, lesson.facts)
+    coarse_dense = dense_loss(coarse, lesson.coarse_facts)
+    meaning = meaning_loss(meant, lesson.meaning)
+    mask = dice = torch.zeros((), device=device)
+    for logits in answer.masks:
+        cross_entropy, overlap = cell_losses(logits.float(), lesson.answers, lesson.known)
+        mask, dice = mask + cross_entropy, dice + overlap
+    mask, dice = mask / len(answer.masks), dice / len(answer.masks)
+    total = DENSE_WEIGHT * dense + COARSE_WEIGHT * coarse_dense
+    total = total + MASK_WEIGHT * mask + DICE_WEIGHT * dice
+    total = total + MEANING_WEIGHT * meaning
+    return {
+        "dense": dense,
+        "coarse_dense": coarse_dense,
+        "meaning": meaning,
+        "mask": mask,
+        "dice": dice,
+        "last_dice": overlap,
+        "total": total,
+    }
+
+
+def dense_only_losses(pupil: Pupil, lesson: Lesson) -> dict[str, Tensor]:
+    """Return the losses of a lesson whose requests are not asked."""
+    device = device_of(pupil)
+    lesson = lesson.to(device)
+    with half_precision(device):
+        features = pupil.model.encode_image(lesson.pixels)
+        read = pupil.reading(features.pixels.mask_features)
+        coarse = pupil.coarse_reading(features.pixels.multi_scale[-1])
+    dense = dense_loss(read, lesson.facts)
+    coarse_dense = dense_loss(coarse, lesson.coarse_facts)
+    total = DENSE_WEIGHT * dense + COARSE_WEIGHT * coarse_dense
+    return {"dense": dense, "coarse_dense": coarse_dense, "total": total}
+
+
+def cell_losses(logits: Tensor, answers: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Compare logits (B, R, h, w) with shares of cells, weighted by ``known``.
+
+    Returns:
+        Mean cross entropy and mean Dice loss.
+    """
+    wrong = nn.functional.binary_cross_entropy_with_logits(logits, answers, reduction="none")
+    # Small answers would drown in their surroundings, and nothing is the easiest answer.
+    total = known.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    share = (answers * known).sum(dim=(2, 3), keepdim=True) / total
+    rare = share.clamp(min=RAREST_SHARE).rsqrt()
+    weights = known * (1 + (rare - 1) * answers)
+    amount = weights.sum(dim=(2, 3)).clamp(min=1)
+    cross_entropy = ((wrong * weights).sum(dim=(2, 3)) / amount).mean()
+    found = logits.sigmoid() * known
+    wanted = answers * known
+    overlap = 2 * (found * wanted).sum(dim=(2, 3)) + 1
+    size = found.sum(dim=(2, 3)) + wanted.sum(dim=(2, 3)) + 1
+    return cross_entropy, (1 - overlap / size).mean()

@@ -1,0 +1,119 @@
+"""Lessons on enlarged pictures, and networks that begin with the weights of smaller ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_unigeoseg_trainer import SMALL, TOKENIZER
+
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import save_checkpoint
+from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
+from geoseg_qgis.engine.models.unigeoseg.sequence import split_dialogue
+from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
+from geoseg_qgis.engine.training.unigeoseg.dense import at_cells
+from geoseg_qgis.engine.training.unigeoseg.lessons import Teacher, shares_of_cells
+from geoseg_qgis.engine.training.unigeoseg.scenes import SIDE, StoredScene, stored_scenes
+from geoseg_qgis.engine.training.unigeoseg.starting import begin_with
+from geoseg_qgis.engine.training.unigeoseg.train_preset import build_tokenizer
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[StoredScene]:
+    return stored_scenes(tmp_path_factory.mktemp("scenes"), (5, 6))
+
+
+def test_cells_are_read_at_their_centres() -> None:
+    values = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    assert at_cells(values, 2).tolist() == [[18, 22], [50, 54]]
+    assert at_cells(values, 8).tolist() == values.tolist()
+    # Three cells of 8/3 pixels: centres at 1.33, 4 and 6.67.
+    assert at_cells(values, 3)[0].tolist() == [9, 12, 14]
+
+
+def test_shares_of_cells_keep_the_area() -> None:
+    masks = (torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(1)) > 0.7).float()
+    plain = torch.nn.functional.avg_pool2d(masks, 4)
+    assert torch.allclose(shares_of_cells(masks, 64), plain, atol=1e-6)
+    finer = shares_of_cells(masks, 96)
+    assert finer.shape == (3, 96, 96)
+    assert torch.allclose(finer.mean(dim=(1, 2)), masks.mean(dim=(1, 2)), atol=1e-5)
+    half = torch.zeros(1, 256, 256)
+    half[:, :, :4] = 1.0
+    row = shares_of_cells(half, 96)[0, 0]
+    assert row[:3].tolist() == pytest.approx([1.0, 0.5, 0.0], abs=1e-6)
+
+
+def test_enlarged_lessons_ask_and_answer_the_same(
+    scenes: list[StoredScene], tmp_path: Path
+) -> None:
+    tokenizer = build_tokenizer(tmp_path, scenes)
+    plain = Teacher(scenes, [], tokenizer, SIDE, 3).lesson(2, 6, 1.0)
+    larger = Teacher(scenes, [], tokenizer, 384, 3).lesson(2, 6, 1.0)
+    assert plain.pixels.shape == (2, 3, SIDE, SIDE)
+    assert larger.pixels.shape == (2, 3, 384, 384)
+    assert larger.answers.shape == larger.known.shape == (2, 6, 96, 96)
+    assert larger.facts.facts["class_name"].shape == (2, 96, 96)
+    assert larger.coarse_facts.centres.shape == (2, 48, 48, 3)
+    assert [one.instruction_ids for one in plain.requests[0]] == [
+        one.instruction_ids for one in larger.requests[0]
+    ]
+    areas = plain.answers.mean(dim=(2, 3)), larger.answers.mean(dim=(2, 3))
+    assert torch.allclose(*areas, atol=1e-5)
+    shrunk = torch.nn.functional.interpolate(larger.pixels, size=(SIDE, SIDE), mode="bilinear")
+    assert float((shrunk - plain.pixels).abs().mean()) < 0.1
+
+
+def deeper(side: int, depths: tuple[int, ...], encoder_layers: int) -> UniGeoSeg:
+    vision = dataclasses.replace(SMALL.vision, image_size=side, depths=depths)
+    segmentation = dataclasses.replace(SMALL.segmentation, encoder_layers=encoder_layers)
+    torch.manual_seed(1)
+    return UniGeoSeg(
+        dataclasses.replace(SMALL, vision=vision, segmentation=segmentation), False
+    ).eval()
+
+
+@pytest.fixture
+def small_folder(tmp_path: Path) -> Path:
+    torch.manual_seed(2)
+    save_checkpoint(UniGeoSeg(SMALL, False), TOKENIZER, tmp_path / "small")
+    return tmp_path / "small"
+
+
+def test_new_blocks_of_the_tower_change_nothing_at_first(small_folder: Path) -> None:
+    small, grown = deeper(64, (1, 1, 1, 1), 1), deeper(64, (2, 1, 3, 1), 1)
+    assert begin_with(small, small_folder) == []
+    new = begin_with(grown, small_folder)
+    assert new
+    assert {name.split(".")[3] for name in new} == {"0", "2"}
+    pixels = torch.randn(1, 3, 64, 64)
+    expected, found = small.encode_image(pixels), grown.encode_image(pixels)
+    assert torch.equal(found.pixels.mask_features, expected.pixels.mask_features)
+    assert torch.equal(found.words, expected.words)
+
+
+def test_new_encoder_layers_change_little_at_first(small_folder: Path) -> None:
+    small, grown = deeper(64, (1, 1, 1, 1), 1), deeper(64, (1, 1, 1, 1), 2)
+    begin_with(small, small_folder)
+    begin_with(grown, small_folder)
+    pixels = torch.randn(1, 3, 64, 64)
+    expected = small.encode_image(pixels).pixels.mask_features
+    found = grown.encode_image(pixels).pixels.mask_features
+    assert float((found - expected).abs().max()) < 0.05 * float(expected.abs().max())
+
+
+def test_a_larger_square_begins_with_resized_maps(small_folder: Path) -> None:
+    larger = deeper(96, (1, 1, 1, 1), 1)
+    assert begin_with(larger, small_folder) == []
+    pieces = split_dialogue(encode_template(UNIFIED, TOKENIZER))
+    assert pieces
+    assert larger.encode_image(torch.randn(1, 3, 96, 96)).words.shape == (1, 4, 32)
+
+
+def test_another_width_is_refused(small_folder: Path) -> None:
+    vision = dataclasses.replace(SMALL.vision, embed_dim=32)
+    with pytest.raises(ValueError, match=r"is .* here and .* in the weights"):
+        begin_with(UniGeoSeg(dataclasses.replace(SMALL, vision=vision), False), small_folder)
