@@ -95,7 +95,7 @@ def unigeoseg(plan: Plan) -> Run:
     plan.folder.mkdir(parents=True, exist_ok=True)
     scenes = stored_scenes(plan.folder.parent / "scenes", (5,))
     tokenizer = refer.build_tokenizer(plan.folder, scenes)
-    pupil = refer.build_pupil(tokenizer, 6)
+    pupil = refer.build_pupil(tokenizer, 6, SCENE_SIDE)
     for module in pupil.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -103,7 +103,7 @@ def unigeoseg(plan: Plan) -> Run:
     trainer = Trainer(pupil.train(), plan, {})
     keep_half_precision(pupil.model)
     crops = [CropSampler(town(), SCENE_SIDE, 6)]
-    teacher = Teacher(scenes, crops, tokenizer, refer.VISION.image_size, 6)
+    teacher = Teacher(scenes, crops, tokenizer, SCENE_SIDE, 6)
 
     def losses(_step: int) -> dict[str, Tensor]:
         one = teacher.lesson(1, 6, 1.0)

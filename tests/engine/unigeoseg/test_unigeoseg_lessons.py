@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from test_unigeoseg_trainer import SMALL, TOKENIZER
+from unigeoseg_facts import REPOSITORY
 
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import save_checkpoint
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
@@ -18,7 +19,10 @@ from geoseg_qgis.engine.training.unigeoseg.dense import at_cells
 from geoseg_qgis.engine.training.unigeoseg.lessons import Teacher, shares_of_cells
 from geoseg_qgis.engine.training.unigeoseg.scenes import SIDE, StoredScene, stored_scenes
 from geoseg_qgis.engine.training.unigeoseg.starting import begin_with
-from geoseg_qgis.engine.training.unigeoseg.train_preset import build_tokenizer
+from geoseg_qgis.engine.training.unigeoseg.train_preset import build_tokenizer, main
+
+DATA = REPOSITORY.parent / "shared" / "data"
+BUILT_IN = REPOSITORY / "geoseg_qgis/engine/zoo/builtin/offline-small/unigeoseg"
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +121,30 @@ def test_another_width_is_refused(small_folder: Path) -> None:
     vision = dataclasses.replace(SMALL.vision, embed_dim=32)
     with pytest.raises(ValueError, match=r"is .* here and .* in the weights"):
         begin_with(UniGeoSeg(dataclasses.replace(SMALL, vision=vision), False), small_folder)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (DATA / "splits.json").is_file(), reason="the folder of labelled images is not here"
+)
+def test_two_processes_train_and_go_on(tmp_path: Path) -> None:
+    """The command begins with the built-in weights, ends with a page, and goes on from there."""
+    run = tmp_path / "run"
+    command = [
+        f"--data={DATA}", f"--scenes={tmp_path}", f"--out={run}", f"--start={BUILT_IN}",
+        "--count=3", "--side=64", "--pictures=1", "--requests=3", "--processes=2",
+        "--device=cpu", "--rate=1e-4",
+    ]  # fmt: skip
+    main([*command, "--minutes=0.02"])
+    first = torch.load(run / "checkpoint.pt", weights_only=True)
+    assert first["step"] >= 1
+    assert first["facts"]["started_from"] == "unigeoseg"
+    assert first["facts"]["batch"] == 2
+    assert (run / "tokenizer.json").read_bytes() == (BUILT_IN / "tokenizer.json").read_bytes()
+    assert len(list(tmp_path.glob("scene-*.npz"))) == 3
+    assert "UniGeoSeg" in (run / "MODEL.md").read_text(encoding="utf-8")
+    main([*command, "--minutes=0.04"])
+    again = torch.load(run / "checkpoint.pt", weights_only=True)
+    assert again["step"] > first["step"]
+    assert again["facts"]["started_from"] == "unigeoseg"
+    assert again["facts"]["progress"] == 1.0

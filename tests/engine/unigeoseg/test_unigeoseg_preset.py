@@ -39,12 +39,11 @@ from geoseg_qgis.engine.training.unigeoseg.objectives import (
     dense_only_losses,
     lesson_losses,
 )
-from geoseg_qgis.engine.training.unigeoseg.scenes import StoredScene, stored_scenes
+from geoseg_qgis.engine.training.unigeoseg.scenes import SIDE, StoredScene, stored_scenes
 from geoseg_qgis.engine.training.unigeoseg.scores import SceneReader, questions_about, score_scenes
 from geoseg_qgis.engine.training.unigeoseg.shared import answer_all
 from geoseg_qgis.engine.training.unigeoseg.train_preset import (
     MUON_MATRICES,
-    VISION,
     build_pupil,
     build_tokenizer,
 )
@@ -157,15 +156,15 @@ def test_lessons_teach_and_a_run_becomes_a_preset(
 ) -> None:
     """A few steps on two scenes lower the loss; the export is a checkpoint folder of its card."""
     run, preset = tmp_path / "run", tmp_path / "preset"
-    pupil = build_pupil(tokenizer, 0)
-    teacher = Teacher(scenes, [], tokenizer, VISION.image_size, 0)
+    pupil = build_pupil(tokenizer, 0, SIDE)
+    teacher = Teacher(scenes, [], tokenizer, SIDE, 0)
     pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
     config = json.dumps(pupil.model.config.to_json())
     plan = Plan(run, 0.001, warmup_steps=2, blocks=MUON_MATRICES)
     trainer = Trainer(pupil, plan, {"config": config})
     lesson = teacher.lesson(1, 3, 1.0)
     trainer.run(lambda _: lesson_losses(pupil, lesson, pieces))
-    again = build_pupil(tokenizer, 0)
+    again = build_pupil(tokenizer, 0, SIDE)
     first, last = (dense_only_losses(net, lesson)["total"].detach() for net in (again, pupil))
     assert float(last) < float(first)
     assert trainer.step >= 1
@@ -225,8 +224,8 @@ def test_alignment_finds_the_waves_that_queries_tell() -> None:
 def test_alignment_sets_the_positions_of_the_masks(
     scenes: list[StoredScene], tokenizer: BytePairTokenizer
 ) -> None:
-    pupil = build_pupil(tokenizer, 0)
-    teacher = Teacher(scenes, [], tokenizer, VISION.image_size, 0)
+    pupil = build_pupil(tokenizer, 0, SIDE)
+    teacher = Teacher(scenes, [], tokenizer, SIDE, 0)
     pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
     lessons = [teacher.lesson(1, 24, 1.0) for _ in range(2)]
     material = [(one.pixels, one.requests, one.meaning) for one in lessons]

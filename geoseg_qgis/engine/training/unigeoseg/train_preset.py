@@ -8,6 +8,7 @@ minutes goes on from its last weights. Each picture is read once for several req
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ from .words import TOKENIZER_FILE, initial_embeddings, learn_tokenizer, save_tok
 logger = logging.getLogger(__name__)
 
 VISION = VisionConfig(
-    image_size=384,
+    image_size=512,
     embed_dim=32,
     depths=(2, 2, 6, 1),
     num_heads=(1, 2, 4, 8),
@@ -77,8 +78,8 @@ DENSE_UNTIL = 0.08
 """Progress up to which pictures are only read densely, without any request."""
 
 
-def built_in_config(vocabulary: int) -> UniGeoSegConfig:
-    """Return the sizes of the built-in network for a vocabulary."""
+def built_in_config(vocabulary: int, side: int = VISION.image_size) -> UniGeoSegConfig:
+    """Return the sizes of the built-in network for a vocabulary and squares of ``side``."""
     language = LanguageConfig(
         vocab_size=vocabulary,
         hidden_size=128,
@@ -87,7 +88,8 @@ def built_in_config(vocabulary: int) -> UniGeoSegConfig:
         num_attention_heads=4,
         max_position_embeddings=512,
     )
-    return UniGeoSegConfig(language, VISION, SEGMENTATION)
+    vision = dataclasses.replace(VISION, image_size=side)
+    return UniGeoSegConfig(language, vision, SEGMENTATION)
 
 
 def build_tokenizer(
@@ -110,10 +112,10 @@ def build_tokenizer(
     return tokenizer
 
 
-def build_pupil(tokenizer: BytePairTokenizer, seed: int) -> Pupil:
-    """Return a fresh network; the same seed gives the same weights."""
+def build_pupil(tokenizer: BytePairTokenizer, seed: int, side: int = VISION.image_size) -> Pupil:
+    """Return a fresh network for squares of ``side``; the same seed gives the same weights."""
     torch.manual_seed(seed)
-    config = built_in_config(tokenizer.vocabulary_size)
+    config = built_in_config(tokenizer.vocabulary_size, side)
     pupil = Pupil(UniGeoSeg(config, with_language_head=False))
     positions = pupil.model.pixel_decoder.mask_positions
     if positions is not None:
@@ -137,6 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--requests", type=int, default=12, help="requests a picture")
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--side", type=int, default=VISION.image_size, help="pixels that pictures are enlarged to"
+    )
     parser.add_argument("--processes", type=int, help="one for each core of a processor if untold")
     add_device_option(parser)
     options = parser.parse_args(arguments)
@@ -157,7 +162,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
         build_tokenizer(options.out, scenes, start)
     team.wait()
     tokenizer = build_tokenizer(options.out, scenes)
-    pupil = build_pupil(tokenizer, options.seed)
+    pupil = build_pupil(tokenizer, options.seed, options.side)
     facts = {
         "config": json.dumps(pupil.model.config.to_json()),
         "seed": options.seed,
@@ -180,11 +185,10 @@ def train(team: Team, options: argparse.Namespace) -> None:
     )
     trainer = Trainer(pupil, plan, facts, team)
     real = load_scenes(options.data, "train")
-    side = pupil.model.config.vision.image_size
 
     def source(seed: int) -> Callable[..., Lesson]:
-        crops = [CropSampler(real, size, seed + size) for size in (SIDE, side)]
-        return Teacher(scenes, crops, tokenizer, side, seed).lesson
+        crops = [CropSampler(real, size, seed + size) for size in (SIDE, options.side)]
+        return Teacher(scenes, crops, tokenizer, options.side, seed).lesson
 
     teach = prefetch(source, trainer.stage_seed(options.seed), options.device)
     pieces = split_dialogue(encode_template(UNIFIED, tokenizer))

@@ -31,7 +31,7 @@ _SIMPLE = {
 _LATER = {
     "class": 1.2, "attribute": 1.6, "position": 1.5, "count": 1.0, "extreme": 1.4, "relation": 1.0,
 }  # fmt: skip
-_TASK_SHARES = {Task.REFERRING: 0.6, Task.INTERACTIVE: 0.28, Task.REASONING: 0.12}
+_TASK_SHARES = {Task.REFERRING: 0.68, Task.INTERACTIVE: 0.22, Task.REASONING: 0.1}
 OPENINGS = ("segment ", "find ", "show ", "map ", "select ", "mark ")
 _ACROSS = {
     "left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost",
