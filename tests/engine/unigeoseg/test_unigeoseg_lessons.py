@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 from test_unigeoseg_trainer import SMALL, TOKENIZER
+from torch import nn
 from unigeoseg_facts import REPOSITORY
 
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import save_checkpoint
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
-from geoseg_qgis.engine.models.unigeoseg.sequence import split_dialogue
-from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
+from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.unigeoseg.dense import at_cells
 from geoseg_qgis.engine.training.unigeoseg.lessons import Teacher, shares_of_cells
+from geoseg_qgis.engine.training.unigeoseg.objectives import Pupil
 from geoseg_qgis.engine.training.unigeoseg.scenes import SIDE, StoredScene, stored_scenes
 from geoseg_qgis.engine.training.unigeoseg.starting import begin_with
 from geoseg_qgis.engine.training.unigeoseg.train_preset import build_tokenizer, main
@@ -71,13 +72,12 @@ def test_enlarged_lessons_ask_and_answer_the_same(
     assert float((shrunk - plain.pixels).abs().mean()) < 0.1
 
 
-def deeper(side: int, depths: tuple[int, ...], encoder_layers: int) -> UniGeoSeg:
+def deeper(side: int, depths: tuple[int, ...], encoder_layers: int) -> Pupil:
     vision = dataclasses.replace(SMALL.vision, image_size=side, depths=depths)
     segmentation = dataclasses.replace(SMALL.segmentation, encoder_layers=encoder_layers)
     torch.manual_seed(1)
-    return UniGeoSeg(
-        dataclasses.replace(SMALL, vision=vision, segmentation=segmentation), False
-    ).eval()
+    config = dataclasses.replace(SMALL, vision=vision, segmentation=segmentation)
+    return Pupil(UniGeoSeg(config, False)).eval()
 
 
 @pytest.fixture
@@ -89,12 +89,13 @@ def small_folder(tmp_path: Path) -> Path:
 
 def test_new_blocks_of_the_tower_change_nothing_at_first(small_folder: Path) -> None:
     small, grown = deeper(64, (1, 1, 1, 1), 1), deeper(64, (2, 1, 3, 1), 1)
-    assert begin_with(small, small_folder) == []
-    new = begin_with(grown, small_folder)
-    assert new
-    assert {name.split(".")[3] for name in new} == {"0", "2"}
+    begin_with(small, small_folder)
+    new = [name for name in begin_with(grown, small_folder) if name.startswith("model.")]
+    assert {tuple(name.split(".")[4:7]) for name in new} == {
+        ("0", "blocks", "1"), ("2", "blocks", "1"), ("2", "blocks", "2"),
+    }  # fmt: skip
     pixels = torch.randn(1, 3, 64, 64)
-    expected, found = small.encode_image(pixels), grown.encode_image(pixels)
+    expected, found = small.model.encode_image(pixels), grown.model.encode_image(pixels)
     assert torch.equal(found.pixels.mask_features, expected.pixels.mask_features)
     assert torch.equal(found.words, expected.words)
 
@@ -104,23 +105,32 @@ def test_new_encoder_layers_change_little_at_first(small_folder: Path) -> None:
     begin_with(small, small_folder)
     begin_with(grown, small_folder)
     pixels = torch.randn(1, 3, 64, 64)
-    expected = small.encode_image(pixels).pixels.mask_features
-    found = grown.encode_image(pixels).pixels.mask_features
-    assert float((found - expected).abs().max()) < 0.05 * float(expected.abs().max())
+    expected = small.model.encode_image(pixels).pixels.mask_features
+    found = grown.model.encode_image(pixels).pixels.mask_features
+    assert float((found - expected).detach().abs().max()) < 0.05 * float(expected.abs().max())
 
 
 def test_a_larger_square_begins_with_resized_maps(small_folder: Path) -> None:
     larger = deeper(96, (1, 1, 1, 1), 1)
-    assert begin_with(larger, small_folder) == []
-    pieces = split_dialogue(encode_template(UNIFIED, TOKENIZER))
-    assert pieces
-    assert larger.encode_image(torch.randn(1, 3, 96, 96)).words.shape == (1, 4, 32)
+    begin_with(larger, small_folder)
+    assert larger.model.encode_image(torch.randn(1, 3, 96, 96)).words.shape == (1, 4, 32)
+
+
+def test_a_run_begins_with_all_that_another_one_learnt(tmp_path: Path) -> None:
+    first = deeper(64, (1, 1, 1, 1), 1)
+    Trainer(first, Plan(tmp_path, 0.0), {}).save()
+    second = deeper(64, (2, 1, 1, 1), 1)
+    nn.init.zeros_(second.reading.reading.weight)
+    new = begin_with(second, tmp_path)
+    assert {name.split(".layers.")[1][:10] for name in new} == {"0.blocks.1"}
+    assert torch.equal(second.reading.reading.weight, first.reading.reading.weight)
 
 
 def test_another_width_is_refused(small_folder: Path) -> None:
     vision = dataclasses.replace(SMALL.vision, embed_dim=32)
+    wider = Pupil(UniGeoSeg(dataclasses.replace(SMALL, vision=vision), False))
     with pytest.raises(ValueError, match=r"is .* here and .* in the weights"):
-        begin_with(UniGeoSeg(dataclasses.replace(SMALL, vision=vision), False), small_folder)
+        begin_with(wider, small_folder)
 
 
 @pytest.mark.slow

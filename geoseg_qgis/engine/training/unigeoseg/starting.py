@@ -1,6 +1,6 @@
-"""Beginning a run with the weights of a checkpoint folder, whose network may be smaller.
+"""Beginning a run with the weights of another one, whose network may be smaller.
 
-Layers that the folder lacks begin as ones that change nothing, or next to nothing, so that the
+Layers that those weights lack begin as ones that change nothing, or next to nothing, so that the
 larger network starts where the smaller one ended.
 """
 
@@ -13,7 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
-from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
+from geoseg_qgis.engine.training.loop import has_begun
+from geoseg_qgis.engine.training.preset_folder import read_checkpoint
+
+from .objectives import Pupil
 
 _OF_A_MAP = re.compile(r"mm_projector\.norm\d\.(weight|bias)$")
 _ADDED_BACK = re.compile(
@@ -24,22 +27,21 @@ _NUMBER = re.compile(r"\.(\d+)\.(?!.*\.\d+\.)")
 
 
 @torch.no_grad()
-def begin_with(model: UniGeoSeg, folder: Path) -> list[str]:
-    """Give a network the weights of a checkpoint folder.
+def begin_with(pupil: Pupil, start: Path) -> list[str]:
+    """Give a network the weights of a run, or of a checkpoint folder, which lacks the readings.
 
     Args:
-        model: The network; each of its maps and layers is as wide as in the folder.
-        folder: A checkpoint folder with the same words.
+        pupil: The network; each of its maps and layers is as wide as there.
+        start: A run, whose averaged weights are taken, or a checkpoint folder, of the same words.
 
     Returns:
-        Names of the weights that the folder does not have.
+        Names of the weights that are not there.
 
     Raises:
         ValueError: A weight has another shape.
     """
-    given = load_checkpoint(folder).model.state_dict()
-    state = model.state_dict()
-    new = [name for name in state if name not in given]
+    given = _weights_of(start)
+    state = pupil.state_dict()
     for name, own in state.items():
         if name in given:
             own.copy_(_fitted(name, given[name], own))
@@ -48,7 +50,15 @@ def begin_with(model: UniGeoSeg, folder: Path) -> list[str]:
         elif re.search(r"encoder\.layers\.\d+\.norm\d\.", name):
             # Sums are normalised after they are added: repeat what the layer before does.
             own.copy_(state[_NUMBER.sub(lambda found: f".{int(found[1]) - 1}.", name)])
-    return new
+    return [name for name in state if name not in given]
+
+
+def _weights_of(start: Path) -> dict[str, Tensor]:
+    if has_begun(start):
+        average: dict[str, Tensor] = read_checkpoint(start)["average"]
+        return average
+    network = load_checkpoint(start).model
+    return {f"model.{name}": weight for name, weight in network.state_dict().items()}
 
 
 def _fitted(name: str, given: Tensor, own: Tensor) -> Tensor:

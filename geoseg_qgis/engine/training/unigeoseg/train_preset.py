@@ -132,7 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the real pictures")
     parser.add_argument("--scenes", type=Path, required=True, help="where drawn scenes are kept")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint, log and tokenizer")
-    parser.add_argument("--start", type=Path, help="checkpoint folder whose weights to begin with")
+    parser.add_argument(
+        "--start", type=Path, help="run, or checkpoint folder, whose weights to begin with"
+    )
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--count", type=int, default=2400, help="generated scenes")
     parser.add_argument("--pictures", type=int, default=4, help="pictures a step")
@@ -171,7 +173,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
         "scenes": options.count,
     }
     if start is not None:
-        new = begin_with(pupil.model, start)
+        new = begin_with(pupil, start)
         logger.info("%d of the network's weights are not in %s", len(new), start)
         # The course of a run begins with what the one before it learnt last.
         facts |= {"started_from": start.resolve().name, "progress": 1.0, "aligned": True}
