@@ -149,7 +149,7 @@ UNIGEOSEG = Component(
         "Things of a few pixels are missed.",
         "Numbers of generated scenes do not carry over to photographs.",
     ),
-    "pictures (at first twice as many)",
+    "pictures",
     {"format": "pt"},
 )
 

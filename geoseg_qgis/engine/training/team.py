@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,13 @@ from torch import distributed, nn
 
 SEED_STEP = 7_000_003
 """What lies between the seeds of two processes."""
-_MOST = 4
+_MOST = 2
+"""Processes that are started unasked; each keeps scenes and pictures of its own in memory."""
 _FAREWELL_SECONDS = 60.0
+
+
+class TeamError(Exception):
+    """A process of a team ended before its work was done."""
 
 
 class Team:
@@ -81,46 +87,74 @@ ALONE = Team()
 
 
 def team_size(device: torch.device) -> int:
-    """Return how many processes to train with: one beside a card, else one a core, 4 at most."""
+    """Return how many processes to train with: one beside a card, else one a core, 2 at most."""
     if device.type != "cpu":
         return 1
-    return min(len(os.sched_getaffinity(0)), _MOST) if hasattr(os, "sched_getaffinity") else 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, _MOST)
 
 
 def work_together(size: int, work: Callable[..., None], *arguments: Any) -> None:
     """Call ``work(team, *arguments)`` in ``size`` processes, this one being the first.
 
     Args:
-        size: Number of processes, which share the cores.
+        size: Number of processes, which share the threads of this one.
         work: A function of a module; it and its arguments are sent to the other processes.
         arguments: What it is called with after its `Team`.
+
+    Raises:
+        TeamError: Another process ended early; what it says of it stands in the error stream.
     """
     if size == 1:
         work(ALONE, *arguments)
         return
     context = multiprocessing.get_context("spawn")
+    threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
-        meeting = Path(folder) / "meeting"
-        others = [
-            context.Process(target=_join, args=(rank, size, meeting, work, arguments), daemon=True)
+        place = (size, str(Path(folder) / "meeting"), max(1, threads // size))
+        others: list[BaseProcess] = [
+            context.Process(target=_join, args=(rank, place, work, arguments), daemon=True)
             for rank in range(1, size)
         ]
-        for other in others:
-            other.start()
         try:
-            _join(0, size, meeting, work, arguments)
             for other in others:
-                other.join(_FAREWELL_SECONDS)
+                other.start()
+            _join(0, place, work, arguments)
+        except RuntimeError as error:
+            # The library tells only that somebody no longer answers.
+            _check_farewell(others, error)
+            raise
+        else:
+            _check_farewell(others)
         finally:
+            torch.set_num_threads(threads)
             for other in others:
-                other.terminate()
+                if other.pid is not None:
+                    other.terminate()
+                    other.join()
+
+
+def _check_farewell(others: Iterable[BaseProcess], error: RuntimeError | None = None) -> None:
+    for rank, other in enumerate(others, start=1):
+        other.join(_FAREWELL_SECONDS)
+        if other.exitcode != 0:
+            ended = "did not end" if other.exitcode is None else f"ended with {other.exitcode}"
+            raise TeamError(
+                f"Process {rank} of those that train together {ended}. Read what it wrote above, "
+                "or train with --processes 1."
+            ) from error
 
 
 def _join(
-    rank: int, size: int, meeting: Path, work: Callable[..., None], arguments: tuple[Any, ...]
+    rank: int,
+    place: tuple[int, str, int],
+    work: Callable[..., None],
+    arguments: tuple[Any, ...],
 ) -> None:
-    torch.set_num_threads(max(1, torch.get_num_threads() // size))
-    distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=size)
+    size, meeting, threads = place
+    torch.set_num_threads(threads)
+    store = distributed.FileStore(meeting, size)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
     try:
         work(Team(rank, size), *arguments)
     finally:

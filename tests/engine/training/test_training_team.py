@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg_qgis.engine.training.loop import Plan, Trainer
-from geoseg_qgis.engine.training.team import ALONE, Team, team_size, work_together
+from geoseg_qgis.engine.training.team import ALONE, Team, TeamError, team_size, work_together
 
 
 def average_two(team: Team, folder: Path) -> None:
@@ -31,7 +32,7 @@ def learn_together(team: Team, folder: Path) -> None:
     torch.manual_seed(team.rank)
     model = nn.Linear(1, 1)
     inputs = torch.linspace(0, 1, 8)[:, None] - team.rank
-    trainer = Trainer(model, Plan(folder, 0.02, rate=0.05, warmup_steps=5), {}, team)
+    trainer = Trainer(model, Plan(folder, 0.05, rate=0.05, warmup_steps=5), {}, team)
 
     def losses(_step: int) -> dict[str, Tensor]:
         return {"total": (model(inputs) - inputs.abs()).square().mean()}
@@ -74,8 +75,11 @@ def test_a_team_keeps_one_set_of_weights(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_process_that_fails_ends_the_others() -> None:
-    with pytest.raises(RuntimeError):
+    threads = torch.get_num_threads()
+    with pytest.raises(TeamError, match=r"Process 1 .* ended with 1"):
         work_together(2, fail_apart)
+    assert multiprocessing.active_children() == []
+    assert torch.get_num_threads() == threads
 
 
 def test_one_process_works_alone() -> None:
@@ -88,5 +92,5 @@ def test_one_process_works_alone() -> None:
     part.grad = torch.ones(1)
     ALONE.average_gradients([part])
     assert part.grad.item() == 1.0
-    assert 1 <= team_size(torch.device("cpu")) <= 4
+    assert 1 <= team_size(torch.device("cpu")) <= 2
     assert team_size(torch.device("cuda")) == 1

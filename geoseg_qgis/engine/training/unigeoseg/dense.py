@@ -1,9 +1,9 @@
-"""The dense lesson: what every pixel of the fine map is, taught beside the requests.
+"""The dense lesson: what every cell of the fine and of a coarse map is, taught beside the requests.
 
-A linear reading of the mask features must tell class, colour, kind and roof, and where the centre
-of the pixel's object lies. Requests select by exactly these facts, so a network that has them in
-its features needs to learn no more than which of them the words name. The reading is thrown away
-after training.
+A linear reading of each map must tell class, colour, kind and roof, and where the centre of the
+cell's object lies. Requests select by exactly these facts, so a network that has them in its
+features needs to learn no more than which of them the words name; from the coarse map the queries
+read how large things are and where. The readings serve training alone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CENTRE_WEIGHT = 3.0
 
 
 class DenseTargets(NamedTuple):
-    """Facts of B pictures at the fine map's cells."""
+    """Facts of B pictures at the cells of a map."""
 
     facts: dict[str, Tensor]
     """(B, h, w) int64 for each fact, ``IGNORED`` where it is not known."""
@@ -61,7 +61,7 @@ class DenseTargets(NamedTuple):
 
 
 class DenseReading(nn.Module):
-    """A linear layer from the mask features to the facts."""
+    """A linear layer from a map's features to the facts."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -75,9 +75,15 @@ class DenseReading(nn.Module):
 
 
 def at_cells(values: NDArray[Number], count: int) -> NDArray[Number]:
-    """Read a square array (S, S) at the centres of ``count`` x ``count`` cells."""
-    centres = ((np.arange(count) + 0.5) * (len(values) / count)).astype(np.int64)
-    return values[centres[:, None], centres]
+    """Read a square array (S, S) at the centres of ``count`` x ``count`` cells, dtype kept.
+
+    A centre between two pixels is read from the one before and the one behind it in turn, lest all
+    cells be shifted to one side.
+    """
+    centres = (np.arange(count) + 0.5) * (len(values) / count)
+    pixels = np.where(np.arange(count) % 2, np.floor(centres), np.ceil(centres) - 1)
+    places = pixels.astype(np.int64)
+    return values[places[:, None], places]
 
 
 def scene_targets(

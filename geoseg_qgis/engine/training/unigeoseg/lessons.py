@@ -162,7 +162,7 @@ class Teacher:
 
 
 def shares_of_cells(masks: Tensor, cells: int) -> Tensor:
-    """Average square masks (R, S, S) over ``cells`` x ``cells`` equal cells: (R, cells, cells)."""
+    """Average square masks (R, S, S), float32, over equal cells: (R, cells, cells)."""
     weights = _overlaps(masks.shape[-1], cells)
     return weights @ masks @ weights.T
 

@@ -2,7 +2,7 @@
 
 A linear reading of the query must tell which classes the answer consists of, and where the centre
 of a single object lies. Words and coordinates so find their way to the query without waiting for
-the masks to become good. The reading is thrown away after training.
+the masks to become good. The reading serves training alone.
 """
 
 from __future__ import annotations

@@ -26,8 +26,12 @@ RAREST_SHARE = 1 / 256
 """Share of the picture below which an answer's cells get no more weight."""
 
 
+READINGS = ("reading.", "coarse_reading.", "meaning.")
+"""How the names of weights begin that no export takes."""
+
+
 class Pupil(nn.Module):
-    """The network and the dense reading of its features."""
+    """The network, and what is read of its maps and queries while it learns."""
 
     def __init__(self, model: UniGeoSeg) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Beginning a run with the weights of another one, whose network may be smaller.
+"""Beginning a run with the weights of another one, whose tower may have fewer blocks.
 
-Layers that those weights lack begin as ones that change nothing, or next to nothing, so that the
-larger network starts where the smaller one ended.
+Blocks that those weights lack begin as ones that change nothing, so that the larger network starts
+where the smaller one ended.
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
 from geoseg_qgis.engine.training.loop import has_begun
 from geoseg_qgis.engine.training.preset_folder import read_checkpoint
 
-from .objectives import Pupil
+from .objectives import READINGS, Pupil
 
-_OF_A_MAP = re.compile(r"mm_projector\.norm\d\.(weight|bias)$")
-_ADDED_BACK = re.compile(
-    r"(blocks\.\d+\.(attn\.proj|mlp\.fc2)|layers\.\d+\.(self_attn\.output_proj|linear2))"
-    r"\.(weight|bias)$"
-)
-_NUMBER = re.compile(r"\.(\d+)\.(?!.*\.\d+\.)")
+_BLOCK = re.compile(r"^model\.model\.vision_tower\.layers\.\d+\.blocks\.\d+\.")
+_ADDED_BACK = re.compile(r"\.(attn\.proj|mlp\.fc2)\.(weight|bias)$")
+_OF_A_MAP = re.compile(r"\.mm_projector\.norm\d\.(weight|bias)$")
 
 
 @torch.no_grad()
@@ -31,26 +28,32 @@ def begin_with(pupil: Pupil, start: Path) -> list[str]:
     """Give a network the weights of a run, or of a checkpoint folder, which lacks the readings.
 
     Args:
-        pupil: The network; each of its maps and layers is as wide as there.
+        pupil: The network; it may read larger squares and have more blocks in its tower.
         start: A run, whose averaged weights are taken, or a checkpoint folder, of the same words.
 
     Returns:
         Names of the weights that are not there.
 
     Raises:
-        ValueError: A weight has another shape.
+        JobError: The checkpoint folder is damaged.
+        ValueError: The networks differ in more than blocks of the tower and the square.
     """
     given = _weights_of(start)
     state = pupil.state_dict()
+    new = [name for name in state if name not in given]
+    strange = [name for name in new if not _BLOCK.match(name) and not name.startswith(READINGS)]
+    strange += [name for name in given if name not in state]
+    if strange:
+        raise ValueError(
+            f"{strange[0]} and {len(strange) - 1} other weights are only in one of the network and "
+            f"{start}. Begin with a run of the same sizes, or of a tower with fewer blocks."
+        )
     for name, own in state.items():
         if name in given:
             own.copy_(_fitted(name, given[name], own))
-        elif _ADDED_BACK.search(name):
+        elif _BLOCK.match(name) and _ADDED_BACK.search(name):
             own.zero_()
-        elif re.search(r"encoder\.layers\.\d+\.norm\d\.", name):
-            # Sums are normalised after they are added: repeat what the layer before does.
-            own.copy_(state[_NUMBER.sub(lambda found: f".{int(found[1]) - 1}.", name)])
-    return [name for name in state if name not in given]
+    return new
 
 
 def _weights_of(start: Path) -> dict[str, Tensor]:
@@ -64,9 +67,12 @@ def _weights_of(start: Path) -> dict[str, Tensor]:
 def _fitted(name: str, given: Tensor, own: Tensor) -> Tensor:
     if given.shape == own.shape:
         return given
+    if name.startswith(READINGS):
+        return own
     if _OF_A_MAP.search(name):
         resized = nn.functional.interpolate(given[None], size=own.shape[-2:], mode="bilinear")
         return resized[0]
     raise ValueError(
-        f"{name} is {tuple(own.shape)} here and {tuple(given.shape)} in the weights to begin with."
+        f"{name} is {tuple(own.shape)} here and {tuple(given.shape)} in the weights to begin with. "
+        "Begin with a run whose maps and layers are as wide."
     )

@@ -34,7 +34,7 @@ from geoseg_qgis.engine.training.device import add_device_option
 from geoseg_qgis.engine.training.loop import Plan, Trainer, has_begun
 from geoseg_qgis.engine.training.model_pages import write_run_page
 from geoseg_qgis.engine.training.prefetching import prefetch
-from geoseg_qgis.engine.training.preset_folder import write_bytes
+from geoseg_qgis.engine.training.preset_folder import read_checkpoint, write_bytes
 from geoseg_qgis.engine.training.team import Team, team_size, work_together
 
 from .alignment import align_places
@@ -69,6 +69,8 @@ SEGMENTATION = SegmentationConfig(
     position_frequencies=6,
     coordinate_frequencies=5,
 )
+SQUARES = 32
+"""Pixels in a cell of the coarsest map; a side is a multiple of it."""
 MUON_MATRICES = ("blocks.", "model.layers.", "transformer_", "d_layers.", "self_attn.value_proj")
 ALIGN_AT = 0.5
 """Progress at which the places of queries and of the fine map are tied together."""
@@ -137,17 +139,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--count", type=int, default=2400, help="generated scenes")
-    parser.add_argument("--pictures", type=int, default=4, help="pictures a step")
+    parser.add_argument("--pictures", type=int, default=4, help="pictures a step and process")
     parser.add_argument("--requests", type=int, default=12, help="requests a picture")
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--side", type=int, default=VISION.image_size, help="pixels that pictures are enlarged to"
     )
-    parser.add_argument("--processes", type=int, help="one for each core of a processor if untold")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        help="on a processor, each with some GB of memory; one a core, 2 at most, if untold",
+    )
     add_device_option(parser)
     options = parser.parse_args(arguments)
-    work_together(options.processes or team_size(options.device), train, options)
+    if options.side < 1 or options.side % SQUARES:
+        parser.error(f"--side must be a multiple of {SQUARES}.")
+    if options.processes is None:
+        options.processes = team_size(options.device)
+    if options.processes < 1 or (options.processes > 1 and options.device.type != "cpu"):
+        parser.error("--processes must be 1, or more on a processor.")
+    work_together(options.processes, train, options)
 
 
 def train(team: Team, options: argparse.Namespace) -> None:
@@ -172,6 +184,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
         "device": options.device.type,
         "scenes": options.count,
     }
+    _check_sizes(options.out, facts["config"])
     if start is not None:
         new = begin_with(pupil, start)
         logger.info("%d of the network's weights are not in %s", len(new), start)
@@ -186,10 +199,12 @@ def train(team: Team, options: argparse.Namespace) -> None:
         device=options.device,
     )
     trainer = Trainer(pupil, plan, facts, team)
+    # Otherwise all processes, and a run that goes on, would drop out the same values.
+    torch.manual_seed(trainer.stage_seed(options.seed))
     real = load_scenes(options.data, "train")
 
     def source(seed: int) -> Callable[..., Lesson]:
-        crops = [CropSampler(real, size, seed + size) for size in (SIDE, options.side)]
+        crops = [CropSampler(real, size, seed + size) for size in sorted({SIDE, options.side})]
         return Teacher(scenes, crops, tokenizer, options.side, seed).lesson
 
     teach = prefetch(source, trainer.stage_seed(options.seed), options.device)
@@ -200,6 +215,14 @@ def train(team: Team, options: argparse.Namespace) -> None:
     trainer.run(Course(trainer, pupil, teach, pieces, amount))
     if team.leads:
         write_run_page(options.out, UNIGEOSEG)
+
+
+def _check_sizes(run: Path, config: str) -> None:
+    if has_begun(run) and read_checkpoint(run)["facts"]["config"] != config:
+        raise ValueError(
+            f"The run {run} trains a network of other sizes. Give another --out, with this one as "
+            "its --start."
+        )
 
 
 class Course:
