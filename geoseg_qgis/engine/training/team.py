@@ -153,7 +153,7 @@ def _join(
 ) -> None:
     size, meeting, threads = place
     torch.set_num_threads(threads)
-    store = distributed.FileStore(meeting, size)
+    store = distributed.FileStore(meeting, size)  # type: ignore[attr-defined]
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
     try:
         work(Team(rank, size), *arguments)

@@ -83,7 +83,8 @@ def at_cells(values: NDArray[Number], count: int) -> NDArray[Number]:
     centres = (np.arange(count) + 0.5) * (len(values) / count)
     pixels = np.where(np.arange(count) % 2, np.floor(centres), np.ceil(centres) - 1)
     places = pixels.astype(np.int64)
-    return values[places[:, None], places]
+    read: NDArray[Number] = values[places[:, None], places]
+    return read
 
 
 def scene_targets(
