@@ -86,8 +86,9 @@ def test_a_loaded_model_computes_what_was_saved(tmp_path: Path) -> None:
     assert numbers[0, :4].tolist() == [517, 514, 518, 0]
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(reference.encode_text(numbers), dim=-1)
-    assert torch.equal(model.encode_text(texts), expected)
-    assert torch.allclose(model.encode_text(texts, batch_size=2), expected, atol=1e-6)
+    # Equal weights at other places in memory are summed in another order on some processors.
+    assert torch.allclose(model.encode_text(texts), expected, atol=2e-6)
+    assert torch.allclose(model.encode_text(texts, batch_size=2), expected, atol=2e-6)
 
     images = torch.rand(2, 3, 28, 28, generator=torch.Generator().manual_seed(0))
     mean = torch.tensor(component.mean).reshape(1, 3, 1, 1)

@@ -166,7 +166,7 @@ def test_objects_with_other_clicks_in_sight_are_asked_apart(
     together = {item.number: answer.logits for item, answer in answerer.answer(tile, asked)}
     for item in asked:
         ((_, alone),) = answerer.answer(answerer.read(pixels), [item])
-        assert np.allclose(together[item.number], alone.logits, atol=1e-4)
+        assert np.allclose(together[item.number], alone.logits, atol=2e-3)
 
 
 def test_a_point_beside_a_small_object_reaches_as_far_as_beside_a_large_one() -> None:

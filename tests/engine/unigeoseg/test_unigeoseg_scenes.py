@@ -22,6 +22,7 @@ from geoseg_qgis.engine.training.unigeoseg.dense import (
     CENTRE_FREQUENCIES,
     COLOURS,
     IGNORED,
+    at_cells,
     dense_loss,
     join_targets,
     partial_targets,
@@ -188,10 +189,11 @@ def test_dense_facts_of_a_scene(scenes: list[StoredScene]) -> None:
     facts = scene_targets(scene, Mirror(across=True), SIDE // 4)
     assert facts.facts["class_name"].shape == (1, SIDE // 4, SIDE // 4)
     row, column = 10, 20
-    pixel = 4 * row + 2, SIDE - 1 - (4 * column + 2)
+    # Even rows and columns are read before their centre.
+    pixel = 4 * row + 1, SIDE - 1 - (4 * column + 1)
     assert facts.facts["class_name"][0, row, column] == scene.classes[pixel]
     buildings = [t for t in scene.things if t.class_name == "building" and t.colour in COLOURS]
-    cells = scene.instances[:, ::-1][2::4, 2::4]
+    cells = at_cells(scene.instances[:, ::-1], SIDE // 4)
     largest = max(buildings, key=lambda thing: int((cells == thing.instance).sum()))
     inside = torch.from_numpy(cells == largest.instance)
     assert set(facts.facts["colour"][0][inside].tolist()) == {COLOURS.index(largest.colour)}
