@@ -182,11 +182,10 @@ def test_two_processes_train_and_go_on(tmp_path: Path) -> None:
     """The command begins with the built-in weights, ends with a page, and goes on from there."""
     run = tmp_path / "run"
     command = [
-        f"--data={DATA}", f"--scenes={tmp_path}", f"--out={run}", f"--start={BUILT_IN}",
-        "--count=3", "--side=64", "--pictures=1", "--requests=3", "--processes=2",
-        "--device=cpu", "--rate=1e-4",
+        f"--data={DATA}", f"--scenes={tmp_path}", "--count=3", "--side=64", "--pictures=1",
+        "--requests=3", "--processes=2", "--device=cpu", "--rate=1e-4",
     ]  # fmt: skip
-    main([*command, "--minutes=0.02"])
+    main([*command, f"--out={run}", f"--start={BUILT_IN}", "--minutes=0.02"])
     first = torch.load(run / "checkpoint.pt", weights_only=True)
     assert first["step"] >= 1
     assert first["facts"]["started_from"] == "unigeoseg"
@@ -194,8 +193,20 @@ def test_two_processes_train_and_go_on(tmp_path: Path) -> None:
     assert (run / "tokenizer.json").read_bytes() == (BUILT_IN / "tokenizer.json").read_bytes()
     assert len(list(tmp_path.glob("scene-*.npz"))) == 3
     assert "UniGeoSeg" in (run / "MODEL.md").read_text(encoding="utf-8")
-    main([*command, f"--minutes={first['seconds'] / 60 + 0.02}"])
+    # Its readings are fresh, so they learn first, and all else stays as it was.
+    name = "model.predictor.mask_embed.layers.0.weight"
+    assert torch.equal(first["model"][name], first["average"][name])
+    assert not torch.equal(
+        first["model"]["reading.reading.weight"], first["average"]["reading.reading.weight"]
+    )
+    minutes = first["seconds"] / 60 + 0.02
+    main([*command, f"--out={run}", f"--start={BUILT_IN}", f"--minutes={minutes}"])
     again = torch.load(run / "checkpoint.pt", weights_only=True)
     assert again["step"] > first["step"]
-    assert again["facts"]["started_from"] == "unigeoseg"
-    assert again["facts"]["progress"] == 1.0
+    assert again["facts"]["readings_until"] == first["facts"]["readings_until"] > 0
+    main([*command, f"--out={tmp_path / 'next'}", f"--start={run}", "--minutes=0.02"])
+    last = torch.load(tmp_path / "next" / "checkpoint.pt", weights_only=True)
+    assert last["facts"]["started_from"] == "run"
+    assert last["facts"]["progress"] == 1.0
+    assert "readings_until" not in last["facts"]
+    assert not torch.equal(last["model"][name], first["model"][name])

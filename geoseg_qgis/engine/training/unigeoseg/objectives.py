@@ -15,7 +15,7 @@ from geoseg_qgis.engine.training.device import as_products, device_of, half_prec
 from .dense import DenseReading, dense_loss
 from .lessons import Lesson
 from .meaning import MeaningReading, meaning_loss
-from .shared import answer_all
+from .shared import SharedAnswer, answer_all
 
 DENSE_WEIGHT = 1.0
 COARSE_WEIGHT = 0.5
@@ -56,29 +56,38 @@ def lesson_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict
     lesson = lesson.to(device)
     with sdpa_kernel(SDPBackend.MATH), half_precision(device):
         answer = answer_all(pupil.model, lesson.pixels, pieces, lesson.requests)
+    losses = _read_losses(pupil, lesson, answer)
+    mask = dice = torch.zeros((), device=device)
+    for logits in answer.masks:
+        cross_entropy, overlap = cell_losses(logits.float(), lesson.answers, lesson.known)
+        mask, dice = mask + cross_entropy, dice + overlap
+    mask, dice = mask / len(answer.masks), dice / len(answer.masks)
+    total = losses["total"] + MASK_WEIGHT * mask + DICE_WEIGHT * dice
+    return {**losses, "mask": mask, "dice": dice, "last_dice": overlap, "total": total}
+
+
+def reading_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict[str, Tensor]:
+    """Return the losses of a lesson from which the readings alone learn.
+
+    Fresh readings of a network that has learnt before would spoil it until they fit.
+    """
+    device = device_of(pupil)
+    lesson = lesson.to(device)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), half_precision(device):
+        answer = answer_all(pupil.model, lesson.pixels, pieces, lesson.requests)
+    return _read_losses(pupil, lesson, answer)
+
+
+def _read_losses(pupil: Pupil, lesson: Lesson, answer: SharedAnswer) -> dict[str, Tensor]:
+    with half_precision(device_of(pupil)):
         read = pupil.reading(answer.pixels.mask_features)
         coarse = pupil.coarse_reading(answer.pixels.multi_scale[-1])
         meant = pupil.meaning(answer.queries)
     dense = dense_loss(read, lesson.facts)
     coarse_dense = dense_loss(coarse, lesson.coarse_facts)
     meaning = meaning_loss(meant, lesson.meaning)
-    mask = dice = torch.zeros((), device=device)
-    for logits in answer.masks:
-        cross_entropy, overlap = cell_losses(logits.float(), lesson.answers, lesson.known)
-        mask, dice = mask + cross_entropy, dice + overlap
-    mask, dice = mask / len(answer.masks), dice / len(answer.masks)
-    total = DENSE_WEIGHT * dense + COARSE_WEIGHT * coarse_dense
-    total = total + MASK_WEIGHT * mask + DICE_WEIGHT * dice
-    total = total + MEANING_WEIGHT * meaning
-    return {
-        "dense": dense,
-        "coarse_dense": coarse_dense,
-        "meaning": meaning,
-        "mask": mask,
-        "dice": dice,
-        "last_dice": overlap,
-        "total": total,
-    }
+    total = DENSE_WEIGHT * dense + COARSE_WEIGHT * coarse_dense + MEANING_WEIGHT * meaning
+    return {"dense": dense, "coarse_dense": coarse_dense, "meaning": meaning, "total": total}
 
 
 def dense_only_losses(pupil: Pupil, lesson: Lesson) -> dict[str, Tensor]:

@@ -39,7 +39,14 @@ from geoseg_qgis.engine.training.team import Team, team_size, work_together
 
 from .alignment import align_places
 from .lessons import Lesson, Teacher
-from .objectives import Pupil, dense_only_losses, keep_half_precision, lesson_losses
+from .objectives import (
+    READINGS,
+    Pupil,
+    dense_only_losses,
+    keep_half_precision,
+    lesson_losses,
+    reading_losses,
+)
 from .scenes import SIDE, StoredScene, stored_scenes
 from .starting import begin_with
 from .words import TOKENIZER_FILE, initial_embeddings, learn_tokenizer, save_tokenizer
@@ -76,6 +83,8 @@ ALIGN_AT = 0.5
 """Progress at which the places of queries and of the fine map are tied together."""
 _ALIGNING = 60
 _ALIGNING_REQUESTS = 32
+READINGS_ALONE = 150
+"""Steps in which fresh readings of a network that has learnt before learn alone."""
 DENSE_UNTIL = 0.08
 """Progress up to which pictures are only read densely, without any request."""
 
@@ -140,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--count", type=int, default=2400, help="generated scenes")
     parser.add_argument("--pictures", type=int, default=4, help="pictures a step and process")
-    parser.add_argument("--requests", type=int, default=12, help="requests a picture")
+    parser.add_argument("--requests", type=int, default=16, help="requests a picture")
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -190,6 +199,8 @@ def train(team: Team, options: argparse.Namespace) -> None:
         logger.info("%d of the network's weights are not in %s", len(new), start)
         # The course of a run begins with what the one before it learnt last.
         facts |= {"started_from": start.resolve().name, "progress": 1.0, "aligned": True}
+        if any(name.startswith(READINGS) for name in new):
+            facts["readings_until"] = READINGS_ALONE
     plan = Plan(
         options.out,
         options.minutes,
@@ -256,7 +267,6 @@ class Course:
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Return the losses of a step, named; ``total`` is to be minimised."""
-        del step
         run = self._trainer.seconds / (self._trainer.plan.minutes * 60)
         progress = self._kept["progress"] = max(self._kept["progress"], run)
         if not self._kept["aligned"] and progress >= ALIGN_AT:
@@ -266,6 +276,8 @@ class Course:
             return dense_only_losses(self._pupil, lesson)
         asked = (progress - DENSE_UNTIL) / (1 - DENSE_UNTIL)
         lesson = self._teach(self._pictures, self._requests, progress=asked)
+        if step < self._kept.get("readings_until", 0):
+            return reading_losses(self._pupil, lesson, self._pieces)
         return lesson_losses(self._pupil, lesson, self._pieces)
 
     def _align(self) -> None:
