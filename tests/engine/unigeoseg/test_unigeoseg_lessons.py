@@ -12,7 +12,7 @@ from test_unigeoseg_trainer import SMALL, TOKENIZER
 from torch import nn
 from unigeoseg_facts import REPOSITORY
 
-from geoseg_qgis.engine.models.unigeoseg.checkpoint import save_checkpoint
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint, save_checkpoint
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.training.crops import CropSampler
 from geoseg_qgis.engine.training.datasets import Scene
@@ -112,8 +112,14 @@ def test_new_blocks_of_the_tower_change_nothing_at_first(small_folder: Path) -> 
 
 
 def test_a_larger_square_begins_with_resized_maps(small_folder: Path) -> None:
-    larger = pupil_of(96, (1, 1, 1, 1))
+    small, larger = load_checkpoint(small_folder), pupil_of(96, (1, 1, 1, 1))
+    with torch.no_grad():
+        small.model.model.mm_projector.norm1.weight.copy_(torch.tensor([0.0, 1.0]))
+    save_checkpoint(small.model, None, small_folder)
     begin_with(larger, small_folder)
+    weight = larger.model.model.mm_projector.norm1.weight
+    assert weight.shape == (32, 3, 3)
+    assert torch.equal(weight, torch.tensor([0.0, 0.5, 1.0]).expand(32, 3, 3))
     assert larger.model.encode_image(torch.randn(1, 3, 96, 96)).words.shape == (1, 4, 32)
 
 
