@@ -42,6 +42,7 @@ from geoseg_qgis.engine.training.unigeoseg.real import (
 from geoseg_qgis.engine.training.unigeoseg.scenes import (
     SIDE,
     StoredScene,
+    Thing,
     Wish,
     pixel_size_of,
     stored_scenes,
@@ -171,6 +172,34 @@ def test_points_and_boxes_lie_on_the_mirrored_answer(scenes: list[StoredScene]) 
             assert (found[0] * SIDE).tolist() == pytest.approx(bounds, abs=0.2)
 
 
+def test_relations_name_their_landmark_where_only_one_thing_bears_its_name() -> None:
+    instances = np.zeros((SIDE, SIDE), np.uint16)
+    for number, (row, column) in enumerate(((20, 20), (60, 20), (200, 30), (40, 220)), start=1):
+        instances[row : row + 12, column : column + 12] = number
+    names = ("unlabelled", "swimming pool", "tree", "car", "tree")
+    classes = np.array([CLASS_ID[name] for name in names], np.uint8)[instances]
+    things = tuple(
+        Thing(number, name, "", "van" if name == "car" else "", "", "", (0.0, 0.0), 144.0)
+        for number, name in enumerate(names[1:], start=1)
+    )
+    image = np.zeros((SIDE, SIDE, 3), np.uint8)
+
+    across = Mirror(across=True)
+
+    def ask(text: str, kind: str = "relation") -> Asked:
+        scene = StoredScene(image, classes, instances, things, (Wish(text, kind, (2,), ()),))
+        asked = Asker(scene).ask(Task.REFERRING, np.random.default_rng(0), mirror=across)
+        assert asked is not None
+        return asked
+
+    for landmark, instance in (("swimming pool", 1), ("vehicle", 3), ("van", 3)):
+        asked = ask(f"the tree closest to the {landmark}")
+        assert asked.landmark is not None
+        assert np.array_equal(asked.landmark, across.turn(instances == instance))
+    assert ask("the tree closest to the tree").landmark is None
+    assert ask("the tree closest to the swimming pool", kind="extreme").landmark is None
+
+
 def test_rewording_keeps_the_meaning() -> None:
     random = np.random.default_rng(0)
     said = {reword("all red buildings", random) for _ in range(200)}
@@ -269,21 +298,26 @@ def test_meaning_tells_classes_and_the_place_of_single_objects(scenes: list[Stor
         Asked("the point", Task.INTERACTIVE, "points", mask, single=True),
         Asked("all fields", Task.REFERRING, "class", mask),
         Asked("all seas", Task.REFERRING, "absent", np.zeros_like(mask)),
+        Asked("the car closest to the field", Task.REFERRING, "relation", mask.T, True, mask),
     ]
     meaning = meaning_of(scenes[1], Mirror(), asked)
-    assert meaning.classes.shape == (1, 4, len(CLASS_NAMES))
+    assert meaning.classes.shape == (1, 5, len(CLASS_NAMES))
     shares = np.bincount(scenes[1].classes[mask], minlength=len(CLASS_NAMES)) / mask.sum()
     assert meaning.classes[0, 0].tolist() == pytest.approx(shares.tolist(), abs=1e-6)
     assert float(meaning.classes[0, 3].sum()) == 0.0
-    assert meaning.places[0, 0].tolist() == pytest.approx([1 / 16, 3 / 8, 1 / 8, 1 / 4])
-    assert meaning.places[0, 2:].isnan().all()
-    assert meaning.told.tolist() == [[False, True, False, False]]
+    place = [1 / 16, 3 / 8, 1 / 8, 1 / 4]
+    assert meaning.places[0, 0].tolist() == pytest.approx(place)
+    assert meaning.places[0, 2:4].isnan().all()
+    assert meaning.places[0, 4].tolist() == pytest.approx([3 / 8, 1 / 16, 1 / 4, 1 / 8])
+    assert meaning.named[0, :, 0].isnan().tolist() == [True, False, True, True, False]
+    assert meaning.named[0, 1].tolist() == pytest.approx(place)
+    assert meaning.named[0, 4].tolist() == pytest.approx(place)
 
 
 def test_meaning_loss_is_zero_for_what_is_meant() -> None:
     place = torch.tensor([[0.25, 0.5, 0.1, 0.2]])
     classes = nn.functional.one_hot(torch.tensor([[3]]), len(CLASS_NAMES)).float()
-    meaning = Meaning(classes, place[None], torch.tensor([[True]]))
+    meaning = Meaning(classes, place[None], place[None])
     waves = [fourier_features(place[:, axis], CENTRE_FREQUENCIES) for axis in (0, 1)]
     right = torch.cat([50.0 * classes[0], *waves, place[:, 2:]], dim=1)[None]
     assert float(meaning_loss([right, right], meaning)) == pytest.approx(0.0, abs=1e-6)
@@ -291,6 +325,6 @@ def test_meaning_loss_is_zero_for_what_is_meant() -> None:
     wrong[..., -1] += 1.0
     expected = 5.0 / (4 * CENTRE_FREQUENCIES + 2)
     assert float(meaning_loss([right, wrong], meaning)) == pytest.approx(expected)
-    untold = meaning._replace(told=torch.tensor([[False]]))
+    untold = meaning._replace(named=torch.full((1, 1, 4), torch.nan))
     assert float(meaning_loss([wrong, right], untold)) == pytest.approx(0.0, abs=1e-6)
     assert float(meaning_loss([right, right], unknown_meaning(1))) == 0.0

@@ -1,8 +1,8 @@
 """The word lesson: what a request is about, taught beside its mask.
 
 A linear reading of the query must tell which classes the answer consists of, and where the centre
-of a single object lies. Words and coordinates so find their way to the query without waiting for
-the masks to become good. The reading serves training alone.
+of a single object lies, or of the landmark beside it. Words and coordinates so find their way to
+the query without waiting for the masks to become good. The reading serves training alone.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Meaning(NamedTuple):
     """(B, R, classes) float32, shares of the answer's pixels; zeros where unknown."""
     places: Tensor
     """(B, R, 4) float32: centre x, y, width and height as fractions; NaN for several objects."""
-    told: Tensor
-    """(B, R) bool, True where the request itself tells the place by coordinates."""
+    named: Tensor
+    """(B, R, 4) float32: the place that the words name, by coordinates or by a landmark; or NaN."""
 
     def to(self, device: torch.device) -> Meaning:
         """Return the meaning on a device."""
@@ -66,11 +66,11 @@ def meaning_of(scene: StoredScene, mirror: Mirror, asked: Sequence[Asked]) -> Me
         for one in asked
     ]
     places = [_place(one.mask) if one.single else [np.nan] * 4 for one in asked]
-    told = [one.kind in ("points", "box") for one in asked]
+    named = [_named_place(one) for one in asked]
     return Meaning(
         torch.from_numpy(np.stack(shares).astype(np.float32))[None],
         torch.tensor(places, dtype=torch.float32)[None],
-        torch.tensor(told)[None],
+        torch.tensor(named, dtype=torch.float32)[None],
     )
 
 
@@ -79,26 +79,35 @@ def unknown_meaning(count: int) -> Meaning:
     return Meaning(
         torch.zeros(1, count, len(CLASS_NAMES)),
         torch.full((1, count, 4), torch.nan),
-        torch.zeros(1, count, dtype=torch.bool),
+        torch.full((1, count, 4), torch.nan),
     )
 
 
 def meaning_loss(read: Sequence[Tensor], meaning: Meaning) -> Tensor:
-    """Compare both readings with the meaning; the first tells places only where words do."""
+    """Compare both readings with the meaning; the first tells the places that words name.
+
+    Of "the tree closest to the pool" that is the pool: where trees are near it, the decoder finds.
+    """
     total = read[0].new_zeros(())
     known = meaning.classes.sum(dim=-1) > 0
-    single = ~meaning.places[..., 0].isnan()
-    for values, placed in zip(read, (single & meaning.told, single), strict=True):
+    for values, places in zip(read, (meaning.named, meaning.places), strict=True):
         classes, centres = values[..., : len(CLASS_NAMES)], values[..., len(CLASS_NAMES) :]
         surprise = -(classes.log_softmax(dim=-1) * meaning.classes).sum(dim=-1)
         total = total + surprise.sum() / known.sum().clamp(min=1)
+        placed = ~places[..., 0].isnan()
         if bool(placed.any()):
-            wanted = meaning.places[placed]
+            wanted = places[placed]
             waves = [fourier_features(wanted[:, axis], CENTRE_FREQUENCIES) for axis in (0, 1)]
             target = torch.cat([*waves, wanted[:, 2:]], dim=1)
             wrong = nn.functional.mse_loss(centres[placed], target)
             total = total + _CENTRE_WEIGHT * wrong
     return total
+
+
+def _named_place(asked: Asked) -> list[float]:
+    if asked.kind in ("points", "box"):
+        return _place(asked.mask)
+    return [np.nan] * 4 if asked.landmark is None else _place(asked.landmark)
 
 
 def _place(mask: NDArray[np.bool_]) -> list[float]:

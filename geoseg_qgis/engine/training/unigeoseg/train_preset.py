@@ -148,6 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--count", type=int, default=2400, help="generated scenes")
+    parser.add_argument(
+        "--first", type=int, default=0, help="seed of the first one; others are new to a network"
+    )
     parser.add_argument("--pictures", type=int, default=4, help="pictures a step and process")
     parser.add_argument("--requests", type=int, default=16, help="requests a picture")
     parser.add_argument("--rate", type=float, default=3e-3)
@@ -176,7 +179,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO if team.leads else logging.WARNING, format="%(message)s")
     options.out.mkdir(parents=True, exist_ok=True)
     start = None if has_begun(options.out) else options.start
-    seeds = range(options.count)
+    seeds = range(options.first, options.first + options.count)
     # Each draws a share of the scenes, then all of them read all.
     stored_scenes(options.scenes, seeds[team.rank :: team.size])
     team.wait()
@@ -192,6 +195,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
         "batch": options.pictures * team.size,
         "device": options.device.type,
         "scenes": options.count,
+        "first_scene": options.first,
     }
     _check_sizes(options.out, facts["config"])
     if start is not None:

@@ -29,7 +29,7 @@ _SIMPLE = {
     "class": 3.0, "attribute": 1.0, "position": 1.0, "count": 0.5, "extreme": 0.3, "relation": 0.2,
 }  # fmt: skip
 _LATER = {
-    "class": 1.2, "attribute": 1.6, "position": 1.5, "count": 1.0, "extreme": 1.4, "relation": 1.0,
+    "class": 1.1, "attribute": 1.6, "position": 1.4, "count": 1.0, "extreme": 1.5, "relation": 2.0,
 }  # fmt: skip
 _TASK_SHARES = {Task.REFERRING: 0.68, Task.INTERACTIVE: 0.22, Task.REASONING: 0.1}
 OPENINGS = ("segment ", "find ", "show ", "map ", "select ", "mark ")
@@ -39,6 +39,7 @@ _ACROSS = {
 _DOWN = {
     "top": "bottom", "bottom": "top", "topmost": "bottommost", "bottommost": "topmost",
 }  # fmt: skip
+_LANDMARK = re.compile(r" closest to the (.+)$")
 _SIDED = ("position", "extreme")
 """Kinds of sentences that name sides; elsewhere "left" may be a verb."""
 
@@ -74,6 +75,8 @@ class Asked(NamedTuple):
     """(S, S), 1 on the answer, mirrored as asked."""
     single: bool = False
     """Whether one object is meant."""
+    landmark: NDArray[np.bool_] | None = None
+    """(S, S), 1 on the object that the words name to tell where the answer is."""
 
 
 class Asker:
@@ -133,7 +136,22 @@ class Asker:
         text = mirror.reword(wish.text) if wish.kind in _SIDED else wish.text
         if wish.kind == "class" and len(wish.classes) == 1 and text.startswith("the "):
             text = _said_of(CLASS_NAMES[wish.classes[0]], random)
-        return Asked(text, task, wish.kind, mask, len(wish.instances) == 1)
+        landmark = self._landmark(wish)
+        if landmark is not None:
+            landmark = mirror.turn(landmark)
+        return Asked(text, task, wish.kind, mask, len(wish.instances) == 1, landmark)
+
+    def _landmark(self, wish: Wish) -> NDArray[np.bool_] | None:
+        """Return the pixels of the only object of the noun that a relation ends with."""
+        named = _LANDMARK.search(wish.text) if wish.kind == "relation" else None
+        if named is None:
+            return None
+        bearers = [
+            thing.instance
+            for thing in self._scene.things
+            if named[1] in (NOUNS.get(thing.class_name, thing.class_name), thing.kind)
+        ]
+        return self._scene.instances == bearers[0] if len(bearers) == 1 else None
 
     def ask_for_nothing(self, random: np.random.Generator) -> Asked | None:
         """Ask for a class that the scene does not have; the answer is empty."""
