@@ -85,10 +85,12 @@ def test_enlarged_lessons_ask_and_answer_the_same(
     assert float((shrunk - plain.pixels).abs().mean()) < 0.1
 
 
-def pupil_of(side: int, depths: tuple[int, ...]) -> Pupil:
+def pupil_of(side: int, depths: tuple[int, ...], decoder_layers: int = 3) -> Pupil:
     vision = dataclasses.replace(SMALL.vision, image_size=side, depths=depths)
+    head = dataclasses.replace(SMALL.segmentation, decoder_layers=decoder_layers)
     torch.manual_seed(1)
-    return Pupil(UniGeoSeg(dataclasses.replace(SMALL, vision=vision), False)).eval()
+    config = dataclasses.replace(SMALL, vision=vision, segmentation=head)
+    return Pupil(UniGeoSeg(config, False)).eval()
 
 
 @pytest.fixture
@@ -109,6 +111,20 @@ def test_new_blocks_of_the_tower_change_nothing_at_first(small_folder: Path) -> 
     expected, found = small.model.encode_image(pixels), grown.model.encode_image(pixels)
     assert torch.equal(found.pixels.mask_features, expected.pixels.mask_features)
     assert torch.equal(found.words, expected.words)
+
+
+def test_new_layers_of_the_mask_decoder_change_nothing_at_first(small_folder: Path) -> None:
+    small, grown = pupil_of(64, (1, 1, 1, 1)), pupil_of(64, (1, 1, 1, 1), decoder_layers=5)
+    begin_with(small, small_folder)
+    new = [name for name in begin_with(grown, small_folder) if name.startswith("model.")]
+    assert {name.split("_layers.")[1][0] for name in new} == {"3", "4"}
+    features = small.model.encode_image(torch.randn(1, 3, 64, 64)).pixels
+    query = torch.randn(1, 2, 32)
+    expected, found = small.model.predictor(features, query), grown.model.predictor(features, query)
+    assert (len(expected), len(found)) == (4, 6)
+    for one in found[3:]:
+        torch.testing.assert_close(one, expected[-1], rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(expected[-2], expected[-1], rtol=1e-3, atol=1e-3)
 
 
 def test_a_larger_square_begins_with_resized_maps(small_folder: Path) -> None:

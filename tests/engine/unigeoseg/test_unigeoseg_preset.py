@@ -14,7 +14,9 @@ from unigeoseg_facts import TINY
 
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
 from geoseg_qgis.engine.models.unigeoseg.configuration import UniGeoSegConfig
+from geoseg_qgis.engine.models.unigeoseg.mask_decoder import MaskDecoder, blocked_cells
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
+from geoseg_qgis.engine.models.unigeoseg.pixel_decoder import PixelFeatures
 from geoseg_qgis.engine.models.unigeoseg.position_encoding import FourierPositions
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request, split_dialogue
 from geoseg_qgis.engine.models.unigeoseg.task_enhancement import place_coordinates
@@ -123,6 +125,44 @@ def test_positions_are_part_of_small_networks_alone() -> None:
     assert grid.shape == (4, 2, 8)
     assert grid[0, :, 0].tolist() == pytest.approx([np.sin(np.pi / 4), np.sin(3 * np.pi / 4)])
     assert grid[:, 0, 7].tolist() == pytest.approx(np.cos(np.pi * np.arange(1, 8, 2) / 4), abs=1e-6)
+
+
+def test_open_layers_read_what_the_first_mask_leaves_out() -> None:
+    maps = [torch.randn(1, 64, size, size) for size in (4, 8, 16)]
+    fine = torch.randn(1, 64, 32, 32)
+    query = torch.randn(1, 1, 64)
+    changed = {}
+    for layers in (0, 3):
+        torch.manual_seed(0)
+        head = dataclasses.replace(TINY.segmentation, decoder_layers=3, open_layers=layers)
+        decoder = MaskDecoder(head).eval()
+        first = decoder.predict(query, fine)
+        # What lies outside the mask: one corner, which no level's average touches.
+        corner = torch.zeros(1, 1, 32, 32)
+        corner[..., :16, :16] = 1.0
+        shown = torch.where(corner > 0, -fine * first.sign(), fine * first.sign())
+        other = [level.clone() for level in maps]
+        for level in other:
+            level[..., : level.shape[-1] // 4, : level.shape[-1] // 4] += 5.0
+        with torch.no_grad():
+            masks = [decoder(PixelFeatures(shown, levels), query)[1] for levels in (maps, other)]
+        changed[layers] = float((masks[0] - masks[1]).abs().max())
+    assert changed[0] == 0.0
+    assert changed[3] > 0.0
+
+
+def test_small_answers_may_stay_in_sight_of_coarse_levels() -> None:
+    logits = torch.full((1, 1, 32, 32), -5.0)
+    logits[..., 0, 0] = 1.0
+    logits[..., 16:, 16:] = 5.0
+    size = torch.Size((4, 4))
+    seen = ~blocked_cells(logits, size).view(4, 4)
+    kept = ~blocked_cells(logits, size, keep_small=True).view(4, 4)
+    large = torch.zeros(4, 4, dtype=torch.bool)
+    large[2:, 2:] = True
+    assert torch.equal(seen, large)
+    large[0, 0] = True
+    assert torch.equal(kept, large)
 
 
 def test_coordinates_come_with_their_waves() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from geoseg_qgis.engine.training.unigeoseg.dense import (
 )
 from geoseg_qgis.engine.training.unigeoseg.meaning import (
     Meaning,
+    landmark_loss,
     meaning_loss,
     meaning_of,
     unknown_meaning,
@@ -233,6 +235,27 @@ def test_dense_facts_of_a_scene(scenes: list[StoredScene]) -> None:
     assert (facts.facts["colour"][0][torch.from_numpy(cells == 0)] == IGNORED).all()
 
 
+def test_cells_of_small_objects_weigh_more_in_the_dense_loss() -> None:
+    centres = torch.full((1, 1, 4, 3), torch.nan)
+    for column, share in enumerate((1 / 64, 1 / 256, 1 / 65536)):
+        centres[0, 0, column] = torch.tensor([0.5, 0.5, math.log10(share) / 2])
+    labels = torch.full((1, 4), BIT["water"])
+    surely = partial_targets(allowed_classes(labels, 4)[:, :1])._replace(centres=centres)
+
+    def loss(wrong: list[int]) -> float:
+        classes = torch.full((1, len(CLASS_NAMES), 1, 4), -20.0)
+        classes[:, CLASS_ID["lake"]] = 20.0
+        classes[:, CLASS_ID["lake"], :, wrong] = -30.0
+        silent = [torch.zeros(1, 1, 1, 4)] * 3
+        waves = torch.zeros(1, 4 * CENTRE_FREQUENCIES + 1, 1, 4)
+        return float(dense_loss([classes, *silent, waves], surely))
+
+    right = loss([])
+    stuff = loss([3]) - right
+    ratios = [(loss([column]) - right) / stuff for column in (0, 1, 2)]
+    assert ratios == pytest.approx([1, 2, 4], rel=1e-3)
+
+
 def test_dense_loss_falls_to_zero_where_only_allowed_classes_are_read() -> None:
     labels = torch.full((8, 8), BIT["water"])
     labels[:4] = partial_label("tree", "grass")
@@ -309,15 +332,16 @@ def test_meaning_tells_classes_and_the_place_of_single_objects(scenes: list[Stor
     assert meaning.places[0, 0].tolist() == pytest.approx(place)
     assert meaning.places[0, 2:4].isnan().all()
     assert meaning.places[0, 4].tolist() == pytest.approx([3 / 8, 1 / 16, 1 / 4, 1 / 8])
-    assert meaning.named[0, :, 0].isnan().tolist() == [True, False, True, True, False]
-    assert meaning.named[0, 1].tolist() == pytest.approx(place)
-    assert meaning.named[0, 4].tolist() == pytest.approx(place)
+    assert meaning.told.tolist() == [[False, True, False, False, False]]
+    assert meaning.landmarks[0, :4].isnan().all()
+    assert meaning.landmarks[0, 4].tolist() == pytest.approx(place)
 
 
 def test_meaning_loss_is_zero_for_what_is_meant() -> None:
     place = torch.tensor([[0.25, 0.5, 0.1, 0.2]])
     classes = nn.functional.one_hot(torch.tensor([[3]]), len(CLASS_NAMES)).float()
-    meaning = Meaning(classes, place[None], place[None])
+    unnamed = torch.full((1, 1, 4), torch.nan)
+    meaning = Meaning(classes, place[None], torch.tensor([[True]]), unnamed)
     waves = [fourier_features(place[:, axis], CENTRE_FREQUENCIES) for axis in (0, 1)]
     right = torch.cat([50.0 * classes[0], *waves, place[:, 2:]], dim=1)[None]
     assert float(meaning_loss([right, right], meaning)) == pytest.approx(0.0, abs=1e-6)
@@ -325,6 +349,11 @@ def test_meaning_loss_is_zero_for_what_is_meant() -> None:
     wrong[..., -1] += 1.0
     expected = 5.0 / (4 * CENTRE_FREQUENCIES + 2)
     assert float(meaning_loss([right, wrong], meaning)) == pytest.approx(expected)
-    untold = meaning._replace(named=torch.full((1, 1, 4), torch.nan))
+    untold = meaning._replace(told=torch.tensor([[False]]))
     assert float(meaning_loss([wrong, right], untold)) == pytest.approx(0.0, abs=1e-6)
     assert float(meaning_loss([right, right], unknown_meaning(1))) == 0.0
+    places = slice(len(CLASS_NAMES), None)
+    assert float(landmark_loss(wrong[..., places], meaning)) == 0.0
+    named = meaning._replace(landmarks=place[None])
+    assert float(landmark_loss(right[..., places], named)) == pytest.approx(0.0, abs=1e-6)
+    assert float(landmark_loss(wrong[..., places], named)) == pytest.approx(expected)

@@ -59,7 +59,9 @@ class SegmentationConfig:
 
     ``position_frequencies`` adds absolute positions to the fine map; published networks, which have
     room to learn positions from their borders, do without. ``coordinate_frequencies`` adds waves of
-    points and boxes to their numbers.
+    points and boxes to their numbers. The first ``open_layers`` of the mask decoder read every
+    cell, as what a sentence names beside its answer lies outside the first mask. With
+    ``keep_small_answers`` a cell of a coarse level is read where any fine cell in it is answer.
     """
 
     head_width: int = 512
@@ -76,6 +78,8 @@ class SegmentationConfig:
     num_queries: int = 100
     position_frequencies: int = 0
     coordinate_frequencies: int = 0
+    open_layers: int = 0
+    keep_small_answers: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

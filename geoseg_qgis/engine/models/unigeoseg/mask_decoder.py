@@ -22,8 +22,10 @@ class CrossAttentionLayer(nn.Module):
         self.multihead_attn = nn.MultiheadAttention(width, num_heads, batch_first=True)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, query: Tensor, keys: Tensor, values: Tensor, blocked: Tensor) -> Tensor:
-        """Attend from (B, Q, C) to (B, N, C); ``blocked`` is (B * heads, Q, N) bool."""
+    def forward(
+        self, query: Tensor, keys: Tensor, values: Tensor, blocked: Tensor | None
+    ) -> Tensor:
+        """Attend from (B, Q, C) to (B, N, C); ``blocked`` is (B * heads, Q, N) bool, if any."""
         attended, _ = self.multihead_attn(
             query, keys, values, attn_mask=blocked, need_weights=False
         )
@@ -85,6 +87,8 @@ class MaskDecoder(nn.Module):
         super().__init__()
         width, heads, depth = config.width, config.num_heads, config.decoder_layers
         self.num_heads = heads
+        self.open_layers = config.open_layers
+        self.keep_small_answers = config.keep_small_answers
         self.transformer_self_attention_layers = nn.ModuleList(
             SelfAttentionLayer(width, heads) for _ in range(depth)
         )
@@ -108,7 +112,24 @@ class MaskDecoder(nn.Module):
         Returns:
             Mask logits (B, Q, H/4, W/4) before the first and after each layer; the last counts.
         """
+        return self.refine(features, query)[0]
+
+    def refine(
+        self, features: PixelFeatures, query: Tensor, *, alone: bool = False
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Predict masks and return the queries that they come from.
+
+        Args:
+            features: Output of the pixel decoder for B images.
+            query: (B, Q, C).
+            alone: Decode each query as if it were the only one: they do not read each other.
+
+        Returns:
+            Mask logits (B, Q, H/4, W/4) and queries (B, Q, C), before the first and after each
+            layer.
+        """
         keys, values = self.read_levels(features)
+        queries = [query]
         predictions = [self.predict(query, features.mask_features)]
         layers = zip(
             self.transformer_cross_attention_layers,
@@ -118,12 +139,17 @@ class MaskDecoder(nn.Module):
         )
         for index, (cross_attention, self_attention, feed_forward) in enumerate(layers):
             level = index % NUM_LEVELS
-            blocked = blocked_cells(predictions[-1], features.multi_scale[level].shape[-2:])
-            blocked = blocked.repeat_interleave(self.num_heads, dim=0)
+            blocked = None
+            if index >= self.open_layers:
+                size = features.multi_scale[level].shape[-2:]
+                blocked = blocked_cells(predictions[-1], size, self.keep_small_answers)
+                blocked = blocked.repeat_interleave(self.num_heads, dim=0)
             query = cross_attention(query, keys[level], values[level], blocked)
-            query = feed_forward(self_attention(query))
+            together = query.flatten(0, 1)[:, None] if alone else query
+            query = feed_forward(self_attention(together)).view(query.shape)
+            queries.append(query)
             predictions.append(self.predict(query, features.mask_features))
-        return predictions
+        return predictions, queries
 
     def read_levels(self, features: PixelFeatures) -> tuple[list[Tensor], list[Tensor]]:
         """Return keys and values (B, N, C) of each level; keys know their positions."""
@@ -150,18 +176,23 @@ class MaskDecoder(nn.Module):
 
 
 @torch.no_grad()
-def blocked_cells(logits: Tensor, size: torch.Size) -> Tensor:
+def blocked_cells(logits: Tensor, size: torch.Size, keep_small: bool = False) -> Tensor:
     """Cells the next layer must not read: background of the last prediction.
 
     Args:
         logits: (B, Q, H, W).
         size: Height and width of the level that is read next.
+        keep_small: Read a cell where any fine cell in it is answer, rather than where the fine
+            cells around its centre are on average, which answers of few cells often miss.
 
     Returns:
         (B, Q, h * w) bool; a query that would see nothing sees everything.
     """
-    resized = nn.functional.interpolate(
-        logits.float(), size=tuple(size), mode="bilinear", align_corners=False
-    )
+    if keep_small:
+        resized = nn.functional.adaptive_max_pool2d(logits.float(), tuple(size))
+    else:
+        resized = nn.functional.interpolate(
+            logits.float(), size=tuple(size), mode="bilinear", align_corners=False
+        )
     blocked = resized.sigmoid().flatten(2) < 0.5
     return blocked & ~blocked.all(dim=-1, keepdim=True)

@@ -42,6 +42,9 @@ _FACTS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 _FACT_WEIGHTS = {"class_name": 1.0, "colour": 0.3, "kind": 0.3, "roof": 0.2}
 _CENTRE_WEIGHT = 3.0
+_FULL_SHARE = 1 / 64
+"""Share of the picture from which on an object's cells weigh 1."""
+_MOST_WEIGHT = 4.0
 
 
 class DenseTargets(NamedTuple):
@@ -129,30 +132,38 @@ def join_targets(targets: Sequence[DenseTargets]) -> DenseTargets:
 
 
 def dense_loss(read: Sequence[Tensor], targets: DenseTargets) -> Tensor:
-    """Compare what was read with the facts; means over the cells where a fact is known."""
+    """Compare what was read with the facts; weighted means over cells where a fact is known."""
     classes = read[0]
-    known = targets.allowed.any(dim=1)
+    weights = _weights_of_cells(targets.centres)
+    known = targets.allowed.any(dim=1) * weights
     possible = classes.masked_fill(~targets.allowed, -torch.inf).logsumexp(dim=1)
-    surprise = classes.logsumexp(dim=1) - torch.where(known, possible, classes[:, 0])
+    surprise = classes.logsumexp(dim=1) - torch.where(known > 0, possible, classes[:, 0])
     loss = _FACT_WEIGHTS["class_name"] * (surprise * known).sum() / known.sum().clamp(min=1)
     for (name, weight), logits in zip(_FACT_WEIGHTS.items(), read[:-1], strict=True):
         if name == "class_name":
             continue
-        wrong = nn.functional.cross_entropy(
-            logits, targets.facts[name], ignore_index=IGNORED, reduction="sum"
-        )
-        loss = loss + weight * wrong / (targets.facts[name] != IGNORED).sum().clamp(min=1)
-    return loss + _CENTRE_WEIGHT * _centre_loss(read[-1], targets.centres)
+        facts = targets.facts[name]
+        wrong = nn.functional.cross_entropy(logits, facts, ignore_index=IGNORED, reduction="none")
+        amount = (weights * (facts != IGNORED)).sum().clamp(min=1)
+        loss = loss + weight * (weights * wrong).sum() / amount
+    return loss + _CENTRE_WEIGHT * _centre_loss(read[-1], targets.centres, weights)
 
 
-def _centre_loss(read: Tensor, centres: Tensor) -> Tensor:
+def _weights_of_cells(centres: Tensor) -> Tensor:
+    """Weigh cells of small objects more, (B, h, w): they are few, and asked for as often."""
+    shares = 10.0 ** (2.0 * centres[..., 2])
+    return (_FULL_SHARE / shares).sqrt().clamp(1.0, _MOST_WEIGHT).nan_to_num(1.0)
+
+
+def _centre_loss(read: Tensor, centres: Tensor, weights: Tensor) -> Tensor:
     inside = ~centres[..., 0].isnan()
     if not bool(inside.any()):
         return read.sum() * 0.0
     wanted = centres[inside]
     waves = [fourier_features(wanted[:, axis], CENTRE_FREQUENCIES) for axis in (0, 1)]
     found = read.permute(0, 2, 3, 1)[inside]
-    return nn.functional.mse_loss(found, torch.cat([*waves, wanted[:, 2:]], dim=1))
+    wrong = (found - torch.cat([*waves, wanted[:, 2:]], dim=1)).square().mean(dim=1)
+    return (wrong * weights[inside]).sum() / weights[inside].sum()
 
 
 def _table(things: Sequence[Thing], name: str, values: Sequence[str]) -> NDArray[np.int64]:

@@ -1,8 +1,9 @@
 """The word lesson: what a request is about, taught beside its mask.
 
-A linear reading of the query must tell which classes the answer consists of, and where the centre
-of a single object lies, or of the landmark beside it. Words and coordinates so find their way to
-the query without waiting for the masks to become good. The reading serves training alone.
+Linear readings of the query must tell which classes the answer consists of, where the centre of a
+single object lies, and, once it has looked at the picture, where the landmark is that the words
+name. Words and coordinates so find their way to the query without waiting for the masks to become
+good. The readings serve training alone.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ class Meaning(NamedTuple):
     """(B, R, classes) float32, shares of the answer's pixels; zeros where unknown."""
     places: Tensor
     """(B, R, 4) float32: centre x, y, width and height as fractions; NaN for several objects."""
-    named: Tensor
-    """(B, R, 4) float32: the place that the words name, by coordinates or by a landmark; or NaN."""
+    told: Tensor
+    """(B, R) bool, True where the request itself tells the place by coordinates."""
+    landmarks: Tensor
+    """(B, R, 4) float32: the place of what the words name beside the answer; NaN for none."""
 
     def to(self, device: torch.device) -> Meaning:
         """Return the meaning on a device."""
@@ -58,6 +61,16 @@ class MeaningReading(nn.Module):
         ]
 
 
+class LandmarkReading(nn.Sequential):
+    """A linear layer from the query to the place of a landmark; it begins without any effect."""
+
+    def __init__(self, width: int) -> None:
+        last = nn.Linear(width, _CENTRES)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        super().__init__(nn.LayerNorm(width), last)
+
+
 def meaning_of(scene: StoredScene, mirror: Mirror, asked: Sequence[Asked]) -> Meaning:
     """Return what requests about one generated scene are about, B = 1."""
     classes = mirror.turn(scene.classes)
@@ -66,11 +79,13 @@ def meaning_of(scene: StoredScene, mirror: Mirror, asked: Sequence[Asked]) -> Me
         for one in asked
     ]
     places = [_place(one.mask) if one.single else [np.nan] * 4 for one in asked]
-    named = [_named_place(one) for one in asked]
+    told = [one.kind in ("points", "box") for one in asked]
+    landmarks = [[np.nan] * 4 if one.landmark is None else _place(one.landmark) for one in asked]
     return Meaning(
         torch.from_numpy(np.stack(shares).astype(np.float32))[None],
         torch.tensor(places, dtype=torch.float32)[None],
-        torch.tensor(named, dtype=torch.float32)[None],
+        torch.tensor(told)[None],
+        torch.tensor(landmarks, dtype=torch.float32)[None],
     )
 
 
@@ -79,35 +94,36 @@ def unknown_meaning(count: int) -> Meaning:
     return Meaning(
         torch.zeros(1, count, len(CLASS_NAMES)),
         torch.full((1, count, 4), torch.nan),
+        torch.zeros(1, count, dtype=torch.bool),
         torch.full((1, count, 4), torch.nan),
     )
 
 
 def meaning_loss(read: Sequence[Tensor], meaning: Meaning) -> Tensor:
-    """Compare both readings with the meaning; the first tells the places that words name.
-
-    Of "the tree closest to the pool" that is the pool: where trees are near it, the decoder finds.
-    """
+    """Compare both readings with the meaning; the first tells places only where words do."""
     total = read[0].new_zeros(())
     known = meaning.classes.sum(dim=-1) > 0
-    for values, places in zip(read, (meaning.named, meaning.places), strict=True):
+    single = ~meaning.places[..., 0].isnan()
+    for values, placed in zip(read, (single & meaning.told, single), strict=True):
         classes, centres = values[..., : len(CLASS_NAMES)], values[..., len(CLASS_NAMES) :]
         surprise = -(classes.log_softmax(dim=-1) * meaning.classes).sum(dim=-1)
         total = total + surprise.sum() / known.sum().clamp(min=1)
-        placed = ~places[..., 0].isnan()
-        if bool(placed.any()):
-            wanted = places[placed]
-            waves = [fourier_features(wanted[:, axis], CENTRE_FREQUENCIES) for axis in (0, 1)]
-            target = torch.cat([*waves, wanted[:, 2:]], dim=1)
-            wrong = nn.functional.mse_loss(centres[placed], target)
-            total = total + _CENTRE_WEIGHT * wrong
+        total = total + _CENTRE_WEIGHT * _place_loss(centres[placed], meaning.places[placed])
     return total
 
 
-def _named_place(asked: Asked) -> list[float]:
-    if asked.kind in ("points", "box"):
-        return _place(asked.mask)
-    return [np.nan] * 4 if asked.landmark is None else _place(asked.landmark)
+def landmark_loss(read: Tensor, meaning: Meaning) -> Tensor:
+    """Compare places (B, R, ...) that were read with those of the landmarks."""
+    named = ~meaning.landmarks[..., 0].isnan()
+    return _CENTRE_WEIGHT * _place_loss(read[named], meaning.landmarks[named])
+
+
+def _place_loss(read: Tensor, places: Tensor) -> Tensor:
+    """Compare N places that were read with the waves of their centres and their sizes."""
+    if not len(places):
+        return read.sum() * 0.0
+    waves = [fourier_features(places[:, axis], CENTRE_FREQUENCIES) for axis in (0, 1)]
+    return nn.functional.mse_loss(read, torch.cat([*waves, places[:, 2:]], dim=1))
 
 
 def _place(mask: NDArray[np.bool_]) -> list[float]:

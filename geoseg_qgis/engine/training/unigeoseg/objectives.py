@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
+from geoseg_qgis.engine.models.unigeoseg.pixel_decoder import NUM_LEVELS
 from geoseg_qgis.engine.models.unigeoseg.sequence import Piece
 from geoseg_qgis.engine.training.device import as_products, device_of, half_precision
 
 from .dense import DenseReading, dense_loss
 from .lessons import Lesson
-from .meaning import MeaningReading, meaning_loss
+from .meaning import LandmarkReading, MeaningReading, landmark_loss, meaning_loss
 from .shared import SharedAnswer, answer_all
 
 DENSE_WEIGHT = 1.0
@@ -22,12 +23,14 @@ COARSE_WEIGHT = 0.5
 MEANING_WEIGHT = 0.5
 MASK_WEIGHT = 5.0
 DICE_WEIGHT = 5.0
-RAREST_SHARE = 1 / 256
+LAST_WEIGHT = 3.0
+"""Weight of the mask that counts; those before it weigh 1."""
+RAREST_SHARE = 1 / 1024
 """Share of the picture below which an answer's cells get no more weight."""
-
-
 READINGS = ("reading.", "coarse_reading.", "meaning.")
-"""How the names of weights begin that no export takes."""
+"""How the names of weights begin that no export takes, and that would spoil what has learnt."""
+GENTLE_READINGS = ("landmark.",)
+"""Those that no export takes and that have no effect at first."""
 
 
 class Pupil(nn.Module):
@@ -39,6 +42,9 @@ class Pupil(nn.Module):
         self.reading = DenseReading(model.config.segmentation.width)
         self.coarse_reading = DenseReading(model.config.segmentation.width)
         self.meaning = MeaningReading(model.config.segmentation.width)
+        self.landmark = LandmarkReading(model.config.segmentation.width)
+        self.looked = min(model.config.segmentation.open_layers, NUM_LEVELS)
+        """Layers after which the query has seen all that the words name."""
 
 
 def keep_half_precision(model: UniGeoSeg) -> None:
@@ -58,10 +64,11 @@ def lesson_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict
         answer = answer_all(pupil.model, lesson.pixels, pieces, lesson.requests)
     losses = _read_losses(pupil, lesson, answer)
     mask = dice = torch.zeros((), device=device)
-    for logits in answer.masks:
+    weights = [1.0] * (len(answer.masks) - 1) + [LAST_WEIGHT]
+    for weight, logits in zip(weights, answer.masks, strict=True):
         cross_entropy, overlap = cell_losses(logits.float(), lesson.answers, lesson.known)
-        mask, dice = mask + cross_entropy, dice + overlap
-    mask, dice = mask / len(answer.masks), dice / len(answer.masks)
+        mask, dice = mask + weight * cross_entropy, dice + weight * overlap
+    mask, dice = mask / sum(weights), dice / sum(weights)
     total = losses["total"] + MASK_WEIGHT * mask + DICE_WEIGHT * dice
     return {**losses, "mask": mask, "dice": dice, "last_dice": overlap, "total": total}
 
@@ -82,12 +89,21 @@ def _read_losses(pupil: Pupil, lesson: Lesson, answer: SharedAnswer) -> dict[str
     with half_precision(device_of(pupil)):
         read = pupil.reading(answer.pixels.mask_features)
         coarse = pupil.coarse_reading(answer.pixels.multi_scale[-1])
-        meant = pupil.meaning(answer.queries)
+        meant = pupil.meaning([answer.queries[0], answer.queries[-1]])
+        marked = pupil.landmark(answer.queries[pupil.looked])
     dense = dense_loss(read, lesson.facts)
     coarse_dense = dense_loss(coarse, lesson.coarse_facts)
     meaning = meaning_loss(meant, lesson.meaning)
-    total = DENSE_WEIGHT * dense + COARSE_WEIGHT * coarse_dense + MEANING_WEIGHT * meaning
-    return {"dense": dense, "coarse_dense": coarse_dense, "meaning": meaning, "total": total}
+    landmark = landmark_loss(marked.float(), lesson.meaning)
+    total = DENSE_WEIGHT * dense + COARSE_WEIGHT * coarse_dense
+    total = total + MEANING_WEIGHT * (meaning + landmark)
+    return {
+        "dense": dense,
+        "coarse_dense": coarse_dense,
+        "meaning": meaning,
+        "landmark": landmark,
+        "total": total,
+    }
 
 
 def dense_only_losses(pupil: Pupil, lesson: Lesson) -> dict[str, Tensor]:

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from geoseg_qgis.engine.models.unigeoseg.mask_decoder import MaskDecoder, blocked_cells
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
-from geoseg_qgis.engine.models.unigeoseg.pixel_decoder import NUM_LEVELS, PixelFeatures
+from geoseg_qgis.engine.models.unigeoseg.pixel_decoder import PixelFeatures
 from geoseg_qgis.engine.models.unigeoseg.sequence import (
     Piece,
     Request,
@@ -31,7 +30,7 @@ class SharedAnswer(NamedTuple):
     pixels: PixelFeatures
     """What the masks were decoded from."""
     queries: list[Tensor]
-    """(B, R, C) before and after all decoder layers."""
+    """(B, R, C) before and after each decoder layer."""
 
 
 def answer_all(
@@ -64,40 +63,8 @@ def answer_all(
     )
     coarse = features.coarse.repeat_interleave(count, dim=0)
     query = model.describe(pooled, coarse).view(pictures, count, -1)
-    masks, refined = decode_all(model.predictor, features.pixels, query)
-    return SharedAnswer(masks, features.pixels, [query, refined])
-
-
-def decode_all(
-    decoder: MaskDecoder, features: PixelFeatures, queries: Tensor
-) -> tuple[list[Tensor], Tensor]:
-    """Decode R queries of each picture as if each were alone: queries do not read each other.
-
-    Args:
-        decoder: The mask decoder.
-        features: Output of the pixel decoder for B pictures.
-        queries: (B, R, C).
-
-    Returns:
-        Mask logits (B, R, h, w), as ``MaskDecoder`` returns them, and the last queries (B, R, C).
-    """
-    keys, values = decoder.read_levels(features)
-    predictions = [decoder.predict(queries, features.mask_features)]
-    layers = zip(
-        decoder.transformer_cross_attention_layers,
-        decoder.transformer_self_attention_layers,
-        decoder.transformer_ffn_layers,
-        strict=True,
-    )
-    for index, (cross_attention, self_attention, feed_forward) in enumerate(layers):
-        level = index % NUM_LEVELS
-        blocked = blocked_cells(predictions[-1], features.multi_scale[level].shape[-2:])
-        blocked = blocked.repeat_interleave(decoder.num_heads, dim=0)
-        queries = cross_attention(queries, keys[level], values[level], blocked)
-        alone = queries.flatten(0, 1)[:, None]
-        queries = feed_forward(self_attention(alone)).view(queries.shape)
-        predictions.append(decoder.predict(queries, features.mask_features))
-    return predictions, queries
+    masks, queries = model.predictor.refine(features.pixels, query, alone=True)
+    return SharedAnswer(masks, features.pixels, queries)
 
 
 def _rest(

@@ -1,7 +1,7 @@
-"""Beginning a run with the weights of another one, whose tower may have fewer blocks.
+"""Beginning a run with the weights of another one, whose tower or mask decoder may be less deep.
 
-Blocks that those weights lack begin as ones that change nothing, so that the larger network starts
-where the smaller one ended.
+Blocks and layers that those weights lack begin as ones that change nothing, so that the larger
+network starts where the smaller one ended.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
 from geoseg_qgis.engine.training.loop import has_begun
 from geoseg_qgis.engine.training.preset_folder import read_checkpoint
 
-from .objectives import READINGS, Pupil
+from .objectives import GENTLE_READINGS, READINGS, Pupil
 
 _BLOCK = re.compile(r"^model\.model\.vision_tower\.layers\.\d+\.blocks\.\d+\.")
-_ADDED_BACK = re.compile(r"\.(attn\.proj|mlp\.fc2)\.(weight|bias)$")
+_LAYER = re.compile(r"^model\.predictor\.transformer_\w+_layers\.\d+\.")
+_ADDED_BACK = re.compile(r"\.(attn\.proj|mlp\.fc2|\w*attn\.out_proj|linear2)\.(weight|bias)$")
 _OF_A_MAP = re.compile(r"\.mm_projector\.norm\d\.(weight|bias)$")
 
 
@@ -28,7 +29,8 @@ def begin_with(pupil: Pupil, start: Path) -> list[str]:
     """Give a network the weights of a run, or of a checkpoint folder, which lacks the readings.
 
     Args:
-        pupil: The network; it may read larger squares and have more blocks in its tower.
+        pupil: The network; it may read larger squares and have more blocks in its tower and more
+            layers in its mask decoder.
         start: A run, whose averaged weights are taken, or a checkpoint folder, of the same words.
 
     Returns:
@@ -36,24 +38,29 @@ def begin_with(pupil: Pupil, start: Path) -> list[str]:
 
     Raises:
         JobError: The checkpoint folder is damaged.
-        ValueError: The networks differ in more than blocks of the tower and the square.
+        ValueError: The networks differ in more than that.
     """
     given = _weights_of(start)
     state = pupil.state_dict()
     new = [name for name in state if name not in given]
-    strange = [name for name in new if not _BLOCK.match(name) and not name.startswith(READINGS)]
+    readings = READINGS + GENTLE_READINGS
+    strange = [name for name in new if not _is_deeper(name) and not name.startswith(readings)]
     strange += [name for name in given if name not in state]
     if strange:
         raise ValueError(
             f"{strange[0]} and {len(strange) - 1} other weights are only in one of the network and "
-            f"{start}. Begin with a run of the same sizes, or of a tower with fewer blocks."
+            f"{start}. Begin with a run of the same sizes, or of a tower or decoder less deep."
         )
     for name, own in state.items():
         if name in given:
             own.copy_(_fitted(name, given[name], own))
-        elif _BLOCK.match(name) and _ADDED_BACK.search(name):
+        elif _is_deeper(name) and _ADDED_BACK.search(name):
             own.zero_()
     return new
+
+
+def _is_deeper(name: str) -> bool:
+    return bool(_BLOCK.match(name) or _LAYER.match(name))
 
 
 def _weights_of(start: Path) -> dict[str, Tensor]:

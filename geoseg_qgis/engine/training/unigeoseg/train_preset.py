@@ -70,11 +70,13 @@ SEGMENTATION = SegmentationConfig(
     encoder_layers=1,
     encoder_ffn=256,
     sampling_points=2,
-    decoder_layers=3,
+    decoder_layers=6,
     decoder_ffn=256,
     num_queries=1,
     position_frequencies=6,
     coordinate_frequencies=5,
+    open_layers=3,
+    keep_small_answers=True,
 )
 SQUARES = 32
 """Pixels in a cell of the coarsest map; a side is a multiple of it."""
