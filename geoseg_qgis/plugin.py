@@ -85,7 +85,12 @@ class GeoSegPlugin:
         close_shared()
 
     def open_algorithm(self, algorithm_id: str) -> None:
-        """Show the dialog of an algorithm without blocking the window."""
+        """Show the dialog of an algorithm, or that of the set-up where the engine is missing."""
+        algorithm = QgsApplication.processingRegistry().algorithmById(algorithm_id)
+        ready, reason = algorithm.canExecute() if algorithm is not None else (True, "")
+        if not ready:
+            self.iface.messageBar().pushWarning(_MENU, reason)
+            algorithm_id = "geoseg:setup"
         dialog = processing.createAlgorithmDialog(algorithm_id)
         if dialog is None:
             return

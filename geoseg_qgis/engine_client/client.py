@@ -23,6 +23,7 @@ CANCEL_GRACE = 1.0
 DRAIN_LIMIT = 15.0
 START_LIMIT = 60.0
 SILENCE_LIMIT = 180.0
+_SLEPT = 10.0
 _ENDED = (ErrorCode.ENGINE_STOPPED, ErrorCode.ENGINE_MISSING)
 
 ProgressCallback = Callable[[float, str], None]
@@ -157,12 +158,13 @@ class EngineClient:
         try:
             return self._attempt(method, params, on_progress, on_log, is_cancelled)
         except JobError as error:
-            if error.code not in _ENDED or self._last_exit != 0:
-                raise
-            if closings != self._closings:
+            cancelled = error.code is ErrorCode.CANCELLED and is_cancelled()
+            if closings != self._closings and not cancelled:
                 raise JobError(
                     ErrorCode.ENGINE_STOPPED, "The engine was closed during the run.", "Run again."
                 ) from error
+            if error.code not in _ENDED or self._last_exit != 0:
+                raise
         return self._attempt(method, params, on_progress, on_log, is_cancelled)
 
     def _attempt(
@@ -216,10 +218,15 @@ class EngineClient:
             _notify(message, identifier, on_progress, on_log)
 
     def _next_message(self, process: EngineProcess) -> Optional[Dict[str, Any]]:
+        asked_at = time.monotonic()
         try:
             message = process.inbox.get(timeout=POLL)
         except queue.Empty:
-            if time.monotonic() - process.last_sign > self._silence_limit:
+            now = time.monotonic()
+            if now - asked_at > POLL + _SLEPT:
+                # The computer slept, and the engine with it: its silence begins anew.
+                process.last_sign = now
+            if now - process.last_sign > self._silence_limit:
                 raise JobError(
                     ErrorCode.ENGINE_STOPPED,
                     f"The engine gave no sign of life for {self._silence_limit:.0f} seconds.",

@@ -27,7 +27,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..engine_client import locate_engine
-from ..engine_client.locate import PACKAGE
+from ..engine_client.locate import PACKAGE, lock_hash, read_stamp
 from ..processing.settings import DEVICES, Settings
 from ..protocol.errors import JobError
 from ..translation import tr
@@ -95,8 +95,12 @@ class OptionsPage(QgsOptionsPageWidget):
             "checkout": tr("beside the plugin"),
             "user": tr("made by GeoSeg"),
         }
+        python = Path(location.python)
+        stamp = read_stamp(python.parent.parent)
+        stale = stamp and stamp.get("lock") != lock_hash()
+        ready = tr("Made for another version of GeoSeg.") if stale else tr("Ready.")
         self.state.setText(
-            f"<b>{tr('Ready.')}</b> {_short(Path(location.python))}<br>"
+            f"<b>{ready}</b> {_short(python)}<br>"
             f"<i>{origins.get(location.origin, location.origin)}</i>"
         )
         self.set_up.setText(tr("Check and repair"))
@@ -175,6 +179,15 @@ def _short(path: Path) -> str:
     return str(path)
 
 
+def _setup_values(settings: Settings) -> Dict[str, str]:
+    """Return the values of a set-up: an environment that GeoSeg made elsewhere is mended there."""
+    chosen = Path(settings.interpreter).expanduser()
+    for environment in (chosen, chosen.parent.parent):
+        if settings.interpreter and read_stamp(environment):
+            return {"DESTINATION": str(environment)}
+    return {}
+
+
 class _SetupRun:
     """One set-up in the background; it goes on when the page is closed."""
 
@@ -188,7 +201,9 @@ class _SetupRun:
         self._feedback = QgsProcessingFeedback()
         self._feedback.progressChanged.connect(self._show_progress)
         algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoseg:setup")
-        self._task = QgsProcessingAlgRunnerTask(algorithm, {}, self._context, self._feedback)
+        self._task = QgsProcessingAlgRunnerTask(
+            algorithm, _setup_values(page.settings()), self._context, self._feedback
+        )
         self._task.executed.connect(self._finish)
         self._alive[id(self)] = self
         page.set_up.setText(tr("Cancel"))

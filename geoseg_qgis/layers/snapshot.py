@@ -28,6 +28,7 @@ from qgis.core import (
     QgsRasterLayer,
     QgsRasterPipe,
     QgsRectangle,
+    QgsUnitTypes,
     QgsVectorFileWriter,
     QgsVectorLayer,
     QgsVectorLayerFeatureSource,
@@ -41,6 +42,7 @@ from .source import FrozenRaster, crs_text
 
 LARGEST_UNASKED = 4096 * 4096
 LARGEST = 40_000 * 40_000
+COARSEST_UNASKED = 30.0
 CLASS_FIELD = "class"
 _POLL_SECONDS = 0.1
 _STRIP_ROWS = 256
@@ -92,7 +94,8 @@ def plan_snapshot(
         resolution: Map units per pixel, or None.
 
     Raises:
-        JobError: ``EXTENT_OUTSIDE``; ``RESOLUTION_UNUSABLE`` for no pixel or far too many.
+        JobError: ``EXTENT_OUTSIDE``; ``RESOLUTION_UNUSABLE`` for no pixel or far too many, or for
+            pixels that show nothing where nobody asked for them.
     """
     area = QgsRectangle(frozen.extent)
     if extent is not None:
@@ -108,7 +111,24 @@ def plan_snapshot(
         height = frozen.extent.height() / frozen.rows
     else:
         size = height = resolution or _unasked_resolution(frozen, area)
+        if extent is None and resolution is None:
+            _refuse_the_world(frozen, size)
     return _snap(frozen, area, size, height)
+
+
+def _refuse_the_world(frozen: FrozenRaster, size: float) -> None:
+    """Refuse a picture of a whole map service, on whose pixels no model would find anything."""
+    metres = size
+    if frozen.crs.isValid():
+        metres *= QgsUnitTypes.fromUnitToUnitFactor(
+            frozen.crs.mapUnits(), QgsUnitTypes.DistanceUnit.DistanceMeters
+        )
+    if metres > COARSEST_UNASKED:
+        raise JobError(
+            ErrorCode.RESOLUTION_UNUSABLE,
+            f"A picture of all of {frozen.name!r} would have pixels of {metres:,.0f} m.",
+            "Give an extent, or the resolution that you want.",
+        )
 
 
 def _unasked_resolution(frozen: FrozenRaster, area: QgsRectangle) -> float:

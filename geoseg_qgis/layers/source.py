@@ -26,6 +26,7 @@ from ..protocol.source import RasterSource, Stretch, StretchKind
 
 Limits = Tuple[float, float]
 
+_ONLY_HERE = ("/vsimem/", "|option:", "|credential:", " authcfg=")
 # Where QGIS could measure nothing, limits are the range of the data type.
 _MEASURABLE = 1e30
 
@@ -138,10 +139,13 @@ def class_labels(layer: QgsRasterLayer) -> Dict[str, str]:
 
 
 def _file_uri(layer: QgsRasterLayer) -> str:
-    """Return what GDAL opens in another process, or '' when only QGIS can read the layer."""
-    if layer.providerType() != "gdal" or "/vsimem/" in layer.source():
+    """Return what GDAL opens in another process, or '' when only QGIS can read the layer as it is.
+
+    Open options choose another grid, and credentials are in the keeping of QGIS.
+    """
+    uri: str = layer.source()
+    if layer.providerType() != "gdal" or any(mark in uri for mark in _ONLY_HERE):
         return ""
-    uri: str = layer.source().split("|option:")[0]
     parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
     path = parts.get("path")
     if is_null(path) or not path or parts.get("vsiPrefix"):

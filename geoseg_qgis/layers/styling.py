@@ -44,22 +44,22 @@ def outline_renderer(color: str) -> QgsSingleSymbolRenderer:
     return QgsSingleSymbolRenderer(_fill(color))
 
 
-def quality_renderer() -> QgsRuleBasedRenderer:
-    """Return a renderer by the field ``iou`` in five steps; polygons without one are hatched."""
+def quality_renderer(field: str = "iou") -> QgsRuleBasedRenderer:
+    """Return a renderer by an IoU in five steps; polygons without one are hatched."""
     root = QgsRuleBasedRenderer.Rule(None)
     steps = len(_QUALITY_COLORS)
     for rank, color in enumerate(_QUALITY_COLORS):
         low, high = rank / steps, (rank + 1) / steps
-        below = f'"iou" < {high:g}' if rank < steps - 1 else '"iou" <= 1'
+        below = f'"{field}" < {high:g}' if rank < steps - 1 else f'"{field}" <= 1'
         rule = QgsRuleBasedRenderer.Rule(_quality_fill(color))
-        rule.setFilterExpression(f'"iou" >= {low:g} AND {below}')
+        rule.setFilterExpression(f'"{field}" >= {low:g} AND {below}')
         rule.setLabel(f"IoU {low:.1f} to {high:.1f}")
         root.appendChild(rule)
     hatched = QgsFillSymbol.createSimple(
         {"style": "b_diagonal", "color": "110,110,110,200", "outline_color": "90,90,90,255"}
     )
     rule = QgsRuleBasedRenderer.Rule(hatched)
-    rule.setFilterExpression('"iou" IS NULL')
+    rule.setFilterExpression(f'"{field}" IS NULL')
     rule.setLabel("not judged")
     root.appendChild(rule)
     return QgsRuleBasedRenderer(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
@@ -21,6 +22,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsRectangle,
+    QgsVectorLayer,
 )
 
 from ..layers.features import write_features
@@ -232,9 +234,9 @@ class AssessAlgorithm(ImageryAlgorithm):
                 tr("There is no mask to assess.") if not given else tr("There are two masks."),
                 tr("Give either MASK or MASK_POLYGONS."),
             )
-        if given == ["MASK_POLYGONS"] and values.features("MASK_POLYGONS").featureCount() == 0:
-            raise JobError(
-                ErrorCode.INVALID_JOB,
+        if given == ["MASK_POLYGONS"]:
+            values.require_features(
+                "MASK_POLYGONS",
                 tr("The polygon layer is empty."),
                 tr("Choose a layer with polygons."),
             )
@@ -249,6 +251,11 @@ class AssessAlgorithm(ImageryAlgorithm):
             layer = values.raster("MASK")
             self._labels = class_labels(layer)
             self._mask = freeze_raster(layer, (1,), StretchKind.NONE)
+        self._polygons_crs = self.frozen.crs
+        if values.is_given("MASK_POLYGONS"):
+            crs = values.features("MASK_POLYGONS").sourceCrs()
+            # Coordinates without a CRS count as those of the imagery.
+            self._polygons_crs = crs if crs.isValid() else self.frozen.crs
 
     def interesting_extent(self, values: Values, frozen: FrozenRaster) -> Optional[QgsRectangle]:
         """Return the surroundings of the mask."""
@@ -269,11 +276,12 @@ class AssessAlgorithm(ImageryAlgorithm):
                 files[name] = path if values.is_given(name) else None
             result = self.run_job(self._job(values, folder, files, feedback), feedback)
             delivered = self._deliver(values, files, result, feedback)
+            rated = partial(quality_renderer, _quality_field(files["POLYGONS"]))
         layers = (
             outputs.OutputLayer("SCORES", tr("Probabilities"), hidden=True),
             outputs.OutputLayer("REPAIRED", tr("Repaired mask"), hidden=True),
             outputs.OutputLayer("OUTPUT", tr("Quality"), hidden="POLYGONS" in delivered),
-            outputs.OutputLayer("POLYGONS", tr("Assessed polygons"), quality_renderer),
+            outputs.OutputLayer("POLYGONS", tr("Assessed polygons"), rated),
             outputs.OutputLayer("MISSED", tr("Missed"), partial(outline_renderer, _MISSED_COLOR)),
         )
         outputs.dress(values, delivered, layers, result, self.frozen.name)
@@ -293,9 +301,7 @@ class AssessAlgorithm(ImageryAlgorithm):
             if path is None:
                 continue
             if name in _SINKS:
-                crs = self.frozen.crs
-                if name == "POLYGONS" and values.is_given("MASK_POLYGONS"):
-                    crs = values.features("MASK_POLYGONS").sourceCrs()
+                crs = self._polygons_crs if name == "POLYGONS" else self.frozen.crs
                 delivered[name], _ = copy_features(values, name, Path(path), crs, feedback)
             else:
                 delivered[name] = path
@@ -342,3 +348,9 @@ class AssessAlgorithm(ImageryAlgorithm):
         path = folder / "mask.gpkg"
         polygons = write_features(source, keys, path, transforms, feedback)
         return None, polygons, source.sourceName()
+
+
+def _quality_field(path: Optional[str]) -> str:
+    """Return the field of the IoU in the engine's file: a mask may bring an ``iou`` of its own."""
+    names = QgsVectorLayer(path, "polygons", "ogr").fields().names() if path else []
+    return next((name for name in reversed(names) if re.fullmatch(r"iou(_\d+)?", name)), "iou")

@@ -17,7 +17,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QIcon
 
 from ..engine_client import engine_ready, shared_client
-from ..protocol.errors import ErrorCode, JobError
+from ..protocol.errors import CancelledError, JobError
 from ..protocol.job import Job
 from ..protocol.result import Result
 from ..translation import tr
@@ -182,7 +182,11 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
                 feedback.pushInfo(text)
 
         client = shared_client(Settings.read().interpreter, engine_variables())
-        result: Result = client.run(job, on_progress, on_log, feedback.isCanceled)
+        try:
+            result: Result = client.run(job, on_progress, on_log, feedback.isCanceled)
+        except CancelledError:
+            feedback.pushInfo(tr("No output was written."))
+            raise
         return result
 
     def _guard(self, work: Callable[[], T], feedback: QgsProcessingFeedback) -> T:
@@ -194,8 +198,6 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
         except JobError as error:
             if error.detail:
                 feedback.pushDebugInfo(error.detail)
-            if error.code is ErrorCode.CANCELLED:
-                feedback.pushInfo(tr("No output was written."))
             raise QgsProcessingException(str(error)) from error
         except Exception as error:
             feedback.pushDebugInfo(traceback.format_exc())

@@ -125,7 +125,8 @@ class EvaluateAlgorithm(GeoSegAlgorithm):
                 optional=True,
             ),
             "Field of a polygon layer that holds the name or number of the class; empty when all "
-            "its polygons are of one class. Rasters need none.",
+            "its polygons are of one class. Rasters need none: for them a warning of QGIS that no "
+            "field can be loaded means nothing.",
         )
 
     def _declare_advanced(self) -> None:

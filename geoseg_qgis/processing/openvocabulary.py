@@ -84,7 +84,7 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
         self.add(
             threshold,
             "A pixel whose best class is less probable than this stays unclassified. 0 gives "
-            "every pixel a class.",
+            "every pixel a class, if the rest is not left unclassified.",
         )
         self.add(
             QgsProcessingParameterBoolean("RIVALS", tr("Leave the rest unclassified"), True),

@@ -122,15 +122,16 @@ def check_destinations(values: Values, names: Sequence[str]) -> None:
             tr("No output is asked for."),
             tr("Give at least one of {}.").format(", ".join(names)),
         )
-    sources = _source_files(values)
+    taken = dict.fromkeys(_source_files(values), tr("an input"))
     for name in names:
         path = _plain_path(values.destination(name))
         if path is None:
             continue
-        if os.path.realpath(path) in sources:
+        use = taken.setdefault(os.path.realpath(path), name)
+        if use != name:
             raise JobError(
                 ErrorCode.OUTPUT_UNWRITABLE,
-                tr("{} is an input and cannot be {} as well.").format(path.name, name),
+                tr("{} is {} and cannot be {} as well.").format(path.name, use, name),
                 tr("Choose another file for the result."),
             )
         if _is_raster(values, name) and path.suffix.lower() not in (".tif", ".tiff"):
@@ -144,6 +145,12 @@ def check_destinations(values: Values, names: Sequence[str]) -> None:
                 ErrorCode.OUTPUT_UNWRITABLE,
                 tr("The folder {} of {} cannot be written to.").format(path.parent, name),
                 tr("Create it, or choose a folder of your own."),
+            )
+        if _is_held(path):
+            raise JobError(
+                ErrorCode.OUTPUT_UNWRITABLE,
+                tr("{} of {} is open in a program and cannot be replaced.").format(path.name, name),
+                tr("Remove its layer from the project, or choose another file."),
             )
 
 
@@ -219,7 +226,10 @@ def dress(
         if not context.willLoadLayerOnCompletion(destination):
             continue
         details = context.layerToLoadOnCompletionDetails(destination)
-        details.name = layer.title
+        definition = values.algorithm.parameterDefinition(layer.name)
+        # Models name their outputs; elsewhere QGIS takes the description.
+        if definition is None or details.name in ("", definition.description()):
+            details.name = layer.title
         has_groups = hasattr(details, "groupName")
         if has_groups:
             details.groupName = group
@@ -252,6 +262,19 @@ def _source_files(values: Values) -> Set[str]:
             path = registry.decodeUri(layer.providerType(), layer.source()).get("path")
             files.add(os.path.realpath(path) if path else "")
     return files - {""}
+
+
+def _is_held(path: Path) -> bool:
+    """Return whether Windows keeps a file that is there, as it does while QGIS shows it."""
+    if not path.is_file():
+        return False
+    try:
+        path.rename(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _plain_path(destination: str) -> Optional[Path]:

@@ -21,7 +21,6 @@ from ..layers.features import write_features
 from ..layers.source import FrozenRaster
 from ..layers.styling import outline_renderer
 from ..layers.surroundings import surroundings
-from ..protocol.errors import ErrorCode, JobError
 from ..protocol.job import Job, JobKind
 from ..protocol.tasks import PromptsTask
 from ..translation import tr
@@ -145,12 +144,11 @@ class PromptsAlgorithm(ImageryAlgorithm):
 
     def check(self, values: Values) -> None:
         """Raise `JobError` for values that cannot work."""
-        if values.features("PROMPTS").featureCount() == 0:
-            raise JobError(
-                ErrorCode.INVALID_JOB,
-                tr("The layer of prompts is empty."),
-                tr("Draw a point on each object that you want outlined."),
-            )
+        values.require_features(
+            "PROMPTS",
+            tr("The layer of prompts is empty."),
+            tr("Draw a point on each object that you want outlined."),
+        )
         polygons.polygon_options(values)
         outputs.check_destinations(values, ("POLYGONS", "OUTPUT"))
         self.check_imagery(values)

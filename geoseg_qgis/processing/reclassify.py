@@ -101,7 +101,8 @@ def _class_names(layer: QgsRasterLayer) -> Tuple[str, ...]:
     """
     names = []
     for band in range(1, layer.bandCount() + 1):
-        found = re.fullmatch(r"Band 0*\d+: (.+)", layer.bandName(band))
+        # QGIS puts its own word for "Band" and the number in front, in the user's language.
+        found = re.fullmatch(r"\D*\d+: (.+)", layer.bandName(band))
         if found is None:
             raise JobError(
                 ErrorCode.SOURCE_UNREADABLE,

@@ -84,7 +84,7 @@ class ReferAlgorithm(ImageryAlgorithm):
             QgsProcessingParameterNumber.Type.Double,
             0.5,
             minValue=0.0,
-            maxValue=1.0,
+            maxValue=0.999,
         )
         threshold.setMetadata({"widget_wrapper": {"decimals": 3}})
         self.add(threshold, "Pixels less probable than this are not part of the answer.")

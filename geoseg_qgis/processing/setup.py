@@ -16,8 +16,8 @@ from ..engine_client import (
     default_destination,
     install_engine,
     locate_engine,
-    shared_client,
 )
+from ..engine_client.client import EngineClient
 from ..engine_client.install import remove_superseded
 from ..engine_client.locate import checkout_environment
 from ..protocol.errors import JobError
@@ -79,8 +79,13 @@ class SetupAlgorithm(GeoSegAlgorithm):
         if destination == default_destination():
             for name in remove_superseded():
                 feedback.pushInfo(tr("Removed {}, which an earlier version used.").format(name))
-        client = shared_client(location.python, engine_variables())
-        status = client.status(feedback.isCanceled)
+        # Not the shared client: a variable or setting may name another engine.
+        client = EngineClient(location)
+        client.variables = engine_variables()
+        try:
+            status = client.status(feedback.isCanceled)
+        finally:
+            client.close()
         devices = ", ".join(device["name"] for device in status.get("devices") or [])
         feedback.pushInfo(tr("The engine answers from {}: {}.").format(location.python, devices))
         if chosen:

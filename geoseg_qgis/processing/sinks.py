@@ -12,6 +12,7 @@ from qgis.core import (
     QgsField,
     QgsFields,
     QgsProcessingFeedback,
+    QgsVectorFileWriter,
     QgsVectorLayer,
 )
 
@@ -57,6 +58,7 @@ def copy_features(
     for feature in layer.getFeatures():
         if feedback.isCanceled():
             del sink
+            _discard(destination)
             raise CancelledError
         copy = QgsFeature(fields)
         copy.setAttributes([feature.attribute(index) for index in origins])
@@ -66,6 +68,7 @@ def copy_features(
         if not sink.addFeature(copy, QgsFeatureSink.Flag.FastInsert):
             reason = sink.lastError()
             del sink
+            _discard(destination)
             raise JobError(
                 ErrorCode.OUTPUT_UNWRITABLE,
                 tr("The polygons cannot be written: {}").format(reason),
@@ -75,6 +78,15 @@ def copy_features(
     # The file is complete only once the sink is gone.
     del sink
     return destination, count
+
+
+def _discard(destination: str) -> None:
+    """Delete a half-filled file; layers in memory and tables of databases have none."""
+    path = Path(destination)
+    if path.suffix.lower() == ".shp":
+        QgsVectorFileWriter.deleteShapeFile(destination)
+    elif path.is_file():
+        path.unlink()
 
 
 def _sink_fields(originals: Sequence[QgsField]) -> QgsFields:

@@ -99,6 +99,25 @@ class Values:
         source.setInvalidGeometryCheck(QgsFeatureRequest.InvalidGeometryCheck.GeometryNoCheck)
         return source
 
+    def require_features(self, name: str, empty: str, hint: str) -> None:
+        """Refuse a layer without features, or of which none is selected where only those count.
+
+        Args:
+            name: Parameter of the features.
+            empty: What to say of an empty layer.
+            hint: What to do about it.
+
+        Raises:
+            JobError: ``INVALID_JOB``, or ``SOURCE_UNREADABLE``.
+        """
+        if self.features(name).featureCount() != 0:
+            return
+        given = self.parameters.get(name)
+        if getattr(given, "selectedFeaturesOnly", False):
+            empty = tr("No feature is selected, and only selected ones are asked for.")
+            hint = tr("Select features, or clear 'Selected features only'.")
+        raise JobError(ErrorCode.INVALID_JOB, empty, hint)
+
     def keys(self, name: str) -> Tuple[int, ...]:
         """Return the indices of the primary key of a vector layer."""
         layer = self.algorithm.parameterAsVectorLayer(self.parameters, name, self.context)

@@ -210,6 +210,7 @@ def test_close_during_a_run_does_not_start_another_engine(
     with pytest.raises(JobError) as caught:
         client.status()
     assert caught.value.code is ErrorCode.ENGINE_STOPPED
+    assert caught.value.message == "The engine was closed during the run."
     assert client.pid is None
 
 

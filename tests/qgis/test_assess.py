@@ -25,6 +25,8 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QVariant
 
+from geoseg_qgis.processing.assess import AssessAlgorithm
+
 pytestmark = needs_engine
 
 IDENTIFIER = "geoseg:assess"
@@ -100,6 +102,29 @@ def test_every_output_explains_itself(provider, image, polygons, tmp_path) -> No
     report = Path(results["REPORT"]).read_text(encoding="utf-8")
     assert "footprints" in report
     assert "<script" not in report
+
+
+def test_a_mask_keeps_its_own_iou_and_may_vanish(
+    provider, image, polygons, tmp_path, monkeypatch
+) -> None:
+    polygons.dataProvider().addAttributes([QgsField("iou", QVariant.Double)])
+    polygons.updateFields()
+    layer_id = polygons.id()
+    run_job = AssessAlgorithm.run_job
+
+    def remove_layer(self, job, feedback):
+        result = run_job(self, job, feedback)
+        QgsProject.instance().removeMapLayer(layer_id)
+        return result
+
+    monkeypatch.setattr(AssessAlgorithm, "run_job", remove_layer)
+    path = str(tmp_path / "assessed.gpkg")
+    run({"INPUT": image, "MASK_POLYGONS": layer_id, "POLYGONS": path})
+    assessed = QgsVectorLayer(path, "assessed", "ogr")
+    assert assessed.crs().authid() == "EPSG:32632"
+    assert {"iou", "iou_1"} <= set(assessed.fields().names())
+    rules = assessed.renderer().rootRule().children()
+    assert all('"iou_1"' in rule.filterExpression() for rule in rules)
 
 
 @pytest.mark.parametrize(

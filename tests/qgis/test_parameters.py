@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from qgis.core import QgsApplication, QgsProcessingContext, QgsVectorLayer
+from osgeo import gdal
+from qgis.core import QgsApplication, QgsProcessingContext, QgsRasterLayer, QgsVectorLayer
+from qgis.PyQt.QtCore import QTranslator
+
+from geoseg_qgis.processing.reclassify import _class_names
 
 
 def refusal(identifier: str, parameters: dict[str, Any]) -> str:
@@ -29,6 +33,44 @@ def good(provider, make_raster: Callable[..., Path], tmp_path: Path) -> dict[str
 
 def test_good_values_are_taken(good) -> None:
     assert refusal("geoseg:openvocabulary", good) == ""
+
+
+def test_scores_are_read_whatever_language_qgis_speaks(qgis_app, provider, make_raster) -> None:
+    path = str(make_raster(bands=2, data_type=gdal.GDT_Float32))
+    dataset = gdal.Open(path, gdal.GA_Update)
+    for band, name in enumerate(("house 12", "road: paved"), start=1):
+        dataset.GetRasterBand(band).SetDescription(name)
+    del dataset
+    layer = QgsRasterLayer(path, "scores")
+    assert _class_names(layer) == ("house 12", "road: paved")
+    translator = QTranslator()
+    if not translator.load("qgis_de", QgsApplication.i18nPath()):
+        pytest.skip("QGIS has no German words here")
+    qgis_app.installTranslator(translator)
+    try:
+        assert layer.bandName(1) == "Kanal 1: house 12"
+        assert _class_names(layer) == ("house 12", "road: paved")
+    finally:
+        qgis_app.removeTranslator(translator)
+
+
+def test_two_results_need_two_files(good, tmp_path: Path) -> None:
+    one = str(tmp_path / "one.tif")
+    reason = refusal("geoseg:openvocabulary", {**good, "OUTPUT": one, "SCORES": one})
+    assert reason.startswith("one.tif is OUTPUT and cannot be SCORES as well.")
+
+
+def test_files_that_windows_holds_are_told_before_the_run(good, monkeypatch) -> None:
+    path = Path(good["OUTPUT"])
+    path.write_bytes(b"shown in QGIS")
+    assert refusal("geoseg:openvocabulary", good) == ""
+
+    def deny(_path: Path, _target: Path) -> None:
+        raise PermissionError(13, "in use")
+
+    monkeypatch.setattr(Path, "rename", deny)
+    assert "is open in a program" in refusal("geoseg:openvocabulary", good)
+    assert path.read_bytes() == b"shown in QGIS"
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,16 @@ class Window:
         self.menu: list[QAction] = []
         self.toolbar: list[QAction] = []
         self.factories: list[object] = []
+        self.warnings: list[tuple[str, str]] = []
 
     def mainWindow(self):
         return self._iface.mainWindow()
+
+    def messageBar(self) -> Window:
+        return self
+
+    def pushWarning(self, title: str, text: str) -> None:
+        self.warnings.append((title, text))
 
     def addPluginToRasterMenu(self, name: str, action: QAction) -> None:
         assert name == "GeoSeg"
@@ -73,6 +80,27 @@ def test_unload_leaves_nothing_behind(window) -> None:
         plugin.unload()
         assert registry.providerById("geoseg") is None
         assert (window.menu, window.toolbar, window.factories) == ([], [], [])
+
+
+def test_without_an_engine_the_menu_leads_to_the_set_up(window, monkeypatch, tmp_path) -> None:
+    import processing
+
+    opened: list[str] = []
+    # The window of pytest-qgis has no browser, which the real dialog asks for.
+    monkeypatch.setattr(processing, "createAlgorithmDialog", opened.append)
+    monkeypatch.setenv("GEOSEG_PYTHON", str(tmp_path / "python"))
+    plugin = classFactory(window)
+    plugin.initGui()
+    try:
+        plugin.open_algorithm("geoseg:openvocabulary")
+        monkeypatch.setenv("GEOSEG_PYTHON", sys.executable)
+        plugin.open_algorithm("geoseg:openvocabulary")
+    finally:
+        plugin.unload()
+    assert opened == ["geoseg:setup", "geoseg:openvocabulary"]
+    ((title, text),) = window.warnings
+    assert title == "GeoSeg"
+    assert str(tmp_path / "python") in text
 
 
 def test_headless_start_needs_no_window(qgis_processing) -> None:
@@ -129,6 +157,28 @@ def test_options_page_shows_and_stores(qgis_app, monkeypatch, tmp_path) -> None:
         page.model_folder.setFilePath(str(tmp_path))
         page.apply()
         assert Settings.read() == Settings(str(python), str(tmp_path), "cpu")
+    finally:
+        before.write()
+
+
+def test_repair_goes_where_geoseg_made_the_engine(qgis_app, tmp_path) -> None:
+    from geoseg_qgis.gui.options import OptionsFactory, _setup_values
+
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o700)
+    before = Settings.read()
+    try:
+        assert _setup_values(Settings(str(python), "", "cpu")) == {}
+        (tmp_path / "geoseg-engine.json").write_text('{"lock": "of another version"}')
+        for setting in (python, tmp_path):
+            values = _setup_values(Settings(str(setting), "", "cpu"))
+            assert values == {"DESTINATION": str(tmp_path)}
+        Settings(str(python), "", "cpu").write()
+        page = OptionsFactory().createWidget(None)
+        assert "Made for another version of GeoSeg." in page.state.text()
+        assert page.set_up.text() == "Check and repair"
     finally:
         before.write()
 

@@ -175,6 +175,12 @@ def test_what_cannot_be_prompts(provider, image, layer, qgis_new_project) -> Non
         {"INPUT": image, "PROMPTS": empty, "POLYGONS": "memory:"}, context
     )
     assert (fine, reason[:30]) == (False, "The layer of prompts is empty.")
+    layer.removeSelection()
+    chosen = QgsProcessingFeatureSourceDefinition(layer.id(), selectedFeaturesOnly=True)
+    fine, reason = algorithm.checkParameterValues(
+        {"INPUT": image, "PROMPTS": chosen, "POLYGONS": "memory:"}, context
+    )
+    assert (fine, reason[:23]) == (False, "No feature is selected,")
     far = QgsVectorLayer("Point?crs=EPSG:32632", "far", "memory")
     feature = QgsFeature()
     feature.setGeometry(QgsGeometry.fromWkt("Point (0 0)"))

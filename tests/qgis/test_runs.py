@@ -31,6 +31,7 @@ from qgis.core import (
     QgsProcessingModelChildParameterSource,
     QgsProcessingModelOutput,
     QgsProcessingModelParameter,
+    QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterFeatureSink,
     QgsProcessingParameterRasterLayer,
     QgsProject,
@@ -393,15 +394,27 @@ def test_model_designer(provider, qgis_new_project, values) -> None:
     output.setChildId("centroids")
     output.setChildOutputName("OUTPUT")
     centroids.setModelOutputs({"points": output})
+    roofs = QgsProcessingModelOutput("my roofs")
+    roofs.setChildId("segment")
+    roofs.setChildOutputName("POLYGONS")
+    segment = model.childAlgorithm("segment")
+    segment.setModelOutputs({"my roofs": roofs})
+    model.setChildAlgorithm(segment)
     model.addChildAlgorithm(centroids)
     assert model.validate() == (True, [])
     context = QgsProcessingContext()
     context.setProject(QgsProject.instance())
     feedback = QgsProcessingFeedback()
+    kept = QgsProcessingOutputLayerDefinition("memory:", QgsProject.instance())
     results, fine = model.run(
-        {"image": values["INPUT"], "centroids:points": "memory:"}, context, feedback
+        {"image": values["INPUT"], "centroids:points": "memory:", "segment:my roofs": kept},
+        context,
+        feedback,
     )
     assert fine, feedback.textLog()
+    # The name that the model gives, not that of the algorithm.
+    details = context.layerToLoadOnCompletionDetails(results["segment:my roofs"])
+    assert details.name == "my roofs"
     points = context.takeResultLayer(results["centroids:points"])
     assert isinstance(
         model.parameterDefinition("centroids:points"), QgsProcessingParameterFeatureSink

@@ -104,6 +104,17 @@ def test_resolution_is_chosen_from_the_zoom_levels(qgis_new_project, tile_server
     assert "EPSG:3857" in large.description
 
 
+def test_the_whole_world_is_not_pictured_unasked(qgis_new_project, tile_server) -> None:
+    frozen = freeze_raster(QgsRasterLayer(tile_server.source(), "tiles", "wms"))
+    with pytest.raises(JobError, match=r"would have pixels of [\d,]+ m. Give an extent") as caught:
+        plan_snapshot(frozen, None, None)
+    assert caught.value.code is ErrorCode.RESOLUTION_UNUSABLE
+    # Whoever asks for it gets it.
+    coarse = tile_size(4) / 256
+    assert plan_snapshot(frozen, None, coarse).columns == 4096
+    assert plan_snapshot(frozen, tile_extent(4, 8, 5), None).columns > 0
+
+
 def test_absurd_resolutions_are_refused(qgis_new_project, tile_server) -> None:
     frozen = freeze_raster(QgsRasterLayer(tile_server.source(), "tiles", "wms"))
     with pytest.raises(JobError) as caught:

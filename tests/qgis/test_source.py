@@ -110,6 +110,22 @@ def test_layers_in_memory_need_a_snapshot(qgis_new_project, make_raster) -> None
         gdal.Unlink("/vsimem/image.tif")
 
 
+@pytest.mark.parametrize("more", ["|option:OVERVIEW_LEVEL=0", " authcfg='abc1234'"])
+def test_what_only_qgis_can_open_needs_a_snapshot(qgis_new_project, make_raster, more) -> None:
+    """Another program would read another grid, or be refused."""
+    path = make_raster(size=64, data_type=gdal.GDT_UInt16)
+    dataset = gdal.Open(str(path), gdal.GA_Update)
+    dataset.BuildOverviews("NEAREST", [2])
+    del dataset
+    layer = QgsRasterLayer(f"{path}{more}", "image")
+    if not layer.isValid():
+        pytest.skip("this QGIS cannot open it either")
+    frozen = freeze_raster(layer)
+    assert frozen.needs_snapshot
+    assert frozen.source.uri == ""
+    assert frozen.columns == layer.width()
+
+
 def test_virtual_rasters_need_a_snapshot(virtual_layer) -> None:
     frozen = freeze_raster(virtual_layer)
     assert frozen.needs_snapshot
