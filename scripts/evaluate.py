@@ -103,7 +103,7 @@ SECTIONS = {
         "Instructions",
         "Sentences, questions, points and boxes on generated scenes of 256 x 256 pixels, and "
         "classes by name and use on crops of real images. gIoU is the mean IoU of requests, cIoU "
-        "that of all pixels, Pr@k the share of requests with at least that IoU.",
+        "that of all pixels, Pr@k the share of requests with more than that IoU.",
     ),
     "quality": (
         "Quality maps",

@@ -140,9 +140,10 @@ def _check_farewell(others: Iterable[BaseProcess], error: RuntimeError | None = 
         other.join(_FAREWELL_SECONDS)
         if other.exitcode != 0:
             ended = "did not end" if other.exitcode is None else f"ended with {other.exitcode}"
+            here = f" This one met: {error}" if error is not None else ""
             raise TeamError(
-                f"Process {rank} of those that train together {ended}. Read what it wrote above, "
-                "or train with --processes 1."
+                f"Process {rank} of those that train together {ended}.{here} Read what it wrote "
+                "above, or train with --processes 1."
             ) from error
 
 

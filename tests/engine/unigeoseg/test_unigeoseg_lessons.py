@@ -189,11 +189,19 @@ def test_weights_without_a_place_are_refused(small_folder: Path) -> None:
         begin_with(deeper, small_folder)
 
 
-@pytest.mark.parametrize("wrong", ["--side=100", "--processes=0"])
+def test_readings_of_other_facts_begin_anew(tmp_path: Path) -> None:
+    first, second = pupil_of(64, (1, 1, 1, 1)), pupil_of(64, (1, 1, 1, 1))
+    Trainer(first, Plan(tmp_path, 0.0), {}).save()
+    second.reading.reading = nn.Conv2d(32, 3, 1)
+    new = begin_with(second, tmp_path)
+    assert new == ["reading.reading.weight", "reading.reading.bias"]
+
+
+@pytest.mark.parametrize("wrong", ["--side=100", "--processes=0", "--first=999000"])
 def test_impossible_options_are_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--data=x", "--scenes=x", "--out=x", "--minutes=1", "--device=cpu", wrong])
-    assert f"{wrong.split('=', maxsplit=1)[0]} must be" in capsys.readouterr().err
+    assert f"error: {wrong.split('=', maxsplit=1)[0]} " in capsys.readouterr().err
 
 
 @pytest.mark.slow

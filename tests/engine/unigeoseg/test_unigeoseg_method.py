@@ -176,6 +176,26 @@ def test_points_are_written_as_fractions_of_the_tile(toy_tokenizer: ByteTokenize
     assert text.endswith("at the points [0.01,0.004], [0.03,0.008] and [0,1].")
 
 
+def test_networks_with_positions_are_told_fractions_of_their_square(
+    toy_tokenizer: ByteTokenizer,
+) -> None:
+    wide = Letterbox(100, 400, 64)
+    assert wide.fractions_of(0, 0) == (0.0, 0.375)
+    assert wide.fractions_of(400, 100) == (1.0, 0.625)
+    point = points_request([(200, 50)], 100, 400, toy_tokenizer, wide).coordinates
+    box = box_request((100, 0, 300, 100), 100, 400, toy_tokenizer, wide).coordinates
+    assert point is not None
+    assert box is not None
+    assert torch.equal(point, torch.tensor([[0.5, 0.5]]))
+    assert torch.equal(box, torch.tensor([[0.25, 0.375, 0.75, 0.625]]))
+    # What lies in the middle of the image lies there in the mask as well.
+    mask = torch.zeros(1, 16, 16)
+    mask[:, 6:10, 4:12] = 1.0
+    restored = wide.restore(mask)[0]
+    assert float(restored[50, 200]) == 1.0
+    assert float(restored[:, :80].max()) == 0.0
+
+
 def test_box_is_clipped_to_the_tile(toy_tokenizer: ByteTokenizer) -> None:
     request = box_request((-20.0, 50.0, 50.0, 125.0), 200, 100, toy_tokenizer)
     assert request.coordinates is not None

@@ -183,7 +183,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     before = fresh_network().state_dict()
     assert state["model"].keys() == before.keys()
     assert not torch.equal(state["model"]["global_latents"], before["global_latents"])
-    command = [sys.executable, "-m", module, "evaluate", "--device", "cpu"]
+    command = [sys.executable, "-m", module, "evaluate", "--device=cpu", "--template=rrsisd"]
     scored = subprocess.run(
         [*command, "--model", str(folder / "weights"), "--data", f"geoseg:{data}:train"],
         env=environment,

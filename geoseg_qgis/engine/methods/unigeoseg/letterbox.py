@@ -38,6 +38,12 @@ class Letterbox:
         height, width = self.fitted
         return (self.side - height) // 2, (self.side - width) // 2
 
+    def fractions_of(self, x: float, y: float) -> tuple[float, float]:
+        """Return where a place of the tile, in pixels, lies in the square, as fractions of it."""
+        (top, left), (height, width) = self.offset, self.fitted
+        across, down = x * (width / self.width), y * (height / self.height)
+        return (left + across) / self.side, (top + down) / self.side
+
     def place_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize and centre an image (H, W, 3) on black: (side, side, 3)."""
         square = np.zeros((self.side, self.side, image.shape[2]), dtype=np.uint8)

@@ -22,6 +22,8 @@ from geoseg_qgis.engine.models.unigeoseg.template import (
 )
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
+from .letterbox import Letterbox
+
 TaskChoice = Literal["auto", "referring", "reasoning"]
 
 _LONG_INSTRUCTION_WORDS = 25
@@ -82,7 +84,11 @@ def choose_task(instruction: str) -> Task:
 
 
 def points_request(
-    points: Sequence[tuple[float, float]], height: int, width: int, tokenizer: Tokenizer
+    points: Sequence[tuple[float, float]],
+    height: int,
+    width: int,
+    tokenizer: Tokenizer,
+    square: Letterbox | None = None,
 ) -> Request:
     """Ask for the thing under one to three points.
 
@@ -91,6 +97,8 @@ def points_request(
         height: Rows of the tile.
         width: Columns of the tile.
         tokenizer: The checkpoint's tokenizer.
+        square: Where the tile lies in the square that coordinates are fractions of; without it
+            they are those of the tile.
 
     Raises:
         JobError: No point, more than three, or one outside the tile.
@@ -108,12 +116,16 @@ def points_request(
                 f"The point ({x:g}, {y:g}) lies outside the tile of {width} x {height} pixels.",
                 "Move the point onto the raster, or enlarge the extent.",
             )
-    text = describe_points([(x / width, y / height) for x, y in points])
+    text = describe_points([_fractions(point, height, width, square) for point in points])
     return _interactive(text, tokenizer)
 
 
 def box_request(
-    box: tuple[float, float, float, float], height: int, width: int, tokenizer: Tokenizer
+    box: tuple[float, float, float, float],
+    height: int,
+    width: int,
+    tokenizer: Tokenizer,
+    square: Letterbox | None = None,
 ) -> Request:
     """Ask for the thing inside a box; parts of the box beyond the tile are cut off.
 
@@ -122,6 +134,7 @@ def box_request(
         height: Rows of the tile.
         width: Columns of the tile.
         tokenizer: The checkpoint's tokenizer.
+        square: See ``points_request``.
 
     Raises:
         JobError: The box has no area inside the tile.
@@ -135,8 +148,16 @@ def box_request(
             "The box has no area inside the tile.",
             "Draw the box over the raster, or enlarge the extent.",
         )
-    text = describe_box(left / width, top / height, right / width, bottom / height)
-    return _interactive(text, tokenizer)
+    corners = (left, top), (right, bottom)
+    first, last = (_fractions(corner, height, width, square) for corner in corners)
+    return _interactive(describe_box(*first, *last), tokenizer)
+
+
+def _fractions(
+    point: tuple[float, float], height: int, width: int, square: Letterbox | None
+) -> tuple[float, float]:
+    x, y = point
+    return (x / width, y / height) if square is None else square.fractions_of(x, y)
 
 
 def _interactive(text: str, tokenizer: Tokenizer) -> Request:

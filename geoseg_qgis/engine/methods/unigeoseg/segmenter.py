@@ -75,7 +75,11 @@ class Segmenter:
     def __init__(self, checkpoint: Checkpoint, batch_size: int = DEFAULT_BATCH) -> None:
         self.tokenizer = checkpoint.tokenizer
         self.batch_size = batch_size
-        self.side = checkpoint.model.config.vision.image_size
+        config = checkpoint.model.config
+        self.side = config.vision.image_size
+        # Positions are those of the square, so coordinates must be, too; what published networks
+        # were taught for pictures that are no squares is not known.
+        self._knows_the_square = config.segmentation.position_frequencies > 0
         dialogue = encode_template(UNIFIED, self.tokenizer)
         self._reader = Reader(checkpoint.model, dialogue)
 
@@ -156,10 +160,11 @@ class Segmenter:
                 "A request is either words, or points, or a box.",
                 "Give exactly one of them.",
             )
+        square = Letterbox(height, width, self.side) if self._knows_the_square else None
         if points is not None:
-            return points_request(points, height, width, self.tokenizer)
+            return points_request(points, height, width, self.tokenizer, square)
         if box is not None:
-            return box_request(box, height, width, self.tokenizer)
+            return box_request(box, height, width, self.tokenizer, square)
         request = instruction_request(instruction or "", self.tokenizer, task)
         longest = self._reader.longest_instruction
         if len(request.instruction_ids) > longest:

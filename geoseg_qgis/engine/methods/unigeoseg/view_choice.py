@@ -11,6 +11,7 @@ in this order:
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -45,6 +46,9 @@ _NUMBERS = frozenset({
 _NO_SUPERLATIVES = frozenset({
     "forest", "rest", "test", "harvest", "nest", "chest", "interest", "request",
 })  # fmt: skip
+_VERBS = frozenset({
+    "please", "segment", "find", "show", "me", "map", "select", "mark", "outline", "extract",
+})  # fmt: skip
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -78,8 +82,9 @@ def choose_view(instruction: str, task: TaskChoice = "auto") -> ViewChoice:
     telling = next((word for word in words if _needs_surroundings(word)), None)
     if telling is not None:
         return ViewChoice(View.WHOLE, f"'{telling}' is told from the whole scene")
-    if words and words[0] in _POINTING:
-        return ViewChoice(View.WHOLE, f"'{words[0]}' points at one thing of the scene")
+    said = list(itertools.dropwhile(_VERBS.__contains__, words))
+    if said and said[0] in _POINTING:
+        return ViewChoice(View.WHOLE, f"'{said[0]}' points at one thing of the scene")
     return ViewChoice(View.TILES, "it means everything of a kind")
 
 

@@ -67,6 +67,8 @@ class Template(NamedTuple):
 UNIFIED = Template("Reasoning", "Sure, It is <seg>. \n<answer>.")
 REFSEGRS = Template("Referring", "\nSure. It is <seg>. ")
 RRSISD = Template("Referring", "\nSure.")
+TEMPLATES = {"unified": UNIFIED, "refsegrs": REFSEGRS, "rrsisd": RRSISD}
+"""By the name of what the published weights were trained on."""
 
 
 class Dialogue(NamedTuple):

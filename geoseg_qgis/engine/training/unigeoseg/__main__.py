@@ -22,6 +22,7 @@ import torch
 from torch import distributed
 
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
+from geoseg_qgis.engine.models.unigeoseg.template import TEMPLATES
 from geoseg_qgis.protocol.errors import JobError
 
 from .datasets import READERS
@@ -84,7 +85,8 @@ def _train(options: argparse.Namespace, records: list[Record]) -> None:
 
 def _evaluate(options: argparse.Namespace, records: list[Record]) -> None:
     device = torch.device(options.device)
-    scores = evaluate(load_checkpoint(options.model, device), records)
+    template = TEMPLATES[options.template]
+    scores = evaluate(load_checkpoint(options.model, device), records, template=template)
     table = {name: task_scores.as_row() for name, task_scores in scores.items()}
     sys.stdout.write(json.dumps(table, indent=1) + "\n")
 
@@ -113,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
             "--data", action="append", required=True, help="name:folder:split; may be repeated"
         )
         command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    test.add_argument(
+        "--template",
+        choices=sorted(TEMPLATES),
+        default="unified",
+        help="dialogue of the weights: those trained on one data set alone have their own",
+    )
     train.add_argument("--folder", type=Path, required=True, help="state, log and weights")
     train.add_argument("--steps", type=int, required=True)
     train.add_argument("--batch-size", type=int, default=16, help="over all processes")

@@ -62,15 +62,16 @@ def align_places(
             answer = answer_all(model, pixels.to(device), pieces, requests)
             compared = [
                 model.predictor.mask_embed(model.predictor.decoder_norm(query))
-                for query in answer.queries
+                for query in (answer.queries[0], answer.queries[-1])
             ]
         single = ~meaning.places[..., 0].isnan()
         places = meaning.places.nan_to_num(0.0)
         codes = [fourier_features(places[..., axis], positions.frequencies) for axis in (0, 1)]
-        code = torch.cat(codes, dim=-1) * single[..., None]
-        for values in compared:
+        code = torch.cat(codes, dim=-1)
+        # Before it has looked, a query knows no other places than those it was told.
+        for values, placed in zip(compared, (single & meaning.told, single), strict=True):
             known.append(values.float().flatten(0, 1))
-            waves.append(code.flatten(0, 1))
+            waves.append((code * placed[..., None]).flatten(0, 1))
     model.train(training)
     weights, told = _fit(torch.cat(known), torch.cat(waves))
     positions.mix.weight.copy_(gain * weights * (told > _TRUSTED))

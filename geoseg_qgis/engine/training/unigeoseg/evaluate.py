@@ -14,6 +14,7 @@ from geoseg_qgis.engine.models.unigeoseg.inference import Reader
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.models.unigeoseg.template import (
     UNIFIED,
+    Template,
     encode_instruction,
     encode_template,
 )
@@ -28,6 +29,7 @@ def evaluate(
     checkpoint: Checkpoint,
     records: Iterable[Record],
     transform: Callable[[Mask], Mask] | None = None,
+    template: Template = UNIFIED,
 ) -> dict[str, ReferringScores]:
     """Score a network as published: on the letterboxed square, padding included.
 
@@ -35,12 +37,13 @@ def evaluate(
         checkpoint: Network in evaluation mode and its tokenizer.
         records: What to ask and what to expect.
         transform: Applied to predictions first, see ``ReferringMeter``.
+        template: The dialogue that the network was trained on, for its data set.
 
     Returns:
         Scores by task (``ref``, ``reason``, ``intera``) and of everything (``all``).
     """
     model, tokenizer = checkpoint
-    reader = Reader(model, encode_template(UNIFIED, tokenizer))
+    reader = Reader(model, encode_template(template, tokenizer))
     side = model.config.vision.image_size
     meters = {ALL_TASKS: ReferringMeter(transform)}
     for record in records:

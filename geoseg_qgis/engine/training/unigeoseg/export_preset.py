@@ -103,9 +103,9 @@ def page_section(
     ]
     measured = [
         f"Scored on {amounts['validation']} generated scenes of other seeds, {SIDE} x {SIDE} "
-        f"pixels of {low} to {high} m, all kinds of sentences in equal number, answers of "
-        f"{FEWEST_PIXELS} pixels and more; and on {REAL_CROPS} crops of validation pictures, on "
-        "the pixels whose class is certain.",
+        f"pixels of {low} to {high} m, one sentence of every kind a scene where there is one, "
+        f"answers of {FEWEST_PIXELS} pixels and more; and on {REAL_CROPS} crops of validation "
+        "pictures, on the pixels whose class is certain.",
         "",
         "| asked | requests | gIoU | cIoU | Pr@0.5 | Pr@0.7 |",
         "|---|---|---|---|---|---|",
@@ -136,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reader = SceneReader(load_checkpoint(options.out))
     scores = score_unseen(reader, options.scenes, options.validation, options.data)
     table = {name: score.as_row() for name, score in scores.items()}
+    first = checkpoint["facts"].get("first_scene", 0)
     count = options.count or checkpoint["facts"]["scenes"]
     amounts = {"scenes": count, "validation": options.validation}
     facts = {"steps": checkpoint["step"], "seconds": round(checkpoint["seconds"]), **amounts}
@@ -143,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logger.info("%s", json.dumps(table, indent=1))
     if options.preset is None:
         return
-    taught = known_words(stored_scenes(options.scenes, range(count)))
+    taught = known_words(stored_scenes(options.scenes, range(first, first + count)))
     folder = options.preset / FOLDER
     for name in (CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE):
         write_bytes(folder / name, (options.out / name).read_bytes())

@@ -53,7 +53,7 @@ TITLES = {
 
 
 class SceneReader:
-    """A network that answers requests about pictures of its own size.
+    """A network that answers requests about pictures, fitted into its square.
 
     Args:
         checkpoint: Network in evaluation mode and its tokenizer.

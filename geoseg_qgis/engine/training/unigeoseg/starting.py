@@ -34,7 +34,7 @@ def begin_with(pupil: Pupil, start: Path) -> list[str]:
         start: A run, whose averaged weights are taken, or a checkpoint folder, of the same words.
 
     Returns:
-        Names of the weights that are not there.
+        Names of the weights that are not there, or as readings of other facts.
 
     Raises:
         JobError: The checkpoint folder is damaged.
@@ -52,7 +52,9 @@ def begin_with(pupil: Pupil, start: Path) -> list[str]:
             f"{start}. Begin with a run of the same sizes, or of a tower or decoder less deep."
         )
     for name, own in state.items():
-        if name in given:
+        if name in given and name.startswith(readings) and given[name].shape != own.shape:
+            new.append(name)
+        elif name in given:
             own.copy_(_fitted(name, given[name], own))
         elif _is_deeper(name) and _ADDED_BACK.search(name):
             own.zero_()
@@ -74,8 +76,6 @@ def _weights_of(start: Path) -> dict[str, Tensor]:
 def _fitted(name: str, given: Tensor, own: Tensor) -> Tensor:
     if given.shape == own.shape:
         return given
-    if name.startswith(READINGS):
-        return own
     if _OF_A_MAP.search(name):
         resized = nn.functional.interpolate(given[None], size=own.shape[-2:], mode="bilinear")
         return resized[0]

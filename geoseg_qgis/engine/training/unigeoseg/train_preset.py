@@ -47,7 +47,7 @@ from .objectives import (
     lesson_losses,
     reading_losses,
 )
-from .scenes import SIDE, StoredScene, stored_scenes
+from .scenes import SIDE, VALIDATION_SEED, StoredScene, stored_scenes
 from .starting import begin_with
 from .words import TOKENIZER_FILE, initial_embeddings, learn_tokenizer, save_tokenizer
 
@@ -85,6 +85,8 @@ ALIGN_AT = 0.5
 """Progress at which the places of queries and of the fine map are tied together."""
 _ALIGNING = 60
 _ALIGNING_REQUESTS = 32
+WARM_UP = 100
+"""Steps of linear rise of the rate, from when the network learns on."""
 READINGS_ALONE = 150
 """Steps in which fresh readings of a network that has learnt before learn alone."""
 DENSE_UNTIL = 0.08
@@ -169,6 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.side < 1 or options.side % SQUARES:
         parser.error(f"--side must be a multiple of {SQUARES}.")
+    if options.first < 0 or options.first + options.count > VALIDATION_SEED:
+        parser.error(f"--first and --count must stay below {VALIDATION_SEED}, where scores begin.")
     if options.processes is None:
         options.processes = team_size(options.device)
     if options.processes < 1 or (options.processes > 1 and options.device.type != "cpu"):
@@ -212,6 +216,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
         options.minutes,
         options.rate,
         0.02,
+        WARM_UP + facts.get("readings_until", 0),
         blocks=MUON_MATRICES,
         device=options.device,
     )
