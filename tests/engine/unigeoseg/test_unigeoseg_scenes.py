@@ -30,6 +30,7 @@ from geoseg_qgis.engine.training.unigeoseg.dense import (
     scene_targets,
 )
 from geoseg_qgis.engine.training.unigeoseg.meaning import (
+    NO_LANDMARK,
     Meaning,
     landmark_loss,
     meaning_loss,
@@ -335,13 +336,15 @@ def test_meaning_tells_classes_and_the_place_of_single_objects(scenes: list[Stor
     assert meaning.told.tolist() == [[False, True, False, False, False]]
     assert meaning.landmarks[0, :4].isnan().all()
     assert meaning.landmarks[0, 4].tolist() == pytest.approx(place)
+    assert meaning.landmark_classes.tolist() == [[NO_LANDMARK] * 4 + [int(shares.argmax())]]
 
 
 def test_meaning_loss_is_zero_for_what_is_meant() -> None:
     place = torch.tensor([[0.25, 0.5, 0.1, 0.2]])
     classes = nn.functional.one_hot(torch.tensor([[3]]), len(CLASS_NAMES)).float()
     unnamed = torch.full((1, 1, 4), torch.nan)
-    meaning = Meaning(classes, place[None], torch.tensor([[True]]), unnamed)
+    nothing = torch.tensor([[NO_LANDMARK]])
+    meaning = Meaning(classes, place[None], torch.tensor([[True]]), unnamed, nothing)
     waves = [fourier_features(place[:, axis], CENTRE_FREQUENCIES) for axis in (0, 1)]
     right = torch.cat([50.0 * classes[0], *waves, place[:, 2:]], dim=1)[None]
     assert float(meaning_loss([right, right], meaning)) == pytest.approx(0.0, abs=1e-6)
@@ -353,7 +356,10 @@ def test_meaning_loss_is_zero_for_what_is_meant() -> None:
     assert float(meaning_loss([wrong, right], untold)) == pytest.approx(0.0, abs=1e-6)
     assert float(meaning_loss([right, right], unknown_meaning(1))) == 0.0
     places = slice(len(CLASS_NAMES), None)
-    assert float(landmark_loss(wrong[..., places], meaning)) == 0.0
-    named = meaning._replace(landmarks=place[None])
-    assert float(landmark_loss(right[..., places], named)) == pytest.approx(0.0, abs=1e-6)
-    assert float(landmark_loss(wrong[..., places], named)) == pytest.approx(expected)
+    kinds = 50.0 * classes
+    assert float(landmark_loss(kinds, wrong[..., places], meaning)) == 0.0
+    named = meaning._replace(landmarks=place[None], landmark_classes=torch.tensor([[3]]))
+    assert float(landmark_loss(kinds, right[..., places], named)) == pytest.approx(0.0, abs=1e-6)
+    assert float(landmark_loss(kinds, wrong[..., places], named)) == pytest.approx(expected)
+    other = named._replace(landmark_classes=torch.tensor([[4]]))
+    assert float(landmark_loss(kinds, right[..., places], other)) == pytest.approx(50.0)

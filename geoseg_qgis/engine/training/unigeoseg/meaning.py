@@ -1,9 +1,9 @@
 """The word lesson: what a request is about, taught beside its mask.
 
 Linear readings of the query must tell which classes the answer consists of, where the centre of a
-single object lies, and, once it has looked at the picture, where the landmark is that the words
-name. Words and coordinates so find their way to the query without waiting for the masks to become
-good. The readings serve training alone.
+single object lies, what the landmark is that the words name and, once the query has looked at the
+picture, where. Words and coordinates so find their way to the query without waiting for the masks
+to become good. The readings serve training alone.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .wishes import Asked, Mirror
 
 _CENTRES = 4 * CENTRE_FREQUENCIES + 2
 _CENTRE_WEIGHT = 5.0
+NO_LANDMARK = -1
 
 
 class Meaning(NamedTuple):
@@ -38,6 +39,8 @@ class Meaning(NamedTuple):
     """(B, R) bool, True where the request itself tells the place by coordinates."""
     landmarks: Tensor
     """(B, R, 4) float32: the place of what the words name beside the answer; NaN for none."""
+    landmark_classes: Tensor
+    """(B, R) int64: the class of that; ``NO_LANDMARK`` for none."""
 
     def to(self, device: torch.device) -> Meaning:
         """Return the meaning on a device."""
@@ -61,14 +64,20 @@ class MeaningReading(nn.Module):
         ]
 
 
-class LandmarkReading(nn.Sequential):
-    """A linear layer from the query to the place of a landmark; it begins without any effect."""
+class LandmarkReading(nn.Module):
+    """Linear layers from queries to class and place of a landmark; they begin without effect."""
 
     def __init__(self, width: int) -> None:
-        last = nn.Linear(width, _CENTRES)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        super().__init__(nn.LayerNorm(width), last)
+        super().__init__()
+        self.kind = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(CLASS_NAMES)))
+        self.place = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, _CENTRES))
+        for reading in (self.kind, self.place):
+            for parameter in reading[-1].parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, told: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the class of the query that words alone made, the place of one that has looked."""
+        return self.kind(told).float(), self.place(seen).float()
 
 
 def meaning_of(scene: StoredScene, mirror: Mirror, asked: Sequence[Asked]) -> Meaning:
@@ -81,11 +90,13 @@ def meaning_of(scene: StoredScene, mirror: Mirror, asked: Sequence[Asked]) -> Me
     places = [_place(one.mask) if one.single else [np.nan] * 4 for one in asked]
     told = [one.kind in ("points", "box") for one in asked]
     landmarks = [[np.nan] * 4 if one.landmark is None else _place(one.landmark) for one in asked]
+    kinds = [NO_LANDMARK if one.landmark is None else _class(classes, one) for one in asked]
     return Meaning(
         torch.from_numpy(np.stack(shares).astype(np.float32))[None],
         torch.tensor(places, dtype=torch.float32)[None],
         torch.tensor(told)[None],
         torch.tensor(landmarks, dtype=torch.float32)[None],
+        torch.tensor(kinds)[None],
     )
 
 
@@ -96,6 +107,7 @@ def unknown_meaning(count: int) -> Meaning:
         torch.full((1, count, 4), torch.nan),
         torch.zeros(1, count, dtype=torch.bool),
         torch.full((1, count, 4), torch.nan),
+        torch.full((1, count), NO_LANDMARK),
     )
 
 
@@ -112,10 +124,14 @@ def meaning_loss(read: Sequence[Tensor], meaning: Meaning) -> Tensor:
     return total
 
 
-def landmark_loss(read: Tensor, meaning: Meaning) -> Tensor:
-    """Compare places (B, R, ...) that were read with those of the landmarks."""
-    named = ~meaning.landmarks[..., 0].isnan()
-    return _CENTRE_WEIGHT * _place_loss(read[named], meaning.landmarks[named])
+def landmark_loss(kinds: Tensor, places: Tensor, meaning: Meaning) -> Tensor:
+    """Compare classes and places (B, R, ...) that were read with those of the landmarks."""
+    named = meaning.landmark_classes != NO_LANDMARK
+    wrong = nn.functional.cross_entropy(
+        kinds[named], meaning.landmark_classes[named], reduction="sum"
+    )
+    surprise = wrong / named.sum().clamp(min=1)
+    return surprise + _CENTRE_WEIGHT * _place_loss(places[named], meaning.landmarks[named])
 
 
 def _place_loss(read: Tensor, places: Tensor) -> Tensor:
@@ -124,6 +140,11 @@ def _place_loss(read: Tensor, places: Tensor) -> Tensor:
         return read.sum() * 0.0
     waves = [fourier_features(places[:, axis], CENTRE_FREQUENCIES) for axis in (0, 1)]
     return nn.functional.mse_loss(read, torch.cat([*waves, places[:, 2:]], dim=1))
+
+
+def _class(classes: NDArray[np.uint8], asked: Asked) -> int:
+    """Return the class of most pixels of a landmark."""
+    return int(np.bincount(classes[asked.landmark]).argmax())
 
 
 def _place(mask: NDArray[np.bool_]) -> list[float]:

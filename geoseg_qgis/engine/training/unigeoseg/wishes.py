@@ -29,7 +29,7 @@ _SIMPLE = {
     "class": 3.0, "attribute": 1.0, "position": 1.0, "count": 0.5, "extreme": 0.3, "relation": 0.2,
 }  # fmt: skip
 _LATER = {
-    "class": 1.1, "attribute": 1.6, "position": 1.4, "count": 1.0, "extreme": 1.5, "relation": 2.0,
+    "class": 1.1, "attribute": 1.6, "position": 1.4, "count": 1.0, "extreme": 1.5, "relation": 1.4,
 }  # fmt: skip
 _TASK_SHARES = {Task.REFERRING: 0.68, Task.INTERACTIVE: 0.22, Task.REASONING: 0.1}
 OPENINGS = ("segment ", "find ", "show ", "map ", "select ", "mark ")
