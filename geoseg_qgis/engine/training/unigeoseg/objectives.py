@@ -90,11 +90,11 @@ def _read_losses(pupil: Pupil, lesson: Lesson, answer: SharedAnswer) -> dict[str
         read = pupil.reading(answer.pixels.mask_features)
         coarse = pupil.coarse_reading(answer.pixels.multi_scale[-1])
         meant = pupil.meaning([answer.queries[0], answer.queries[-1]])
-        marked = pupil.landmark(answer.queries[0], answer.queries[pupil.looked])
+        kinds, places = pupil.landmark(answer.queries[0], answer.queries[pupil.looked])
     dense = dense_loss(read, lesson.facts)
     coarse_dense = dense_loss(coarse, lesson.coarse_facts)
     meaning = meaning_loss(meant, lesson.meaning)
-    landmark = landmark_loss(*marked, lesson.meaning)
+    landmark = landmark_loss(kinds, places, lesson.meaning)
     total = DENSE_WEIGHT * dense + COARSE_WEIGHT * coarse_dense
     total = total + MEANING_WEIGHT * (meaning + landmark)
     return {
