@@ -158,12 +158,14 @@ class EngineClient:
         try:
             return self._attempt(method, params, on_progress, on_log, is_cancelled)
         except JobError as error:
-            cancelled = error.code is ErrorCode.CANCELLED and is_cancelled()
-            if closings != self._closings and not cancelled:
+            ended = error.code in _ENDED
+            # An engine that is told to close may still manage to cancel its job.
+            cancelled_by_nobody = error.code is ErrorCode.CANCELLED and not is_cancelled()
+            if closings != self._closings and (ended or cancelled_by_nobody):
                 raise JobError(
                     ErrorCode.ENGINE_STOPPED, "The engine was closed during the run.", "Run again."
                 ) from error
-            if error.code not in _ENDED or self._last_exit != 0:
+            if not ended or self._last_exit != 0:
                 raise
         return self._attempt(method, params, on_progress, on_log, is_cancelled)
 

@@ -43,6 +43,7 @@ from .source import FrozenRaster, crs_text
 LARGEST_UNASKED = 4096 * 4096
 LARGEST = 40_000 * 40_000
 COARSEST_UNASKED = 30.0
+"""Metres in a pixel up to which all of a map service is pictured without an extent."""
 CLASS_FIELD = "class"
 _POLL_SECONDS = 0.1
 _STRIP_ROWS = 256

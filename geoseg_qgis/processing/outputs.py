@@ -149,7 +149,7 @@ def check_destinations(values: Values, names: Sequence[str]) -> None:
         if _is_held(path):
             raise JobError(
                 ErrorCode.OUTPUT_UNWRITABLE,
-                tr("{} of {} is open in a program and cannot be replaced.").format(path.name, name),
+                tr("{} of {} is open in a program, or protected.").format(path.name, name),
                 tr("Remove its layer from the project, or choose another file."),
             )
 

@@ -12,12 +12,12 @@ from qgis.core import (
 )
 
 from ..engine_client import (
+    EngineClient,
     close_shared,
     default_destination,
     install_engine,
     locate_engine,
 )
-from ..engine_client.client import EngineClient
 from ..engine_client.install import remove_superseded
 from ..engine_client.locate import checkout_environment
 from ..protocol.errors import JobError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Optional, Sequence, Tuple
 
@@ -86,7 +87,9 @@ def _discard(destination: str) -> None:
     if path.suffix.lower() == ".shp":
         QgsVectorFileWriter.deleteShapeFile(destination)
     elif path.is_file():
-        path.unlink()
+        # Windows keeps a file that a program shows; the reason why we are here matters more.
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _sink_fields(originals: Sequence[QgsField]) -> QgsFields:

@@ -69,7 +69,7 @@ def test_files_that_windows_holds_are_told_before_the_run(good, monkeypatch) -> 
         raise PermissionError(13, "in use")
 
     monkeypatch.setattr(Path, "rename", deny)
-    assert "is open in a program" in refusal("geoseg:openvocabulary", good)
+    assert "is open in a program, or protected." in refusal("geoseg:openvocabulary", good)
     assert path.read_bytes() == b"shown in QGIS"
 
 

@@ -131,9 +131,11 @@ def test_cancel_stops_the_copy(engine_file, context, tmp_path: Path) -> None:
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoseg:openvocabulary")
     feedback = QgsProcessingFeedback()
     feedback.cancel()
-    values = Values(algorithm, {"POLYGONS": str(tmp_path / "a.gpkg")}, context)
-    with pytest.raises(CancelledError):
-        copy_polygons(values, engine_file, CRS, feedback)
+    for name in ("a.gpkg", "a.shp"):
+        values = Values(algorithm, {"POLYGONS": str(tmp_path / name)}, context)
+        with pytest.raises(CancelledError):
+            copy_polygons(values, engine_file, CRS, feedback)
+    assert list(tmp_path.glob("a.*")) == []
 
 
 @pytest.mark.parametrize("name", ["a.gpkg", "a.shp"])

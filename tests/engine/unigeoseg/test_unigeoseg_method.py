@@ -21,6 +21,7 @@ from geoseg_qgis.engine.methods.unigeoseg.prompts import (
     points_request,
 )
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint, save_checkpoint
+from geoseg_qgis.engine.models.unigeoseg.coordinates import replace_points
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.sequence import split_dialogue
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
@@ -188,6 +189,10 @@ def test_networks_with_positions_are_told_fractions_of_their_square(
     assert box is not None
     assert torch.equal(point, torch.tensor([[0.5, 0.5]]))
     assert torch.equal(box, torch.tensor([[0.25, 0.375, 0.75, 0.625]]))
+    said = "cars at [0,0], [0.5,1] but not [a,b]"
+    moved = replace_points(said, lambda x, y: wide.fractions_of(400 * x, 100 * y))
+    assert moved == "cars at [0,0.375], [0.5,0.625] but not [a,b]"
+    assert replace_points("the lake", lambda x, y: (y, x)) == "the lake"
     # What lies in the middle of the image lies there in the mask as well.
     mask = torch.zeros(1, 16, 16)
     mask[:, 6:10, 4:12] = 1.0

@@ -22,6 +22,7 @@ from torch import Tensor
 from geoseg_qgis.engine.models.device import default_dtype
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint, load_checkpoint
+from geoseg_qgis.engine.models.unigeoseg.coordinates import replace_points
 from geoseg_qgis.engine.models.unigeoseg.inference import Reader, ReadImage
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
@@ -165,7 +166,10 @@ class Segmenter:
             return points_request(points, height, width, self.tokenizer, square)
         if box is not None:
             return box_request(box, height, width, self.tokenizer, square)
-        request = instruction_request(instruction or "", self.tokenizer, task)
+        words = instruction or ""
+        if square is not None and height != width:
+            words = replace_points(words, lambda x, y: square.fractions_of(x * width, y * height))
+        request = instruction_request(words, self.tokenizer, task)
         longest = self._reader.longest_instruction
         if len(request.instruction_ids) > longest:
             raise JobError(

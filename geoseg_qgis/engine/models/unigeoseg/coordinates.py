@@ -7,7 +7,7 @@ words of the instruction and, parsed, as a tensor.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -37,6 +37,20 @@ def _as_tensor(rows: Sequence[Sequence[str]]) -> Tensor | None:
         return torch.tensor([[float(text) for text in row] for row in rows], dtype=torch.float32)
     except ValueError:
         return None
+
+
+def replace_points(
+    instruction: str, replaced: Callable[[float, float], tuple[float, float]]
+) -> str:
+    """Write other fractions (x, y) in the place of all that `parse_coordinates` reads."""
+    if parse_coordinates(instruction) is None:
+        return instruction
+
+    def write(match: re.Match[str]) -> str:
+        x, y = replaced(float(match[1]), float(match[2]))
+        return f"[{_written(x)},{_written(y)}]"
+
+    return _POINT.sub(write, instruction)
 
 
 def describe_points(points: Sequence[tuple[float, float]]) -> str:
