@@ -95,7 +95,8 @@ class GeoSegPlugin:
         if dialog is None:
             return
         self._dialogs.append(dialog)
-        dialog.finished.connect(lambda _result: self._forget(dialog))
+        # Dialogs of algorithms have a method in the place of the signal `finished`.
+        dialog.destroyed.connect(lambda: self._forget(dialog))
         dialog.show()
 
     def _forget(self, dialog: QDialog) -> None:

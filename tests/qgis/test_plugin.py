@@ -8,6 +8,8 @@ import sys
 import pytest
 from places import PACKAGE, ROOT
 from qgis.core import QgsApplication, QgsSettings
+from qgis.gui import QgsProcessingAlgorithmDialogBase
+from qgis.PyQt import sip
 from qgis.PyQt.QtWidgets import QAction
 
 from geoseg_qgis import classFactory
@@ -159,6 +161,26 @@ def test_options_page_shows_and_stores(qgis_app, monkeypatch, tmp_path) -> None:
         assert Settings.read() == Settings(str(python), str(tmp_path), "cpu")
     finally:
         before.write()
+
+
+def test_dialogs_of_the_menu_open_and_are_forgotten(window, monkeypatch) -> None:
+    import processing
+
+    class Dialog(QgsProcessingAlgorithmDialogBase):
+        """What Processing builds its dialog on; the window of pytest-qgis cannot hold the rest."""
+
+    dialog = Dialog(window.mainWindow())
+    monkeypatch.setattr(processing, "createAlgorithmDialog", lambda _identifier: dialog)
+    plugin = classFactory(window)
+    plugin.initGui()
+    try:
+        plugin.open_algorithm("geoseg:setup")
+        assert dialog.isVisible()
+        assert plugin._dialogs == [dialog]
+        sip.delete(dialog)
+        assert plugin._dialogs == []
+    finally:
+        plugin.unload()
 
 
 def test_repair_goes_where_geoseg_made_the_engine(qgis_app, tmp_path) -> None:
