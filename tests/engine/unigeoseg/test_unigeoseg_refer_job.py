@@ -23,6 +23,7 @@ from geoseg_qgis.engine.jobs.context import JobContext
 from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.methods.unigeoseg import Segmenter
 from geoseg_qgis.engine.methods.unigeoseg.layers import sample
+from geoseg_qgis.engine.methods.unigeoseg.one_thing import strongest_part
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
@@ -73,7 +74,7 @@ def write_image(path: Path, shape: tuple[int, int], place: Place = UTM) -> Path:
 def make_job(image: Path, preset: Path, **members: Any) -> Job:
     task = ReferTask(
         **{
-            "instruction": "the white plane",
+            "instruction": "the white planes",
             "mask_raster": str(image.parent / "mask.tif"),
             "polygon_file": str(image.parent / "mask.gpkg"),
             "scores": str(image.parent / "scores.tif"),
@@ -91,7 +92,7 @@ def read(path: str | Path) -> NDArray[Any]:
 
 
 def expected_probability(
-    image: Path, segmenter: Segmenter, instruction: str = "the white plane"
+    image: Path, segmenter: Segmenter, instruction: str = "the white planes"
 ) -> NDArray[np.float32]:
     """Answer an instruction about a small image as one tile, on the image's pixels."""
     with open_raster(RasterSource(str(image))) as raster:
@@ -143,13 +144,13 @@ def test_polygons_tell_score_area_and_instruction(
     options = PolygonOptions(simplify=0.0)
     job = make_job(
         image, preset, threshold=float(np.quantile(expected, 0.6)), polygons=options,
-        instruction="  the white plane ",
+        instruction="  the white planes ",
     )  # fmt: skip
     result = run_job(job, JobContext())
     layer = pyogrio.raw.read(result.files["POLYGONS"], layer="polygons")
     fields = dict(zip(layer[0]["fields"], layer[3], strict=True))
     outlines = shapely.from_wkb(layer[2])
-    assert set(fields["instruction"]) == {"the white plane"}
+    assert set(fields["instruction"]) == {"the white planes"}
     assert set(fields["method"]) == {"unigeoseg"}
     assert len(outlines) == result.numbers["OBJECT_COUNT"] > 0
     assert fields["area_m2"].sum() == pytest.approx(result.numbers["AREA"], rel=2e-3)
@@ -164,6 +165,25 @@ def test_polygons_tell_score_area_and_instruction(
     assert set(again.files) == {"OUTPUT", "SCORES"}
 
 
+def test_words_that_mean_one_thing_keep_one_part(
+    preset: Path, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    image = write_image(tmp_path / "image.tif", (96, 128))
+    expected = expected_probability(image, segmenter, "the white plane")
+    threshold = float(np.quantile(expected, 0.6))
+    kept = strongest_part(expected, threshold)
+    assert 0 < kept.sum() < (expected > threshold).sum()
+    job = make_job(image, preset, threshold=threshold, instruction="the white plane")
+    log: list[str] = []
+    result = run_job(job, JobContext(report_log=lambda _, text: log.append(text)))
+    mask = read(result.files["OUTPUT"])
+    assert np.array_equal(mask > 0, kept)
+    assert result.numbers["OBJECT_COUNT"] == 1.0
+    left_out = int(result.provenance["parts_left_out"])
+    assert left_out > 0
+    assert any(f"of {left_out + 1} parts that fit" in line for line in log)
+
+
 def test_results_say_how_they_were_made(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (200, 300))
     job = make_job(image, preset, instruction="all white planes", task=InstructionTask.REFERRING)
@@ -173,7 +193,7 @@ def test_results_say_how_they_were_made(preset: Path, tmp_path: Path) -> None:
     assert (made["method"], made["model"], made["task"]) == ("unigeoseg", "tiny-words", "referring")
     assert made["instruction"] == "all white planes"
     assert made["view"] == "tiles: it means everything of a kind"
-    assert made["looks"] == "6"
+    assert (made["looks"], made["parts_left_out"]) == ("6", "0")
     assert any("6 tiles, as it means everything of a kind" in line for line in log)
     with rasterio.open(result.files["OUTPUT"]) as output:
         tags = output.tags()
@@ -300,7 +320,7 @@ def test_the_command_line_does_the_same_job(
 ) -> None:
     image = write_image(tmp_path / "image.tif", (50, 70))
     status = main(
-        ["refer", "--input", str(image), "--instruction", "the white plane", "--threshold", "0.4",
+        ["refer", "--input", str(image), "--instruction", "the white planes", "--threshold", "0.4",
          "--task", "reasoning", "--model", str(preset), "--device", "cpu", "--stretch", "none",
          "--output", str(tmp_path / "cli.tif"), "--json"]
     )  # fmt: skip

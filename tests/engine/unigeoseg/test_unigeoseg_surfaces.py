@@ -34,6 +34,7 @@ from geoseg_qgis.protocol.source import RasterSource, Stretch, StretchKind
 
 SIDE = 64
 THE = "the largest red thing"
+THESE = "the largest red things"
 ALL = "all red things"
 
 Mask = NDArray[np.bool_]
@@ -181,6 +182,21 @@ def test_a_whole_view_means_one_thing_of_the_extent(
     assert overlap(found, largest) > 0.97
 
 
+@pytest.mark.parametrize("shape", [(512, 512), (SIDE, SIDE)])
+def test_words_that_mean_one_thing_get_one(
+    shape: tuple[int, int], tmp_path: Path, colours: Callable[..., ColourSegmenter]
+) -> None:
+    height, width = shape
+    large = disk(shape, (0.3 * height, 0.3 * width), 0.2 * height)
+    small = disk(shape, (0.7 * height, 0.8 * width), 0.1 * height)
+    image = write_image(tmp_path / "a.tif", large | small)
+    for words, wanted, passed_over in ((THE, large, 1), (THESE, large | small, 0)):
+        answer, probability = ask(image, colours(), words)
+        assert answer.closer is not None
+        assert answer.closer.passed_over == passed_over
+        assert overlap(probability > 0.5, wanted) > 0.95
+
+
 def test_closer_looks_sharpen_small_things(
     tmp_path: Path, colours: Callable[..., ColourSegmenter]
 ) -> None:
@@ -190,7 +206,7 @@ def test_closer_looks_sharpen_small_things(
     red = np.any([disk(shape, centre, 20) for centre in centres], axis=0)
     image = write_image(tmp_path / "a.tif", red)
     segmenter = colours()
-    answer, probability = ask(image, segmenter, THE)
+    answer, probability = ask(image, segmenter, THESE)
     assert answer.closer is not None
     assert (answer.closer.things, answer.closer.looks) == (3, 3)
     assert (answer.closer.drawn, answer.closer.refused, answer.closer.left) == (3, 0, 0)
@@ -231,7 +247,7 @@ def test_neighbours_of_a_thing_survive_its_closer_look(
 ) -> None:
     shape = (640, 640)
     red = disk(shape, (300, 300), 60) | disk(shape, (300, 395), 20)
-    _, probability = ask(write_image(tmp_path / "a.tif", red), colours(), THE)
+    _, probability = ask(write_image(tmp_path / "a.tif", red), colours(), THESE)
     labels, count = ndimage.label(probability > 0.5)
     assert count == 2
     assert overlap(labels > 0, red) > 0.96
@@ -244,7 +260,7 @@ def test_things_close_together_share_a_look(
     places = [(100, 100), (100, 118), (118, 104), (220, 40)]
     red = np.any([disk(shape, place, 6) for place in places], axis=0)
     segmenter = colours()
-    answer, probability = ask(write_image(tmp_path / "a.tif", red), segmenter, THE)
+    answer, probability = ask(write_image(tmp_path / "a.tif", red), segmenter, THESE)
     assert answer.closer is not None
     assert answer.closer.drawn == answer.closer.things >= 3
     assert (answer.closer.looks, len(segmenter.views)) == (2, 3)

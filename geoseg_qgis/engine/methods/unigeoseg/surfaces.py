@@ -19,6 +19,7 @@ from geoseg_qgis.engine.methods.reading import Scene
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 
 from .looking import Looker
+from .one_thing import means_one_thing
 from .prompts import TaskChoice
 from .segmenter import Segmenter
 from .things import ZoomSettings
@@ -112,7 +113,8 @@ def answer_raster(
         surface = tiled if looker.looks else None
         return RasterAnswer(surface, view, request.task, looker.looks, 1.0)
     settings = ZoomSettings(threshold=question.threshold)
-    whole = ask_whole(looker, grids, request, settings, progress)
+    one = means_one_thing(question.instruction, question.task)
+    whole = ask_whole(looker, grids, request, settings, progress, one=one)
     return RasterAnswer(
         None if whole is None else whole.surface,
         view,

@@ -23,15 +23,13 @@ from .prompts import TaskChoice, choose_task
 
 _POINTING = frozenset({"the", "a", "an", "this", "that", "these", "those", "one", "my", "our"})
 _PLACES = frozenset({
-    "left", "leftmost", "right", "rightmost", "top", "topmost", "bottom", "bottommost", "upper",
-    "lower", "uppermost", "lowermost", "north", "northern", "south", "southern", "east",
-    "eastern", "west", "western", "northeast", "northwest", "southeast", "southwest", "corner",
-    "centre", "center", "central", "middle", "edge", "border", "side", "half", "quarter",
+    "left", "right", "top", "bottom", "upper", "lower", "north", "northern", "south", "southern",
+    "east", "eastern", "west", "western", "northeast", "northwest", "southeast", "southwest",
+    "corner", "centre", "center", "central", "middle", "edge", "border", "side", "half", "quarter",
 })  # fmt: skip
 _COMPARISONS = frozenset({
     "larger", "bigger", "smaller", "longer", "shorter", "wider", "narrower", "taller",
-    "brighter", "darker", "most", "least", "second", "third", "fourth", "first", "last", "only",
-    "other", "same",
+    "brighter", "darker", "second", "third", "fourth", "first", "last", "only", "other", "same",
 })  # fmt: skip
 _RELATIONS = frozenset({
     "next", "near", "nearby", "beside", "besides", "between", "behind", "before", "above",
@@ -39,17 +37,20 @@ _RELATIONS = frozenset({
     "surrounding", "adjacent", "close", "closer", "far", "farther", "opposite", "across",
     "touching", "facing", "connected", "front", "than",
 })  # fmt: skip
-_NUMBERS = frozenset({
+NUMBERS = frozenset({
     "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "both", "pair", "dozen", "several",
+})  # fmt: skip
+_FARTHEST = frozenset({
+    "leftmost", "rightmost", "topmost", "bottommost", "uppermost", "lowermost", "most", "least",
 })  # fmt: skip
 _NO_SUPERLATIVES = frozenset({
     "forest", "rest", "test", "harvest", "nest", "chest", "interest", "request",
 })  # fmt: skip
-_VERBS = frozenset({
+VERBS = frozenset({
     "please", "segment", "find", "show", "me", "map", "select", "mark", "outline", "extract",
 })  # fmt: skip
-_WORD = re.compile(r"[^\W_]+")
+WORD = re.compile(r"[^\W_]+")
 
 
 class View(str, Enum):
@@ -78,19 +79,24 @@ def choose_view(instruction: str, task: TaskChoice = "auto") -> ViewChoice:
         return ViewChoice(View.WHOLE, "it names a place by coordinates")
     if task == "reasoning" or (task == "auto" and choose_task(instruction) is Task.REASONING):
         return ViewChoice(View.WHOLE, "it is a question about the whole scene")
-    words = [word.casefold() for word in _WORD.findall(instruction)]
+    words = [word.casefold() for word in WORD.findall(instruction)]
     telling = next((word for word in words if _needs_surroundings(word)), None)
     if telling is not None:
         return ViewChoice(View.WHOLE, f"'{telling}' is told from the whole scene")
-    said = list(itertools.dropwhile(_VERBS.__contains__, words))
+    said = list(itertools.dropwhile(VERBS.__contains__, words))
     if said and said[0] in _POINTING:
         return ViewChoice(View.WHOLE, f"'{said[0]}' points at one thing of the scene")
     return ViewChoice(View.TILES, "it means everything of a kind")
 
 
-def _needs_surroundings(word: str) -> bool:
-    if word in _PLACES or word in _COMPARISONS or word in _RELATIONS or word in _NUMBERS:
-        return True
-    if word.isdigit():
+def is_superlative(word: str) -> bool:
+    """Tell whether a word is a superlative: *largest*, *leftmost*, *most*."""
+    if word in _FARTHEST:
         return True
     return len(word) > 4 and word.endswith("est") and word not in _NO_SUPERLATIVES
+
+
+def _needs_surroundings(word: str) -> bool:
+    if word in _PLACES or word in _COMPARISONS or word in _RELATIONS or word in NUMBERS:
+        return True
+    return word.isdigit() or is_superlative(word)

@@ -24,6 +24,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from .layers import Layer, LayeredSurface
 from .letterbox import Letterbox
 from .looking import Looker
+from .one_thing import strongest_part
 from .things import (
     Thing,
     ZoomSettings,
@@ -44,7 +45,8 @@ class WholeAnswer:
 
     Attributes:
         surface: Probability on the output grid.
-        things: Connected parts that the overview found.
+        things: Connected parts that the overview found and that were kept.
+        passed_over: Those that were not kept, for the words mean one.
         looks: Closer looks that were taken.
         drawn: Outlines that closer looks drew anew.
         refused: Outlines that a closer look did not confirm.
@@ -53,6 +55,7 @@ class WholeAnswer:
 
     surface: LayeredSurface
     things: int
+    passed_over: int
     looks: int
     drawn: int
     refused: int
@@ -73,6 +76,8 @@ def ask_whole(
     request: Request,
     settings: ZoomSettings,
     progress: Progress,
+    *,
+    one: bool = False,
 ) -> WholeAnswer | None:
     """Ask a whole extent; None when nothing of it holds data.
 
@@ -82,6 +87,7 @@ def ask_whole(
         request: The instruction.
         settings: See `ZoomSettings`.
         progress: Told the finished fraction.
+        one: Keep one thing, the one with the most evidence.
 
     Raises:
         JobError: ``OUT_OF_MEMORY``, ``CANCELLED``.
@@ -93,12 +99,21 @@ def ask_whole(
         return None
     answer = looker.ask(look, [request])[0]
     probability = np.where(look.valid, answer.probability, np.float32(0.0))
+    found = probability > settings.threshold
+    things = find_things(grid, found, base.width / grid.width)
+    passed_over = 0
+    if one and len(things) > 1:
+        kept = strongest_part(probability, settings.threshold)
+        probability[found & ~kept] = 0.0
+        passed_over = len(things) - 1
+        things = find_things(grid, kept, base.width / grid.width)
     surface = LayeredSurface(output, Layer(grid, probability, np.ones(grid.shape, np.float32)))
-    things = find_things(grid, probability > settings.threshold, base.width / grid.width)
     zoom = _Zoom(looker, base, surface, settings)
     zoom.run(things, share_of(progress, 0.3, 1.0))
     progress(1.0)
-    return WholeAnswer(surface, len(things), zoom.looks, zoom.drawn, zoom.refused, zoom.left)
+    return WholeAnswer(
+        surface, len(things), passed_over, zoom.looks, zoom.drawn, zoom.refused, zoom.left
+    )
 
 
 class _Zoom:

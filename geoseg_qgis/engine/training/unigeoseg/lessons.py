@@ -24,6 +24,7 @@ from geoseg_qgis.engine.training.crops import CropSampler, vary_colour
 
 from .dense import STRIDE, DenseTargets, at_cells, join_targets, partial_targets, scene_targets
 from .meaning import Meaning, meaning_of, unknown_meaning
+from .objects import objects_at_cells
 from .real import allowed_classes, ask_of_labels
 from .scenes import StoredScene
 from .wishes import Asked, Asker, Mirror, draw_requests, reword
@@ -52,6 +53,8 @@ class Lesson(NamedTuple):
     coarse_facts: DenseTargets
     """At the S/8 x S/8 cells of the finest of the coarse maps."""
     meaning: Meaning
+    objects: Tensor
+    """(B, S/4, S/4) int64, the number of the object at each cell, 0 for none."""
 
     def to(self, device: torch.device) -> Lesson:
         """Return the lesson on a device; requests are read where they are needed."""
@@ -63,6 +66,7 @@ class Lesson(NamedTuple):
             self.facts.to(device),
             self.coarse_facts.to(device),
             self.meaning.to(device),
+            self.objects.to(device),
         )
 
 
@@ -109,6 +113,7 @@ class Teacher:
             join_targets([lesson.facts for lesson in drawn]),
             join_targets([lesson.coarse_facts for lesson in drawn]),
             Meaning(*(torch.cat(parts) for parts in zip(*(one.meaning for one in drawn)))),
+            torch.cat([lesson.objects for lesson in drawn]),
         )
 
     def _generated(self, count: int, progress: float) -> Lesson:
@@ -132,6 +137,7 @@ class Teacher:
             scene_targets(scene, mirror, self._cells, coloured=not varied),
             scene_targets(scene, mirror, self._cells // 2, coloured=not varied),
             meaning_of(scene, mirror, asked),
+            objects_at_cells(scene, mirror, self._cells),
         )
 
     def _real(self, count: int) -> Lesson | None:
@@ -150,6 +156,7 @@ class Teacher:
             partial_targets(allowed_classes(batch.labels[0], self._cells)),
             partial_targets(allowed_classes(batch.labels[0], self._cells // 2)),
             unknown_meaning(count),
+            torch.zeros(1, self._cells, self._cells, dtype=torch.int64),
         )
 
     def _request(self, text: str, task: Task) -> Request:

@@ -16,6 +16,7 @@ from geoseg_qgis.engine.training.device import as_products, device_of, half_prec
 from .dense import DenseReading, dense_loss
 from .lessons import Lesson
 from .meaning import LandmarkReading, MeaningReading, landmark_loss, meaning_loss
+from .objects import ObjectMeans, object_loss
 from .shared import SharedAnswer, answer_all
 
 DENSE_WEIGHT = 1.0
@@ -23,6 +24,7 @@ COARSE_WEIGHT = 0.5
 MEANING_WEIGHT = 0.5
 MASK_WEIGHT = 5.0
 DICE_WEIGHT = 5.0
+OBJECT_WEIGHT = 2.0
 LAST_WEIGHT = 3.0
 """Weight of the mask that counts; those before it weigh 1."""
 RAREST_SHARE = 1 / 1024
@@ -63,14 +65,19 @@ def lesson_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict
     with sdpa_kernel(SDPBackend.MATH), half_precision(device):
         answer = answer_all(pupil.model, lesson.pixels, pieces, lesson.requests)
     losses = _read_losses(pupil, lesson, answer)
-    mask = dice = torch.zeros((), device=device)
+    mask = dice = chosen = torch.zeros((), device=device)
+    means = ObjectMeans(lesson.objects)
+    meant, objects = means.of(lesson.answers), means.of(lesson.known)
     weights = [1.0] * (len(answer.masks) - 1) + [LAST_WEIGHT]
     for weight, logits in zip(weights, answer.masks, strict=True):
         cross_entropy, overlap = cell_losses(logits.float(), lesson.answers, lesson.known)
         mask, dice = mask + weight * cross_entropy, dice + weight * overlap
-    mask, dice = mask / sum(weights), dice / sum(weights)
-    total = losses["total"] + MASK_WEIGHT * mask + DICE_WEIGHT * dice
-    return {**losses, "mask": mask, "dice": dice, "last_dice": overlap, "total": total}
+        last_chosen = object_loss(logits.float(), means, meant, objects)
+        chosen = chosen + weight * last_chosen
+    mask, dice, chosen = (loss / sum(weights) for loss in (mask, dice, chosen))
+    total = losses["total"] + MASK_WEIGHT * mask + DICE_WEIGHT * dice + OBJECT_WEIGHT * chosen
+    last = {"last_dice": overlap, "last_objects": last_chosen}
+    return {**losses, "mask": mask, "dice": dice, "objects": chosen, **last, "total": total}
 
 
 def reading_losses(pupil: Pupil, lesson: Lesson, pieces: Sequence[Piece]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg_qgis.engine.methods.unigeoseg.letterbox import Letterbox, normalise
+from geoseg_qgis.engine.methods.unigeoseg.one_thing import means_one_thing, strongest_part
 from geoseg_qgis.engine.metrics.referring import IGNORED_VALUE, ReferringMeter, ReferringScores
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint
 from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
@@ -68,17 +69,19 @@ class SceneReader:
     def answer(
         self, image: NDArray[np.uint8], asked: Sequence[tuple[str, Task]]
     ) -> NDArray[np.bool_]:
-        """Answer N requests about an image (H, W, 3): (N, H, W)."""
+        """Answer N requests about an image (H, W, 3), as the method does: (N, H, W)."""
         letterbox = Letterbox(image.shape[0], image.shape[1], self._side)
         read = self._reader.read_image(normalise(letterbox.place_image(image)))
         requests = [
             Request(encode_instruction(text, self._tokenizer), task, parse_coordinates(text))
             for text, task in asked
         ]
-        found: NDArray[np.bool_] = (
-            letterbox.restore(self._reader.answer(read, requests)).numpy() > 0
-        )
-        return found
+        answers = letterbox.restore(self._reader.answer(read, requests)).sigmoid().numpy()
+        found = [
+            strongest_part(answer, 0.5) if means_one_thing(text) else answer > 0.5
+            for (text, _), answer in zip(asked, answers, strict=True)
+        ]
+        return np.stack(found)
 
 
 def questions_about(scene: StoredScene, seed: int) -> list[Asked]:

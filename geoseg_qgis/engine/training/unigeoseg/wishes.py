@@ -31,7 +31,7 @@ _SIMPLE = {
 _LATER = {
     "class": 1.1, "attribute": 1.6, "position": 1.4, "count": 1.0, "extreme": 1.5, "relation": 1.4,
 }  # fmt: skip
-_TASK_SHARES = {Task.REFERRING: 0.68, Task.INTERACTIVE: 0.22, Task.REASONING: 0.1}
+_TASK_SHARES = {Task.REFERRING: 0.74, Task.INTERACTIVE: 0.17, Task.REASONING: 0.09}
 OPENINGS = ("segment ", "find ", "show ", "map ", "select ", "mark ")
 _ACROSS = {
     "left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost",
