@@ -22,6 +22,7 @@ from geoseg_qgis.engine.models.unigeoseg.template import encode_instruction
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer
 from geoseg_qgis.engine.training.crops import CropSampler, vary_colour
 
+from .bands import between_bars, draw_band
 from .dense import STRIDE, DenseTargets, at_cells, join_targets, partial_targets, scene_targets
 from .meaning import Meaning, meaning_of, unknown_meaning
 from .objects import objects_at_cells
@@ -32,6 +33,8 @@ from .wishes import Asked, Asker, Mirror, draw_requests, reword
 REAL_SHARE = 0.2
 VARIED_SHARE = 0.35
 """Share of generated pictures whose colours are varied."""
+BARRED_SHARE = 0.25
+"""Share of pictures with bars, as extents have that are no squares."""
 LOOKALIKE_WEIGHT = 2.0
 """Weight of cells that have a class of the answer without being meant."""
 _BRIGHTEST = 255
@@ -120,6 +123,10 @@ class Teacher:
         random = self._random
         index = int(random.integers(len(self._scenes)))
         scene, asker = self._scenes[index], self._askers[index]
+        band = draw_band(len(scene.classes), random) if random.random() < BARRED_SHARE else None
+        if band is not None:
+            scene = between_bars(scene, band)
+            asker = Asker(scene)
         mirror = Mirror(bool(random.integers(2)), bool(random.integers(2)))
         # Sentences name the colours that were drawn, not what a variation made of them.
         varied = random.random() < VARIED_SHARE
@@ -127,6 +134,8 @@ class Teacher:
         image = np.ascontiguousarray(mirror.turn(scene.image))
         if varied:
             image = _as_image(vary_colour(_as_pixels(image), random))
+            if band is not None:
+                image[mirror.turn(band.outside(len(image)))] = 0
         answers = torch.from_numpy(np.stack([one.mask for one in asked]).astype(np.float32))
         shares = shares_of_cells(answers, self._cells)
         return Lesson(
@@ -143,18 +152,22 @@ class Teacher:
     def _real(self, count: int) -> Lesson | None:
         crops = self._crops[int(self._random.integers(len(self._crops)))]
         batch = crops.batch(1)
-        asked = ask_of_labels(batch.labels[0], count, self._random)
+        pixels, labels = batch.pixels[0], batch.labels[0]
+        if self._random.random() < BARRED_SHARE:
+            bars = torch.from_numpy(draw_band(len(labels), self._random).outside(len(labels)))
+            pixels, labels = pixels.masked_fill(bars, 0.0), labels.masked_fill(bars, 0)
+        asked = ask_of_labels(labels, count, self._random)
         if not asked:
             return None
         known = torch.stack([one.known for one in asked]).float()
         answers = torch.stack([one.answer for one in asked])
         return Lesson(
-            self._as_input(_as_image(batch.pixels[0])),
+            self._as_input(_as_image(pixels)),
             [[self._request(reword(one.text, self._random), one.task) for one in asked]],
             shares_of_cells(answers, self._cells)[None],
             (shares_of_cells(known, self._cells) > _WHOLE).float()[None],
-            partial_targets(allowed_classes(batch.labels[0], self._cells)),
-            partial_targets(allowed_classes(batch.labels[0], self._cells // 2)),
+            partial_targets(allowed_classes(labels, self._cells)),
+            partial_targets(allowed_classes(labels, self._cells // 2)),
             unknown_meaning(count),
             torch.zeros(1, self._cells, self._cells, dtype=torch.int64),
         )

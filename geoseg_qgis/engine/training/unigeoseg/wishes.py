@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.training.scenes.legend import CLASS_NAMES
 from geoseg_qgis.engine.training.scenes.referring import NOUNS, plural_of
 
-from .scenes import REASONING, StoredScene, Wish
+from .scenes import REASONING, StoredScene, Thing, Wish
 from .schedule import TaskSchedule
 
 Number = TypeVar("Number", np.bool_, np.uint8, np.uint16, np.int64)
@@ -136,22 +136,9 @@ class Asker:
         text = mirror.reword(wish.text) if wish.kind in _SIDED else wish.text
         if wish.kind == "class" and len(wish.classes) == 1 and text.startswith("the "):
             text = _said_of(CLASS_NAMES[wish.classes[0]], random)
-        landmark = self._landmark(wish)
-        if landmark is not None:
-            landmark = mirror.turn(landmark)
-        return Asked(text, task, wish.kind, mask, len(wish.instances) == 1, landmark)
-
-    def _landmark(self, wish: Wish) -> NDArray[np.bool_] | None:
-        """Return the pixels of the only object of the noun that a relation ends with."""
-        named = _LANDMARK.search(wish.text) if wish.kind == "relation" else None
-        if named is None:
-            return None
-        bearers = [
-            thing.instance
-            for thing in self._scene.things
-            if named[1] in (NOUNS.get(thing.class_name, thing.class_name), thing.kind)
-        ]
-        return self._scene.instances == bearers[0] if len(bearers) == 1 else None
+        landmark = landmark_of(wish, self._scene.things)
+        place = None if landmark is None else mirror.turn(self._scene.instances == landmark)
+        return Asked(text, task, wish.kind, mask, len(wish.instances) == 1, place)
 
     def ask_for_nothing(self, random: np.random.Generator) -> Asked | None:
         """Ask for a class that the scene does not have; the answer is empty."""
@@ -187,6 +174,8 @@ class Asker:
     def _surface(self, random: np.random.Generator) -> NDArray[np.bool_] | None:
         height, width = self._scene.classes.shape
         row, column = int(random.integers(height)), int(random.integers(width))
+        if not self._scene.classes[row, column]:
+            return None
         instance = self._scene.instances[row, column]
         if instance:
             same: NDArray[np.bool_] = self._scene.instances == instance
@@ -195,6 +184,19 @@ class Asker:
             parts, _ = ndimage.label(of_class & (self._scene.instances == 0))
             same = parts == parts[row, column]
         return same if same.sum() >= FEWEST_PIXELS else None
+
+
+def landmark_of(wish: Wish, things: Sequence[Thing]) -> int | None:
+    """Return the only object of the noun that a relation ends with."""
+    named = _LANDMARK.search(wish.text) if wish.kind == "relation" else None
+    if named is None:
+        return None
+    bearers = [
+        thing.instance
+        for thing in things
+        if named[1] in (NOUNS.get(thing.class_name, thing.class_name), thing.kind)
+    ]
+    return bearers[0] if len(bearers) == 1 else None
 
 
 def _said_of(class_name: str, random: np.random.Generator) -> str:

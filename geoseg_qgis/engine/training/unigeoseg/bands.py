@@ -1,0 +1,88 @@
+"""Scenes between black bars, which is how the network is shown an extent that is no square.
+
+Of a scene a centred band of rows or columns is kept. Sentences stay that are as true of the band as
+they were of the whole scene: most are about what is in it, few about where in the scene it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .scenes import StoredScene, Thing, Wish
+from .wishes import landmark_of
+
+NARROWEST, WIDEST = 0.3, 0.95
+"""Shares of the scene that a band may have."""
+_WHOLE_SHARE = 0.98
+_LEGIBLE_SHARE = 0.7
+_SIDES = {True: ("left half", "right half"), False: ("top half", "bottom half")}
+"""Halves of a band of rows, and of columns, that are those of the scene."""
+
+
+class Band(NamedTuple):
+    """The middle ``count`` rows of a square, or its columns."""
+
+    count: int
+    of_rows: bool = True
+
+    def outside(self, side: int) -> NDArray[np.bool_]:
+        """Return the bars of a square, (side, side); an odd remainder goes below and right."""
+        start = (side - self.count) // 2
+        bars = np.ones((side, side), np.bool_)
+        inside = slice(start, start + self.count)
+        bars[(inside, slice(None)) if self.of_rows else (slice(None), inside)] = False
+        return bars
+
+
+def draw_band(side: int, random: np.random.Generator) -> Band:
+    """Draw a band of a square of ``side`` pixels."""
+    return Band(round(side * random.uniform(NARROWEST, WIDEST)), bool(random.integers(2)))
+
+
+def between_bars(scene: StoredScene, band: Band) -> StoredScene:
+    """Return a scene with black bars, and what can be asked of what they leave."""
+    bars = band.outside(len(scene.classes))
+    image, classes, instances = scene.image.copy(), scene.classes.copy(), scene.instances.copy()
+    image[bars] = 0
+    classes[bars] = 0
+    instances[bars] = 0
+    sizes = np.bincount(scene.instances.ravel(), minlength=len(scene.things) + 1)
+    left = np.bincount(instances.ravel(), minlength=len(sizes))
+    shares = left / np.maximum(sizes, 1)
+    return StoredScene(
+        image,
+        classes,
+        instances,
+        tuple(_as_seen(thing, instances, shares[thing.instance]) for thing in scene.things),
+        tuple(wish for wish in scene.wishes if _stays(wish, scene.things, band, shares)),
+    )
+
+
+def _as_seen(thing: Thing, instances: NDArray[np.uint16], share: float) -> Thing:
+    if share == 0.0 or share > _WHOLE_SHARE:
+        return thing
+    rows, columns = np.nonzero(instances == thing.instance)
+    return dataclasses.replace(thing, centroid=(float(columns.mean()), float(rows.mean())))
+
+
+def _stays(wish: Wish, things: Sequence[Thing], band: Band, shares: NDArray[np.float64]) -> bool:
+    """Tell whether words mean in the band what they mean in the scene, of what is in both."""
+    if not wish.instances:
+        return True
+    least = float(shares[list(wish.instances)].min())
+    if wish.kind == "position":
+        return any(side in wish.text for side in _SIDES[band.of_rows])
+    if wish.kind == "attribute":
+        return len(wish.instances) > 1 or least > _LEGIBLE_SHARE
+    if wish.kind == "relation":
+        landmark = landmark_of(wish, things)
+        return landmark is not None and min(least, shares[landmark]) > _WHOLE_SHARE
+    # A thing at a bar may be cut, and so become the smallest.
+    if wish.kind in ("extreme", "count"):
+        return least > _WHOLE_SHARE and "smallest" not in wish.text
+    return False
