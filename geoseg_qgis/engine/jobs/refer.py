@@ -112,7 +112,7 @@ def _task(job: Job) -> ReferTask:
 
 
 def _network_grid(raster: Raster, output: Grid, models: LoadedPreset) -> Grid:
-    liked = models.card.pixel_size
+    liked = models.instruction_pixel_size
     return model_grid(output, raster.grid, liked.preferred if liked else None)
 
 

@@ -84,7 +84,7 @@ def _tell_pixel_size(
     answer: RasterAnswer, scene: Scene, models: LoadedPreset, context: JobContext
 ) -> None:
     size = scene.base.ground_pixel_size()
-    liked = models.card.pixel_size
+    liked = models.instruction_pixel_size
     if size is None:
         return
     shown = max(size) * answer.shrink

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from geoseg_qgis.engine.zoo.card import ModelCard
+from geoseg_qgis.engine.zoo.card import ModelCard, PixelSize
 from geoseg_qgis.engine.zoo.registry import Preset
 from geoseg_qgis.engine.zoo.vocabulary import Vocabulary
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
@@ -163,6 +163,12 @@ class LoadedPreset:
                 component, self.folder, self.device.device, self.dtype("language")
             ),
         )
+
+    @property
+    def instruction_pixel_size(self) -> PixelSize | None:
+        """The ground resolution that ``unigeoseg`` was made for, None when any."""
+        component = self._component("unigeoseg", self.card.unigeoseg)
+        return component.pixel_size or self.card.pixel_size
 
     @property
     def instruction_vocabulary(self) -> Vocabulary | None:

@@ -8,8 +8,8 @@ networks are written in the same words and loaded by the same code::
      "sam2": {"model": "sam2_hiera_t", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
               "weights": {"file": "sam2.1_hiera_tiny.pt", "layout": "sam2", "size": 156008466}}}
 
-UniGeoSeg is a checkpoint folder; every file that it needs is listed, shards and tokenizer too, and
-the words a small one was taught may be named::
+UniGeoSeg is a checkpoint folder; every file that it needs is listed, shards and tokenizer too. The
+words that a small one was taught may be named, and a ``pixel_size`` of its own::
 
     "unigeoseg": {"folder": "unigeoseg", "vocabulary": {"file": "unigeoseg/vocabulary.json"},
                   "weights": [{"file": "unigeoseg/config.json", "layout": "json"},
@@ -192,11 +192,13 @@ class UniGeoSegComponent:
         weights: Every file of it that is read: configuration, tokenizer, shards and their index.
         vocabulary: File of the words it was taught relative to the card's folder, None when any
             word will do.
+        pixel_size: Ground resolution it was made for, None for that of the preset.
     """
 
     folder: str
     weights: tuple[WeightsFile, ...]
     vocabulary: str | None = None
+    pixel_size: PixelSize | None = None
 
 
 @dataclass(frozen=True)
@@ -488,7 +490,7 @@ def _unigeoseg(reader: ObjectReader) -> UniGeoSegComponent:
     for weights in files:
         if str(PurePosixPath(weights.file).parent) != folder:
             raise reader.fail("weights", f"names {weights.file}, which is not directly in {folder}")
-    component = UniGeoSegComponent(folder, files, _vocabulary(reader))
+    component = UniGeoSegComponent(folder, files, _vocabulary(reader), _pixel_size(reader))
     reader.finish()
     return component
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ CARD: dict[str, Any] = {
 }
 
 
+PIXELS = {"preferred": 0.25, "finest": 0.125, "coarsest": 0.5}
+
+
 def changed(**members: Any) -> dict[str, Any]:
     return {**CARD, "unigeoseg": {**CARD["unigeoseg"], **members}}
 
@@ -52,9 +56,28 @@ def test_a_card_names_a_checkpoint_folder() -> None:
     assert beside.unigeoseg.folder == "."
 
 
+def test_a_network_may_be_made_for_pixels_of_its_own(
+    tmp_path: Path, tiny_model: UniGeoSeg, toy_tokenizer: ByteTokenizer
+) -> None:
+    folder = write_preset(tmp_path / "preset", tiny_model, toy_tokenizer)
+    card = json.loads((folder / "card.json").read_text())
+    assert _made_for(folder) == card["pixel_size"]
+    card["unigeoseg"]["pixel_size"] = PIXELS
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    assert _made_for(folder) == PIXELS
+
+
+def _made_for(folder: Path) -> dict[str, float]:
+    preset = LoadedPreset(choose_preset(str(folder), "unigeoseg"), choose_device("cpu"))
+    size = preset.instruction_pixel_size
+    assert size is not None
+    return dataclasses.asdict(size)
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [
+        ({"pixel_size": {**PIXELS, "coarsest": 0.1}}, "pixel_size does not satisfy"),
         ({"weights": []}, "weights names no file"),
         ({"folder": "elsewhere"}, "names network/config.json, which is not directly in elsewhere"),
         ({"folder": "../network"}, "is no file inside the card's folder"),

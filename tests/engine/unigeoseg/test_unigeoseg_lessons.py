@@ -19,12 +19,14 @@ from geoseg_qgis.engine.training.datasets import Scene
 from geoseg_qgis.engine.training.loop import Plan, Trainer
 from geoseg_qgis.engine.training.scenes.legend import CLASS_ID
 from geoseg_qgis.engine.training.surfaces import BIT
+from geoseg_qgis.engine.training.unigeoseg import lessons
 from geoseg_qgis.engine.training.unigeoseg.dense import at_cells
 from geoseg_qgis.engine.training.unigeoseg.lessons import Teacher, shares_of_cells
 from geoseg_qgis.engine.training.unigeoseg.objectives import Pupil
-from geoseg_qgis.engine.training.unigeoseg.scenes import SIDE, StoredScene, stored_scenes
+from geoseg_qgis.engine.training.unigeoseg.scenes import SIDE, WIDE_SIDE, StoredScene, stored_scenes
 from geoseg_qgis.engine.training.unigeoseg.starting import begin_with
 from geoseg_qgis.engine.training.unigeoseg.train_preset import build_tokenizer, main
+from geoseg_qgis.engine.training.unigeoseg.wishes import FEWEST_PIXELS, Asker
 
 DATA = REPOSITORY.parent / "shared" / "data"
 BUILT_IN = REPOSITORY / "geoseg_qgis/engine/zoo/builtin/offline-small/unigeoseg"
@@ -83,6 +85,26 @@ def test_enlarged_lessons_ask_and_answer_the_same(
     assert torch.allclose(*areas, atol=1e-5)
     shrunk = torch.nn.functional.interpolate(larger.pixels, size=(SIDE, SIDE), mode="bilinear")
     assert float((shrunk - plain.pixels).abs().mean()) < 0.1
+
+
+def test_wide_scenes_show_four_times_the_ground(
+    scenes: list[StoredScene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (plain,) = stored_scenes(tmp_path, (5,))
+    (wide,) = stored_scenes(tmp_path, (5,), WIDE_SIDE)
+    assert (plain.image.shape, wide.image.shape) == ((SIDE, SIDE, 3), (512, 512, 3))
+    assert len(list(tmp_path.iterdir())) == 2
+    # The least answer is the same share of both pictures.
+    for scene, fewest in ((plain, FEWEST_PIXELS), (wide, 4 * FEWEST_PIXELS)):
+        sizes = np.bincount(scene.instances.ravel(), minlength=len(scene.things) + 1)
+        wanted = [thing.instance for thing in scene.things if sizes[thing.instance] >= fewest]
+        assert Asker(scene)._things == wanted
+    monkeypatch.setattr(lessons, "WIDE_SHARE", 1.0)
+    tokenizer = build_tokenizer(tmp_path / "words", scenes)
+    lesson = Teacher(scenes, [], tokenizer, SIDE, 3, wide=[wide]).lesson(2, 6, 1.0)
+    assert lesson.pixels.shape == (2, 3, SIDE, SIDE)
+    assert lesson.answers.shape == (2, 6, 64, 64)
+    assert int(lesson.objects.max()) > len(plain.things)
 
 
 def pupil_of(side: int, depths: tuple[int, ...], decoder_layers: int = 3) -> Pupil:

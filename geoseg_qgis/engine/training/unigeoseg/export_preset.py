@@ -41,6 +41,8 @@ METHOD = "unigeoseg"
 FOLDER = "unigeoseg"
 SCORES_FILE = "scores.json"
 VOCABULARY_FILE = "vocabulary.json"
+PIXEL_SIZE = {"preferred": 0.25, "finest": 0.08, "coarsest": 0.6}
+"""Metres in a pixel of the network's squares of generated scenes, of ordinary and wide ones."""
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ def card_part(folder: Path) -> dict[str, Any]:
     return {
         "folder": folder.name,
         "vocabulary": {"file": f"{folder.name}/{VOCABULARY_FILE}"},
+        "pixel_size": PIXEL_SIZE,
         "weights": [
             file_entry(f"{folder.name}/{name}", layout, (folder / name).read_bytes())
             for name, layout in files

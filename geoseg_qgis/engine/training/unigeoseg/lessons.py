@@ -33,6 +33,8 @@ from .wishes import Asked, Asker, Mirror, draw_requests, reword
 REAL_SHARE = 0.2
 VARIED_SHARE = 0.35
 """Share of generated pictures whose colours are varied."""
+WIDE_SHARE = 0.2
+"""Share of wide scenes among the generated pictures."""
 BARRED_SHARE = 0.25
 """Share of pictures with bars, as extents have that are no squares."""
 LOOKALIKE_WEIGHT = 2.0
@@ -82,6 +84,7 @@ class Teacher:
         tokenizer: Encodes the requests.
         side: Side of the network's square in pixels.
         seed: Seed of every choice.
+        wide: Generated scenes of more ground, if any.
     """
 
     def __init__(
@@ -91,9 +94,10 @@ class Teacher:
         tokenizer: BytePairTokenizer,
         side: int,
         seed: int,
+        *,
+        wide: Sequence[StoredScene] = (),
     ) -> None:
-        self._scenes = list(scenes)
-        self._askers = [Asker(scene) for scene in scenes]
+        self._scenes, self._wide = _with_askers(scenes), _with_askers(wide)
         self._crops = list(crops)
         self._tokenizer = tokenizer
         self._side = side
@@ -121,8 +125,9 @@ class Teacher:
 
     def _generated(self, count: int, progress: float) -> Lesson:
         random = self._random
-        index = int(random.integers(len(self._scenes)))
-        scene, asker = self._scenes[index], self._askers[index]
+        wide = self._wide and random.random() < WIDE_SHARE
+        pool = self._wide if wide else self._scenes
+        scene, asker = pool[int(random.integers(len(pool)))]
         band = draw_band(len(scene.classes), random) if random.random() < BARRED_SHARE else None
         if band is not None:
             scene = between_bars(scene, band)
@@ -179,6 +184,10 @@ class Teacher:
         """Enlarge and normalise (H, H, 3) as the method does: (1, 3, S, S)."""
         height, width, _ = image.shape
         return normalise(Letterbox(height, width, self._side).place_image(image))
+
+
+def _with_askers(scenes: Sequence[StoredScene]) -> list[tuple[StoredScene, Asker]]:
+    return [(scene, Asker(scene)) for scene in scenes]
 
 
 def shares_of_cells(masks: Tensor, cells: int) -> Tensor:

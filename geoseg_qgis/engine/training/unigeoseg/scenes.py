@@ -26,6 +26,8 @@ from geoseg_qgis.engine.training.scenes.scene import Scene
 logger = logging.getLogger(__name__)
 
 SIDE = 256
+WIDE_SIDE = 512
+"""Side of scenes that show four times the ground, as overviews of large extents do."""
 PIXEL_SIZES = (0.15, 0.6)
 VALIDATION_SEED = 1_000_000
 REASONING = "reasoning"
@@ -89,19 +91,21 @@ class StoredScene:
         return np.isin(self.classes, wish.classes)
 
 
-def stored_scenes(folder: Path, seeds: Iterable[int]) -> list[StoredScene]:
+def stored_scenes(folder: Path, seeds: Iterable[int], side: int = SIDE) -> list[StoredScene]:
     """Return scenes, drawing those that ``folder`` lacks.
 
     Args:
         folder: Where drawn scenes are kept, one compressed file each.
         seeds: Which scenes.
+        side: Their rows and columns.
     """
+    wide = "" if side == SIDE else f"-{side}"
     folder.mkdir(parents=True, exist_ok=True)
     scenes = []
     for count, seed in enumerate(seeds, start=1):
-        path = folder / f"scene-v{VERSION}-{seed:07d}.npz"
+        path = folder / f"scene-v{VERSION}{wide}-{seed:07d}.npz"
         if not path.exists():
-            _draw(path, seed)
+            _draw(path, seed, side)
             if count % 50 == 0:
                 logger.info("drew %d scenes", count)
         scenes.append(_read(path))
@@ -130,8 +134,8 @@ def _wish(scene: Scene, expression: Expression) -> Wish:
     return Wish(expression.text, expression.kind, expression.instances, tuple(classes))
 
 
-def _draw(path: Path, seed: int) -> None:
-    scene = generate_scene(seed, SIDE, pixel_size_of(seed))
+def _draw(path: Path, seed: int, side: int) -> None:
+    scene = generate_scene(seed, side, pixel_size_of(seed))
     names = [field.name for field in dataclasses.fields(Thing)]
     things = [{name: getattr(item, name) for name in names} for item in scene.objects]
     wishes = [dataclasses.asdict(wish) for wish in wishes_of(scene)]

@@ -26,13 +26,17 @@ from geoseg_qgis.engine.models.unigeoseg.template import (
 from geoseg_qgis.engine.training.crops import CropSampler
 from geoseg_qgis.engine.training.datasets import load_scenes
 
+from .bands import between_bars, draw_band
 from .real import ask_of_labels
-from .scenes import SIDE, VALIDATION_SEED, StoredScene, stored_scenes
+from .scenes import SIDE, VALIDATION_SEED, WIDE_SIDE, StoredScene, stored_scenes
 from .wishes import SENTENCE_KINDS, Asked, Asker
 
 QUESTIONS_A_SCENE = 3
 REAL_CROPS = 120
 _SEED_OF_CROPS = 5
+_SEED_OF_BANDS = 13
+_FEWER = 4
+"""Squares for each wide scene, which takes four times as long to draw."""
 _REAL_REQUESTS = 3
 _WHOLE = 255
 TITLES = {
@@ -47,10 +51,12 @@ TITLES = {
     "intera": "points and boxes",
     "points": "&nbsp;&nbsp;one to three points",
     "box": "&nbsp;&nbsp;a box",
+    "wide_ref": "sentences, scenes of 512 x 512 pixels",
+    "barred_ref": "sentences, parts of scenes that are no squares",
     "real_ref": "real pictures, classes by name",
     "real_reason": "real pictures, classes by use",
 }
-"""Names that `score_scenes` and `score_real` use, in the order of a table."""
+"""Names of what `score_unseen` scores, in the order of a table."""
 
 
 class SceneReader:
@@ -106,7 +112,13 @@ def score_unseen(
         data: Folder of the labelled images.
     """
     unseen = range(VALIDATION_SEED, VALIDATION_SEED + count)
-    scores = score_scenes(reader, stored_scenes(scenes, unseen))
+    squares = stored_scenes(scenes, unseen)
+    wide = stored_scenes(scenes, unseen[: -(-count // _FEWER)], WIDE_SIDE)
+    random = np.random.default_rng(_SEED_OF_BANDS)
+    barred = (between_bars(scene, draw_band(SIDE, random)) for scene in squares)
+    scores = score_scenes(reader, squares)
+    for name, others in (("wide", wide), ("barred", barred)):
+        scores[f"{name}_ref"] = score_scenes(reader, others)["ref"]
     crops = CropSampler(load_scenes(data, "validation"), SIDE, _SEED_OF_CROPS)
     return scores | score_real(reader, crops, REAL_CROPS)
 

@@ -47,7 +47,7 @@ from .objectives import (
     lesson_losses,
     reading_losses,
 )
-from .scenes import SIDE, VALIDATION_SEED, StoredScene, stored_scenes
+from .scenes import SIDE, VALIDATION_SEED, WIDE_SIDE, StoredScene, stored_scenes
 from .starting import begin_with
 from .words import TOKENIZER_FILE, initial_embeddings, learn_tokenizer, save_tokenizer
 
@@ -155,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--first", type=int, default=0, help="seed of the first one; others are new to a network"
     )
+    parser.add_argument("--wide", type=int, default=0, help="generated scenes of more ground")
     parser.add_argument("--pictures", type=int, default=4, help="pictures a step and process")
     parser.add_argument("--requests", type=int, default=16, help="requests a picture")
     parser.add_argument("--rate", type=float, default=3e-3)
@@ -171,8 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.side < 1 or options.side % SQUARES:
         parser.error(f"--side must be a multiple of {SQUARES}.")
-    if options.first < 0 or options.first + options.count > VALIDATION_SEED:
-        parser.error(f"--first and --count must stay below {VALIDATION_SEED}, where scores begin.")
+    if options.first < 0 or max(options.first + options.count, options.wide) > VALIDATION_SEED:
+        parser.error(
+            f"--first, --count and --wide must stay below {VALIDATION_SEED}, where scores begin."
+        )
     if options.processes is None:
         options.processes = team_size(options.device)
     if options.processes < 1 or (options.processes > 1 and options.device.type != "cpu"):
@@ -188,8 +191,10 @@ def train(team: Team, options: argparse.Namespace) -> None:
     seeds = range(options.first, options.first + options.count)
     # Each draws a share of the scenes, then all of them read all.
     stored_scenes(options.scenes, seeds[team.rank :: team.size])
+    stored_scenes(options.scenes, range(options.wide)[team.rank :: team.size], WIDE_SIDE)
     team.wait()
     scenes = stored_scenes(options.scenes, seeds)
+    wide = stored_scenes(options.scenes, range(options.wide), WIDE_SIDE)
     if team.leads:
         build_tokenizer(options.out, scenes, start)
     team.wait()
@@ -202,6 +207,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
         "device": options.device.type,
         "scenes": options.count,
         "first_scene": options.first,
+        "wide_scenes": options.wide,
     }
     _check_sizes(options.out, facts["config"])
     if start is not None:
@@ -227,7 +233,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
 
     def source(seed: int) -> Callable[..., Lesson]:
         crops = [CropSampler(real, size, seed + size) for size in sorted({SIDE, options.side})]
-        return Teacher(scenes, crops, tokenizer, options.side, seed).lesson
+        return Teacher(scenes, crops, tokenizer, options.side, seed, wide=wide).lesson
 
     teach = prefetch(source, trainer.stage_seed(options.seed), options.device)
     pieces = split_dialogue(encode_template(UNIFIED, tokenizer))

@@ -16,7 +16,7 @@ from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.training.scenes.legend import CLASS_NAMES
 from geoseg_qgis.engine.training.scenes.referring import NOUNS, plural_of
 
-from .scenes import REASONING, StoredScene, Thing, Wish
+from .scenes import REASONING, SIDE, StoredScene, Thing, Wish
 from .schedule import TaskSchedule
 
 Number = TypeVar("Number", np.bool_, np.uint8, np.uint16, np.int64)
@@ -82,6 +82,8 @@ class Asked(NamedTuple):
 class Asker:
     """Asks things of one scene, each with an answer of at least ``FEWEST_PIXELS`` or none.
 
+    In scenes of other sides the fewest pixels are the same share of the picture.
+
     Args:
         scene: What is asked about.
     """
@@ -90,12 +92,13 @@ class Asker:
         self._scene = scene
         sizes = np.bincount(scene.instances.ravel(), minlength=len(scene.things) + 1)
         areas = np.bincount(scene.classes.ravel(), minlength=len(CLASS_NAMES))
+        self._fewest = FEWEST_PIXELS * scene.classes.size // SIDE**2
         self._by_kind: dict[str, list[Wish]] = defaultdict(list)
         for wish in scene.wishes:
             size = sizes[list(wish.instances)].sum() + areas[list(wish.classes)].sum()
-            if size >= FEWEST_PIXELS:
+            if size >= self._fewest:
                 self._by_kind[wish.kind].append(wish)
-        self._things = [t.instance for t in scene.things if sizes[t.instance] >= FEWEST_PIXELS]
+        self._things = [t.instance for t in scene.things if sizes[t.instance] >= self._fewest]
         self._weights = np.sqrt(sizes[self._things]) if self._things else np.zeros(0)
         self._absent = [
             name for index, name in enumerate(CLASS_NAMES) if index and not areas[index]
@@ -183,7 +186,7 @@ class Asker:
             of_class = self._scene.classes == self._scene.classes[row, column]
             parts, _ = ndimage.label(of_class & (self._scene.instances == 0))
             same = parts == parts[row, column]
-        return same if same.sum() >= FEWEST_PIXELS else None
+        return same if same.sum() >= self._fewest else None
 
 
 def landmark_of(wish: Wish, things: Sequence[Thing]) -> int | None:
