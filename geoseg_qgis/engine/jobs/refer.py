@@ -197,7 +197,7 @@ def _describe(task: ReferTask, answer: RasterAnswer) -> dict[str, str]:
         "task": TASK_NAMES[answer.task],
         "view": f"{answer.view.view.value}: {answer.view.reason}",
         "looks": str(answer.looks),
-        "parts_left_out": str(answer.closer.passed_over if answer.closer else 0),
+        "parts_left_out": str(answer.closer.left_out if answer.closer else 0),
         "threshold": f"{task.threshold:g}",
     }
 

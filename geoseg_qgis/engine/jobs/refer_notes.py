@@ -56,10 +56,10 @@ def tell_view(
             f"The instruction is asked of the extent as a whole, as {answer.view.reason}. Begin it "
             "with 'all' and leave out positions to map everything of a kind at full detail."
         )
-    if answer.closer is not None and answer.closer.passed_over:
+    if answer.closer is not None and answer.closer.left_out:
         context.info(
-            f"The words mean one thing: of {answer.closer.passed_over + 1} parts that fit, the one "
-            "with the most evidence is kept. Use the plural, or begin with 'all', for every one."
+            f"The words mean one thing: of {answer.closer.left_out + 1} parts that fit, the one "
+            "with the most evidence is kept. Use the plural for every one."
         )
     _tell_closer_looks(answer, context)
     _tell_pixel_size(answer, scene, models, context)

@@ -234,7 +234,7 @@ def test_lessons_teach_and_a_run_becomes_a_preset(
     put_member(preset, METHOD, part)
     put_member(preset, METHOD, part)
     assert json.loads((preset / "card.json").read_text())["methods"] == ["sam2", "unigeoseg"]
-    section = page_section(part, state, {"scenes": 2, "validation": 1}, scores)
+    section = page_section(part, state, {"scenes": 3, "wide": 1, "validation": 1}, scores)
     for _ in range(2):
         put_section(preset, section)
     text = (preset / "MODEL.md").read_text(encoding="utf-8")

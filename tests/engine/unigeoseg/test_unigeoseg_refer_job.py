@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from geoseg_qgis.engine.jobs.context import JobContext
 from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.methods.unigeoseg import Segmenter
 from geoseg_qgis.engine.methods.unigeoseg.layers import sample
-from geoseg_qgis.engine.methods.unigeoseg.one_thing import strongest_part
+from geoseg_qgis.engine.methods.unigeoseg.one_thing import keep_one
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
@@ -171,17 +172,17 @@ def test_words_that_mean_one_thing_keep_one_part(
     image = write_image(tmp_path / "image.tif", (96, 128))
     expected = expected_probability(image, segmenter, "the white plane")
     threshold = float(np.quantile(expected, 0.6))
-    kept = strongest_part(expected, threshold)
-    assert 0 < kept.sum() < (expected > threshold).sum()
+    alone, others = keep_one(expected, threshold)
+    assert others > 0
     job = make_job(image, preset, threshold=threshold, instruction="the white plane")
     log: list[str] = []
     result = run_job(job, JobContext(report_log=lambda _, text: log.append(text)))
     mask = read(result.files["OUTPUT"])
-    assert np.array_equal(mask > 0, kept)
-    assert result.numbers["OBJECT_COUNT"] == 1.0
-    left_out = int(result.provenance["parts_left_out"])
-    assert left_out > 0
-    assert any(f"of {left_out + 1} parts that fit" in line for line in log)
+    assert np.array_equal(mask > 0, alone > threshold)
+    assert 0 < mask.sum() < (expected > threshold).sum()
+    assert not read(result.files["SCORES"])[alone == 0.0].any()
+    assert result.provenance["parts_left_out"] == str(others)
+    assert any(f"of {others + 1} parts that fit" in line for line in log)
 
 
 def test_results_say_how_they_were_made(preset: Path, tmp_path: Path) -> None:
@@ -219,6 +220,25 @@ def test_an_overview_too_coarse_for_the_model_is_told(preset: Path, tmp_path: Pa
     assert any(
         "at 4.3 m per pixel, but it was made for 0.1 to 4 m" in text for text in result.warnings
     )
+
+
+def test_pixels_that_the_network_was_not_made_for_are_told(preset: Path, tmp_path: Path) -> None:
+    """The network may want other pixels than the rest of its preset."""
+    own = tmp_path / "own"
+    shutil.copytree(preset, own)
+    card = json.loads((own / "card.json").read_text())
+    card["unigeoseg"]["pixel_size"] = {"preferred": 1.0, "finest": 0.1, "coarsest": 1.1}
+    (own / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    image = write_image(tmp_path / "image.tif", (200, 300))
+    log: list[str] = []
+    result = run_job(
+        make_job(image, own, threshold=NEVER, instruction="all white planes"),
+        JobContext(report_log=lambda _, text: log.append(text)),
+    )
+    assert any("at 1 m per pixel" in line for line in log)
+    assert not any("but it was made for" in text for text in result.warnings)
+    whole = run_job(make_job(image, own, threshold=NEVER), JobContext())
+    assert any("0.1 to 1.1 m" in text for text in whole.warnings)
 
 
 def test_words_that_were_never_taught_are_named(preset: Path, tmp_path: Path) -> None:

@@ -190,10 +190,10 @@ def test_words_that_mean_one_thing_get_one(
     large = disk(shape, (0.3 * height, 0.3 * width), 0.2 * height)
     small = disk(shape, (0.7 * height, 0.8 * width), 0.1 * height)
     image = write_image(tmp_path / "a.tif", large | small)
-    for words, wanted, passed_over in ((THE, large, 1), (THESE, large | small, 0)):
+    for words, wanted, left_out in ((THE, large, 1), (THESE, large | small, 0)):
         answer, probability = ask(image, colours(), words)
         assert answer.closer is not None
-        assert answer.closer.passed_over == passed_over
+        assert answer.closer.left_out == left_out
         assert overlap(probability > 0.5, wanted) > 0.95
 
 

@@ -113,7 +113,7 @@ def answer_raster(
         surface = tiled if looker.looks else None
         return RasterAnswer(surface, view, request.task, looker.looks, 1.0)
     settings = ZoomSettings(threshold=question.threshold)
-    one = means_one_thing(question.instruction, question.task)
+    one = question.threshold > 0.0 and means_one_thing(question.instruction, question.task)
     whole = ask_whole(looker, grids, request, settings, progress, one=one)
     return RasterAnswer(
         None if whole is None else whole.surface,

@@ -45,7 +45,8 @@ _FARTHEST = frozenset({
     "leftmost", "rightmost", "topmost", "bottommost", "uppermost", "lowermost", "most", "least",
 })  # fmt: skip
 _NO_SUPERLATIVES = frozenset({
-    "forest", "rest", "test", "harvest", "nest", "chest", "interest", "request",
+    "forest", "rainforest", "rest", "test", "harvest", "nest", "chest", "interest", "request",
+    "northwest", "southwest", "guest", "quest",
 })  # fmt: skip
 VERBS = frozenset({
     "please", "segment", "find", "show", "me", "map", "select", "mark", "outline", "extract",

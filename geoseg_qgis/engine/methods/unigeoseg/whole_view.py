@@ -24,7 +24,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from .layers import Layer, LayeredSurface
 from .letterbox import Letterbox
 from .looking import Looker
-from .one_thing import strongest_part
+from .one_thing import keep_one
 from .things import (
     Thing,
     ZoomSettings,
@@ -46,7 +46,7 @@ class WholeAnswer:
     Attributes:
         surface: Probability on the output grid.
         things: Connected parts that the overview found and that were kept.
-        passed_over: Those that were not kept, for the words mean one.
+        left_out: Those that were not kept, as the words mean one thing.
         looks: Closer looks that were taken.
         drawn: Outlines that closer looks drew anew.
         refused: Outlines that a closer look did not confirm.
@@ -55,7 +55,7 @@ class WholeAnswer:
 
     surface: LayeredSurface
     things: int
-    passed_over: int
+    left_out: int
     looks: int
     drawn: int
     refused: int
@@ -87,7 +87,7 @@ def ask_whole(
         request: The instruction.
         settings: See `ZoomSettings`.
         progress: Told the finished fraction.
-        one: Keep one thing, the one with the most evidence.
+        one: Keep one part of what the overview found; a closer look may still part it.
 
     Raises:
         JobError: ``OUT_OF_MEMORY``, ``CANCELLED``.
@@ -99,20 +99,16 @@ def ask_whole(
         return None
     answer = looker.ask(look, [request])[0]
     probability = np.where(look.valid, answer.probability, np.float32(0.0))
-    found = probability > settings.threshold
-    things = find_things(grid, found, base.width / grid.width)
-    passed_over = 0
-    if one and len(things) > 1:
-        kept = strongest_part(probability, settings.threshold)
-        probability[found & ~kept] = 0.0
-        passed_over = len(things) - 1
-        things = find_things(grid, kept, base.width / grid.width)
+    left_out = 0
+    if one:
+        probability, left_out = keep_one(probability, settings.threshold)
+    things = find_things(grid, probability > settings.threshold, base.width / grid.width)
     surface = LayeredSurface(output, Layer(grid, probability, np.ones(grid.shape, np.float32)))
     zoom = _Zoom(looker, base, surface, settings)
     zoom.run(things, share_of(progress, 0.3, 1.0))
     progress(1.0)
     return WholeAnswer(
-        surface, len(things), passed_over, zoom.looks, zoom.drawn, zoom.refused, zoom.left
+        surface, len(things), left_out, zoom.looks, zoom.drawn, zoom.refused, zoom.left
     )
 
 

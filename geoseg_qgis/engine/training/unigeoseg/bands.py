@@ -54,35 +54,39 @@ def between_bars(scene: StoredScene, band: Band) -> StoredScene:
     sizes = np.bincount(scene.instances.ravel(), minlength=len(scene.things) + 1)
     left = np.bincount(instances.ravel(), minlength=len(sizes))
     shares = left / np.maximum(sizes, 1)
-    return StoredScene(
-        image,
-        classes,
-        instances,
-        tuple(_as_seen(thing, instances, shares[thing.instance]) for thing in scene.things),
-        tuple(wish for wish in scene.wishes if _stays(wish, scene.things, band, shares)),
-    )
+    things = [_as_seen(thing, instances, shares[thing.instance]) for thing in scene.things]
+    wishes = [wish for wish in scene.wishes if _stays(wish, scene.things, band, shares)]
+    return StoredScene(image, classes, instances, tuple(things), tuple(wishes))
 
 
 def _as_seen(thing: Thing, instances: NDArray[np.uint16], share: float) -> Thing:
-    if share == 0.0 or share > _WHOLE_SHARE:
+    if not _is_cut(share):
         return thing
     rows, columns = np.nonzero(instances == thing.instance)
     return dataclasses.replace(thing, centroid=(float(columns.mean()), float(rows.mean())))
+
+
+def _is_cut(share: float) -> bool:
+    return 0.0 < share <= _WHOLE_SHARE
 
 
 def _stays(wish: Wish, things: Sequence[Thing], band: Band, shares: NDArray[np.float64]) -> bool:
     """Tell whether words mean in the band what they mean in the scene, of what is in both."""
     if not wish.instances:
         return True
+    wanted = [thing for thing in things if thing.instance in wish.instances]
     least = float(shares[list(wish.instances)].min())
-    if wish.kind == "position":
-        return any(side in wish.text for side in _SIDES[band.of_rows])
+    # What is cut has another shape, centre and size than the words were made for.
+    kin = {thing.class_name for thing in wanted}
+    cut = any(_is_cut(shares[thing.instance]) for thing in things if thing.class_name in kin)
     if wish.kind == "attribute":
-        return len(wish.instances) > 1 or least > _LEGIBLE_SHARE
+        of_colour = any(thing.colour and thing.colour in wish.text for thing in wanted)
+        return (of_colour or not cut) and (len(wanted) > 1 or least > _LEGIBLE_SHARE)
+    if wish.kind == "position":
+        return not cut and any(side in wish.text for side in _SIDES[band.of_rows])
+    if least <= _WHOLE_SHARE or "smallest" in wish.text:
+        return False
     if wish.kind == "relation":
         landmark = landmark_of(wish, things)
-        return landmark is not None and min(least, shares[landmark]) > _WHOLE_SHARE
-    # A thing at a bar may be cut, and so become the smallest.
-    if wish.kind in ("extreme", "count"):
-        return least > _WHOLE_SHARE and "smallest" not in wish.text
-    return False
+        return not cut and landmark is not None and shares[landmark] > _WHOLE_SHARE
+    return wish.kind == "count" or (wish.kind == "extreme" and ("largest" in wish.text or not cut))

@@ -32,7 +32,7 @@ from geoseg_qgis.engine.training.preset_folder import (
 )
 from geoseg_qgis.engine.zoo.vocabulary import split_words
 
-from .scenes import PIXEL_SIZES, SIDE, StoredScene, stored_scenes
+from .scenes import PIXEL_SIZES, SIDE, WIDE_SIDE, StoredScene, stored_scenes
 from .scores import REAL_CROPS, TITLES, SceneReader, score_unseen
 from .wishes import FEWEST_PIXELS, OPENINGS
 from .words import TOKENIZER_FILE
@@ -93,22 +93,26 @@ def page_section(
     Args:
         part: The card's part.
         checkpoint: Steps, seconds and facts of the run.
-        amounts: How many generated "scenes" trained, and how many scored ("validation").
+        amounts: How many generated "scenes" trained, how many of them are "wide", and how many
+            scored ("validation").
         scores: By name of the task or kind of request.
     """
     low, high = PIXEL_SIZES
     training = [
         training_line(checkpoint, UNIGEOSEG.crops),
-        f"{amounts['scenes']} generated scenes with their sentences, questions, points and boxes, "
-        "and, in one picture of five, crops of the real training pictures named above. Shares and "
-        "weights were changed on the way; the command repeats the recipe as it ended, not these "
-        "very weights.",
+        f"{amounts['scenes']} generated scenes, {amounts['wide']} of {WIDE_SIDE} x {WIDE_SIDE} "
+        "pixels, with their sentences, questions, points and boxes, a quarter of them between "
+        "black bars, and, in one picture of five, crops of the real training pictures named above. "
+        "Shares and weights were changed on the way; the command repeats the recipe as it ended, "
+        "not these very weights.",
     ]
     measured = [
         f"Scored on {amounts['validation']} generated scenes of other seeds, {SIDE} x {SIDE} "
         f"pixels of {low} to {high} m, one sentence of every kind a scene where there is one, "
-        f"answers of {FEWEST_PIXELS} pixels and more; and on {REAL_CROPS} crops of validation "
-        "pictures, on the pixels whose class is certain.",
+        f"answers of {FEWEST_PIXELS} pixels and more, of which one part is kept where the words "
+        f"mean one thing; on a fourth as many of {WIDE_SIDE} x {WIDE_SIDE}, and on the first ones "
+        f"between bars; and on {REAL_CROPS} crops of validation pictures, on the pixels whose "
+        "class is certain.",
         "",
         "| asked | requests | gIoU | cIoU | Pr@0.5 | Pr@0.7 |",
         "|---|---|---|---|---|---|",
@@ -141,7 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = {name: score.as_row() for name, score in scores.items()}
     first = checkpoint["facts"].get("first_scene", 0)
     count = options.count or checkpoint["facts"]["scenes"]
-    amounts = {"scenes": count, "validation": options.validation}
+    wide = checkpoint["facts"].get("wide_scenes", 0)
+    amounts = {"scenes": count + wide, "wide": wide, "validation": options.validation}
     facts = {"steps": checkpoint["step"], "seconds": round(checkpoint["seconds"]), **amounts}
     write_json(options.run / SCORES_FILE, {**facts, "scores": table})
     logger.info("%s", json.dumps(table, indent=1))

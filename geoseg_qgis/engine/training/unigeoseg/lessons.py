@@ -158,10 +158,13 @@ class Teacher:
         crops = self._crops[int(self._random.integers(len(self._crops)))]
         batch = crops.batch(1)
         pixels, labels = batch.pixels[0], batch.labels[0]
+        shown = 1.0
         if self._random.random() < BARRED_SHARE:
-            bars = torch.from_numpy(draw_band(len(labels), self._random).outside(len(labels)))
+            band = draw_band(len(labels), self._random)
+            bars = torch.from_numpy(band.outside(len(labels)))
             pixels, labels = pixels.masked_fill(bars, 0.0), labels.masked_fill(bars, 0)
-        asked = ask_of_labels(labels, count, self._random)
+            shown = band.count / len(labels)
+        asked = ask_of_labels(labels, count, self._random, shown)
         if not asked:
             return None
         known = torch.stack([one.known for one in asked]).float()

@@ -1,7 +1,8 @@
 """The object lesson: which objects a mask takes, each counted once whatever its size.
 
 Cells of a mask are taught one by one, so that among forty trees the one that is meant counts as
-little as its pixels. Here the mean logit over all cells of an object must tell whether it is meant.
+little as its pixels. Here the mean logit over all cells of an object must tell the share of it that
+is meant.
 """
 
 from __future__ import annotations
@@ -34,10 +35,13 @@ class ObjectMeans:
     """
 
     def __init__(self, objects: Tensor) -> None:
-        members = nn.functional.one_hot(objects.flatten(1))[..., 1:].float()
+        numbers, counts = objects[objects > 0].unique(return_counts=True)
+        # Numbers of some picture; those of few cells in all are of few in each.
+        numbers = numbers[counts >= FEWEST_CELLS]
+        members = (objects.flatten(1)[..., None] == numbers).float()
         self._members = members / members.sum(dim=1, keepdim=True).clamp(min=1)
         self.known = members.sum(dim=1) >= FEWEST_CELLS
-        """(B, N) bool, objects that cover enough cells."""
+        """(B, N) bool, objects that cover enough cells, of those that do in any picture."""
 
     def of(self, maps: Tensor) -> Tensor:
         """Average maps (B, R, h, w): (B, R, N)."""

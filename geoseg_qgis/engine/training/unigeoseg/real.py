@@ -55,13 +55,16 @@ class RealAsked(NamedTuple):
     """(S, S) bool, False where the labels leave it open."""
 
 
-def ask_of_labels(labels: Tensor, count: int, random: np.random.Generator) -> list[RealAsked]:
+def ask_of_labels(
+    labels: Tensor, count: int, random: np.random.Generator, shown: float = 1.0
+) -> list[RealAsked]:
     """Ask for classes by name and by use.
 
     Args:
         labels: (S, S) int64 bit masks of possible surfaces, 0 where unknown.
         count: Number of requests.
         random: Source of the choices.
+        shown: Share of the square that is picture and no bar.
 
     Returns:
         The requests, none when the labels answer nothing.
@@ -72,7 +75,7 @@ def ask_of_labels(labels: Tensor, count: int, random: np.random.Generator) -> li
         bits = partial_label(*surfaces)
         answer = (labels & ~bits == 0) & (labels & partial_label(surfaces[0]) != 0)
         known = answer | ((labels > 0) & (labels & bits == 0))
-        share = float(known.float().mean())
+        share = float(known.float().mean()) / shown
         if int(answer.sum()) >= _FEWEST and share > _LEAST_KNOWN:
             possible.append((surfaces, answer, known))
         elif not bool((labels & bits).any()) and share > 1 - _LEAST_KNOWN:

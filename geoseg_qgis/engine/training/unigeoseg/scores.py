@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg_qgis.engine.methods.unigeoseg.letterbox import Letterbox, normalise
-from geoseg_qgis.engine.methods.unigeoseg.one_thing import means_one_thing, strongest_part
+from geoseg_qgis.engine.methods.unigeoseg.one_thing import keep_one, means_one_thing
 from geoseg_qgis.engine.metrics.referring import IGNORED_VALUE, ReferringMeter, ReferringScores
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint
 from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
@@ -35,6 +35,7 @@ QUESTIONS_A_SCENE = 3
 REAL_CROPS = 120
 _SEED_OF_CROPS = 5
 _SEED_OF_BANDS = 13
+_THRESHOLD = 0.5
 _FEWER = 4
 """Squares for each wide scene, which takes four times as long to draw."""
 _REAL_REQUESTS = 3
@@ -84,10 +85,13 @@ class SceneReader:
         ]
         answers = letterbox.restore(self._reader.answer(read, requests)).sigmoid().numpy()
         found = [
-            strongest_part(answer, 0.5) if means_one_thing(text) else answer > 0.5
-            for (text, _), answer in zip(asked, answers, strict=True)
+            keep_one(answer, _THRESHOLD)[0]
+            if task is Task.REFERRING and means_one_thing(text)
+            else answer
+            for (text, task), answer in zip(asked, answers, strict=True)
         ]
-        return np.stack(found)
+        above: NDArray[np.bool_] = np.stack(found) > np.float32(_THRESHOLD)
+        return above
 
 
 def questions_about(scene: StoredScene, seed: int) -> list[Asked]:
