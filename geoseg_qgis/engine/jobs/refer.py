@@ -54,13 +54,19 @@ def run(job: Job, context: JobContext) -> Result:
     task = _task(job)
     files = ResultFiles(task.mask_raster, task.polygon_file, task.scores)
     files.check()
-    question = Question(task.instruction, task.task.value, task.threshold)
     with open_raster(job.raster) as raster:
         output = output_grid(raster.grid, job.grid)
         context.progress(0.0, "Loading the models")
         models = warm_models(job, context)
         tell_unknown_words(models, task.instruction, context)
         segmenter = preset_segmenter(models)
+        made_for = models.instruction_pixel_size
+        question = Question(
+            task.instruction,
+            task.task.value,
+            task.threshold,
+            coarsest=None if made_for is None else made_for.coarsest,
+        )
         with ScratchFolder(files.folder) as folder:
             scene = Scene(
                 PictureReader(raster, measure_stretch(raster, output, job.raster.stretch)),
@@ -197,7 +203,7 @@ def _describe(task: ReferTask, answer: RasterAnswer) -> dict[str, str]:
         "task": TASK_NAMES[answer.task],
         "view": f"{answer.view.view.value}: {answer.view.reason}",
         "looks": str(answer.looks),
-        "parts_left_out": str(answer.closer.left_out if answer.closer else 0),
+        "parts_left_out": str(answer.left_out),
         "threshold": f"{task.threshold:g}",
     }
 

@@ -46,6 +46,12 @@ def tell_view(
     context.info(f"The instruction is read as {TASK_NAMES[answer.task]}.")
     if answer.view.reason == ONE_LOOK:
         context.info("The extent fits into one look of the model.")
+    elif answer.comparison is not None:
+        context.info(
+            f"'{answer.comparison.everything}' is asked of {answer.looks} tiles, and of what they "
+            f"found the {answer.comparison.word} is kept: {answer.view.reason}. "
+            f"{answer.left_out} other parts are left out."
+        )
     elif answer.view.view is View.TILES:
         context.info(
             f"The instruction is asked of {answer.looks} tiles, as {answer.view.reason}. Begin it "
@@ -56,9 +62,9 @@ def tell_view(
             f"The instruction is asked of the extent as a whole, as {answer.view.reason}. Begin it "
             "with 'all' and leave out positions to map everything of a kind at full detail."
         )
-    if answer.closer is not None and answer.closer.left_out:
+    if answer.closer is not None and answer.left_out:
         context.info(
-            f"The words mean one thing: of {answer.closer.left_out + 1} parts that fit, the one "
+            f"The words mean one thing: of {answer.left_out + 1} parts that fit, the one "
             "with the most evidence is kept. Use the plural for every one."
         )
     _tell_closer_looks(answer, context)

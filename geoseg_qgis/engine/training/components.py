@@ -143,8 +143,9 @@ UNIGEOSEG = Component(
     (
         "It knows the words of its own `vocabulary.json` and the wordings it was taught; questions "
         "were scored in wordings that it had seen about other scenes.",
-        "Classes by name or use are what it does well. It often takes all of a kind where one is "
-        "meant: the largest or the closest.",
+        "Classes by name or use are what it does well. Where one of a kind is meant, the largest "
+        "or the closest, it often takes another.",
+        "What it sees at more than 0.6 m per pixel is coarser than all that it was taught.",
         "Points and boxes give a rough region; SAM 2 of this preset draws outlines from them.",
         "Things of a few pixels are missed.",
         "Numbers of generated scenes do not carry over to photographs.",

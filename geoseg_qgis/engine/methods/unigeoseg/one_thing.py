@@ -72,6 +72,7 @@ _NO_PARTICIPLES = frozenset({
     "clearing", "crossing", "opening", "siding", "spring", "wing", "ring", "thing", "something",
     "shed", "red", "bed", "reed",
 })  # fmt: skip
+_VOWELS = ("a", "e", "i", "o", "u")
 _SINGULAR_ENDS = ("ss", "us", "is")
 _TOUCHING = np.ones((3, 3), np.bool_)
 _LEAST = 1e-6
@@ -91,7 +92,7 @@ def means_one_thing(instruction: str, task: TaskChoice = "auto") -> bool:
     words = [word.casefold() for word in WORD.findall(instruction)]
     said = list(itertools.dropwhile(VERBS.__contains__, words))
     pointed = bool(said) and said[0] in _ONE
-    name = _name_of(said[pointed:])
+    name = name_of(said[pointed:])
     if not name or any(word in _SEVERAL or word.isdigit() for word in said):
         return False
     if any(_is_plural(word) for word in name) or not _is_counted(name[-1]):
@@ -100,6 +101,23 @@ def means_one_thing(instruction: str, task: TaskChoice = "auto") -> bool:
         return True
     more = len(said) > pointed + len(name) or any(word in _ADJECTIVES for word in name)
     return pointed and more
+
+
+def name_of(said: Sequence[str]) -> list[str]:
+    """Return the words up to the first that tells where a thing is or what it has or does."""
+    ends = (index for index, word in enumerate(said) if _tells_more(word, index))
+    return list(said[: next(ends, len(said))])
+
+
+def plural_of(noun: str) -> str:
+    """Return the plural of a noun; a plural stays."""
+    if _is_plural(noun):
+        return noun
+    if noun.endswith(("s", "x", "z", "ch", "sh")):
+        return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in _VOWELS:
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"
 
 
 def keep_one(probability: NDArray[np.float32], threshold: float) -> tuple[NDArray[np.float32], int]:
@@ -130,12 +148,6 @@ def keep_one(probability: NDArray[np.float32], threshold: float) -> tuple[NDArra
     )
     kept = labels[rows, columns] == strongest
     return np.where(kept, probability, np.float32(0.0)), count - 1
-
-
-def _name_of(said: Sequence[str]) -> list[str]:
-    """Return the words up to the first that tells where the thing is or what it has or does."""
-    ends = (index for index, word in enumerate(said) if _tells_more(word, index))
-    return list(said[: next(ends, len(said))])
 
 
 def _tells_more(word: str, index: int) -> bool:

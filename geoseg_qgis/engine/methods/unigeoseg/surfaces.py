@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.methods.dense import Progress
+from geoseg_qgis.engine.methods.dense import Progress, share_of
 from geoseg_qgis.engine.methods.reading import Scene
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 
+from .comparing import Comparison, comparison_of, keep_compared
 from .looking import Looker
 from .one_thing import means_one_thing
 from .prompts import TaskChoice
@@ -28,6 +29,7 @@ from .view_choice import View, ViewChoice, choose_view
 from .whole_view import WholeAnswer, ask_whole, overview_grid
 
 ONE_LOOK = "the extent fits into one look"
+COMPARED = "what it compares would be too small in one view of the whole extent"
 
 
 class ProbabilitySurface(Protocol):
@@ -45,11 +47,13 @@ class Question:
         instruction: The words.
         task: How they are meant.
         threshold: Probability above which a pixel belongs to the answer.
+        coarsest: Greatest metres a pixel that the network was made for, None when any.
     """
 
     instruction: str
     task: TaskChoice = "auto"
     threshold: float = 0.5
+    coarsest: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class RasterAnswer:
         looks: Parts of the raster that the network has read.
         shrink: Side of a pixel of the first look, in pixels of the base grid.
         closer: What closer looks did, None for tiles.
+        comparison: What was compared of all that tiles found, None when nothing was.
+        left_out: Parts that were found and not kept, as the words mean others.
     """
 
     surface: ProbabilitySurface | None
@@ -71,6 +77,8 @@ class RasterAnswer:
     looks: int
     shrink: float
     closer: WholeAnswer | None = None
+    comparison: Comparison | None = None
+    left_out: int = 0
 
 
 def plan_view(scene: Scene, side: int, question: Question) -> ViewChoice:
@@ -83,7 +91,17 @@ def plan_view(scene: Scene, side: int, question: Question) -> ViewChoice:
     """
     if max(scene.base.shape) <= side:
         return ViewChoice(View.WHOLE, ONE_LOOK)
+    if _comparison(scene, side, question) is not None:
+        return ViewChoice(View.TILES, COMPARED)
     return choose_view(question.instruction, question.task)
+
+
+def _comparison(scene: Scene, side: int, question: Question) -> Comparison | None:
+    """Return what to compare of all that tiles find, where an overview is too coarse for it."""
+    overview = overview_grid(scene.base, side).ground_pixel_size()
+    if question.coarsest is None or overview is None or max(overview) <= question.coarsest:
+        return None
+    return None if question.task == "reasoning" else comparison_of(question.instruction)
 
 
 def answer_raster(
@@ -107,11 +125,22 @@ def answer_raster(
     shown = scene.base
     if view.view is View.WHOLE:
         shown = overview_grid(scene.base, looker.side)
-    request = segmenter.request(*shown.shape, instruction=question.instruction, task=question.task)
+    comparison = _comparison(scene, looker.side, question) if view.reason == COMPARED else None
+    words = question.instruction if comparison is None else comparison.everything
+    request = segmenter.request(*shown.shape, instruction=words, task=question.task)
     if view.view is View.TILES:
-        tiled = ask_tiles(looker, grids, request, question.threshold, scene.folder, progress)
+        asking = progress if comparison is None else share_of(progress, 0.0, 0.95)
+        tiled = ask_tiles(looker, grids, request, question.threshold, scene.folder, asking)
+        left_out = 0
+        if comparison is not None:
+            comparing = share_of(progress, 0.95, 1.0)
+            left_out = keep_compared(
+                tiled.file, tiled.base, question.threshold, comparison, comparing
+            )
         surface = tiled if looker.looks else None
-        return RasterAnswer(surface, view, request.task, looker.looks, 1.0)
+        return RasterAnswer(
+            surface, view, request.task, looker.looks, 1.0, None, comparison, left_out
+        )
     settings = ZoomSettings(threshold=question.threshold)
     one = question.threshold > 0.0 and means_one_thing(question.instruction, question.task)
     whole = ask_whole(looker, grids, request, settings, progress, one=one)
@@ -122,4 +151,5 @@ def answer_raster(
         looker.looks,
         scene.base.width / shown.width,
         whole,
+        left_out=0 if whole is None else whole.left_out,
     )

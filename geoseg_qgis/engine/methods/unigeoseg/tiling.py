@@ -53,24 +53,24 @@ class ProbabilityFile:
 class TiledSurface:
     """A probability of every pixel of a grid, from a file on another grid over the same ground.
 
-    Args:
+    Attributes:
         file: Probabilities on ``base``.
         base: Grid of the file.
         output: Grid on which the surface is read.
     """
 
     def __init__(self, file: ProbabilityFile, base: Grid, output: Grid) -> None:
-        self._file = file
-        self._base = base
-        self._output = output
+        self.file = file
+        self.base = base
+        self.output = output
 
     def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return the (h, w) probability of a window, and where any tile was read."""
-        bands = sample_bilinear(self._bands, self._base.shape, self._output.shape, window).numpy()
+        bands = sample_bilinear(self._bands, self.base.shape, self.output.shape, window).numpy()
         return bands[0], bands[1] > 0.5
 
     def _bands(self, window: Window) -> torch.Tensor:
-        probability = self._file.read(window)
+        probability = self.file.read(window)
         known = np.isfinite(probability)
         values = np.where(known, probability, np.float32(0.0))
         return torch.from_numpy(np.stack([values, known.astype(np.float32)]))
