@@ -239,6 +239,13 @@ def test_pixels_that_the_network_was_not_made_for_are_told(preset: Path, tmp_pat
     assert not any("but it was made for" in text for text in result.warnings)
     whole = run_job(make_job(image, own, threshold=NEVER), JobContext())
     assert any("0.1 to 1.1 m" in text for text in whole.warnings)
+    compared = run_job(
+        make_job(image, own, threshold=NEVER, instruction="the largest plane"),
+        JobContext(report_log=lambda _, text: log.append(text)),
+    )
+    assert any("'all planes' is asked of 2 tiles" in line for line in log)
+    assert compared.provenance["view"].startswith("tiles: what it compares would be too small")
+    assert compared.provenance["parts_left_out"] == "0"
 
 
 def test_words_that_were_never_taught_are_named(preset: Path, tmp_path: Path) -> None:
