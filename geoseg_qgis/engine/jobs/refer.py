@@ -60,13 +60,7 @@ def run(job: Job, context: JobContext) -> Result:
         models = warm_models(job, context)
         tell_unknown_words(models, task.instruction, context)
         segmenter = preset_segmenter(models)
-        made_for = models.instruction_pixel_size
-        question = Question(
-            task.instruction,
-            task.task.value,
-            task.threshold,
-            coarsest=None if made_for is None else made_for.coarsest,
-        )
+        question = _question(task, models)
         with ScratchFolder(files.folder) as folder:
             scene = Scene(
                 PictureReader(raster, measure_stretch(raster, output, job.raster.stretch)),
@@ -115,6 +109,17 @@ def _task(job: Job) -> ReferTask:
             "Use a number from 0 to 1, such as 0.5.",
         )
     return task
+
+
+def _question(task: ReferTask, models: LoadedPreset) -> Question:
+    made_for, vocabulary = models.instruction_pixel_size, models.instruction_vocabulary
+    return Question(
+        task.instruction,
+        task.task.value,
+        task.threshold,
+        coarsest=None if made_for is None else made_for.coarsest,
+        knows=None if vocabulary is None else vocabulary.words.__contains__,
+    )
 
 
 def _network_grid(raster: Raster, output: Grid, models: LoadedPreset) -> Grid:
@@ -198,7 +203,10 @@ def _write(
 
 
 def _describe(task: ReferTask, answer: RasterAnswer) -> dict[str, str]:
+    comparison = answer.comparison
+    compared = {} if comparison is None else {"asked": comparison.everything}
     return {
+        **compared,
         "instruction": task.instruction.strip(),
         "task": TASK_NAMES[answer.task],
         "view": f"{answer.view.view.value}: {answer.view.reason}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..methods.reading import PictureReader, Scene
+from ..methods.unigeoseg.comparing import Compared, Comparison
 from ..methods.unigeoseg.surfaces import ONE_LOOK, RasterAnswer
 from ..methods.unigeoseg.view_choice import View
 from ..models.preset import LoadedPreset
@@ -46,12 +47,8 @@ def tell_view(
     context.info(f"The instruction is read as {TASK_NAMES[answer.task]}.")
     if answer.view.reason == ONE_LOOK:
         context.info("The extent fits into one look of the model.")
-    elif answer.comparison is not None:
-        context.info(
-            f"'{answer.comparison.everything}' is asked of {answer.looks} tiles, and of what they "
-            f"found the {answer.comparison.word} is kept: {answer.view.reason}. "
-            f"{answer.left_out} other parts are left out."
-        )
+    elif answer.comparison is not None and answer.compared is not None:
+        _tell_comparison(answer.comparison, answer.compared, answer, context)
     elif answer.view.view is View.TILES:
         context.info(
             f"The instruction is asked of {answer.looks} tiles, as {answer.view.reason}. Begin it "
@@ -69,6 +66,20 @@ def tell_view(
         )
     _tell_closer_looks(answer, context)
     _tell_pixel_size(answer, scene, models, context)
+
+
+def _tell_comparison(
+    comparison: Comparison, compared: Compared, answer: RasterAnswer, context: JobContext
+) -> None:
+    meant = comparison.word if compared.kept < 2 else f"{compared.kept} {comparison.word}"
+    found = compared.kept + compared.left_out
+    kept = f"of the {found} parts found the {meant} stay" if compared.kept else "none is found"
+    if compared.kept == 1:
+        kept = f"of the {found} parts found the {meant} stays"
+    context.info(
+        f"'{comparison.everything}' is asked of {answer.looks} tiles, as {answer.view.reason}; "
+        f"{kept}. Choose a smaller extent to ask about it as a whole."
+    )
 
 
 def _tell_closer_looks(answer: RasterAnswer, context: JobContext) -> None:

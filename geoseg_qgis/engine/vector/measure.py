@@ -13,7 +13,9 @@ from ..raster.grid import Grid, ellipsoid, to_geographic
 def pixel_areas(
     grid: Grid, columns: NDArray[np.float64], rows: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the ground areas of pixels in square metres, square map units without a CRS.
+    """Return the ground areas of pixels in square metres.
+
+    Without a CRS, or with one that has no ellipsoid, they are square map units.
 
     Args:
         grid: The raster.
@@ -25,11 +27,14 @@ def pixel_areas(
     if not grid.crs_wkt or not len(columns):
         return planar
     ends = []
-    for step_column, step_row in [(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)]:
-        x = t.a * (columns + step_column) + t.b * (rows + step_row) + t.c
-        y = t.d * (columns + step_column) + t.e * (rows + step_row) + t.f
-        ends.append(to_geographic(grid.crs_wkt, x, y))
-    geod = ellipsoid(grid.crs_wkt)
+    try:
+        for step_column, step_row in [(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)]:
+            x = t.a * (columns + step_column) + t.b * (rows + step_row) + t.c
+            y = t.d * (columns + step_column) + t.e * (rows + step_row) + t.f
+            ends.append(to_geographic(grid.crs_wkt, x, y))
+        geod = ellipsoid(grid.crs_wkt)
+    except (CRSError, ProjError):
+        return planar
     (west, east, north, south) = ends
     across, _, width = geod.inv(*west, *east)
     down, _, height = geod.inv(*north, *south)

@@ -245,6 +245,8 @@ def test_pixels_that_the_network_was_not_made_for_are_told(preset: Path, tmp_pat
     )
     assert any("'all planes' is asked of 2 tiles" in line for line in log)
     assert compared.provenance["view"].startswith("tiles: what it compares would be too small")
+    assert any("none is found. Choose a smaller extent" in line for line in log)
+    assert compared.provenance["asked"] == "all planes"
     assert compared.provenance["parts_left_out"] == "0"
 
 

@@ -3,77 +3,41 @@
 "The largest building" means one building. A network that hesitates between two marks parts of
 both, and only one of them can be right: the part with the most evidence is kept. The rule for the
 words is in English and careful, as a wrong *one* would lose what was found. The words before
-*with*, *in*, *closest to*, *parked* and the like name the thing, the last of them is its noun:
+*with*, *in*, *closest to*, *standing* and the like name the thing, the last of them is its noun:
 
-1. A question, coordinates, or a word such as *all*, *each*, *and* or *except* anywhere: any number.
+1. A question, coordinates, a list, or a word such as *all*, *each*, *and* or *except* anywhere, or
+   *of* before a plural: any number.
 2. Any word of the name is a plural, or its noun has none (*grass*), stands for many (*row*), or is
    drawn out, so that other things cover it in places (*road*): any number.
-3. A superlative before the noun, or *the* before a noun of which something more is told (a known
-   adjective before it, or anything behind it): one thing.
-4. Everything else: any number.
+3. A superlative before the noun: one thing.
+4. *The* before a noun of a list of things that are seen as a whole, of which something more is told
+   (a known adjective before it, or anything behind it): one thing.
+5. Everything else: any number.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
-from geoseg_qgis.engine.models.unigeoseg.tasks import Task
-
-from .prompts import TaskChoice, choose_task
-from .view_choice import NUMBERS, VERBS, WORD, is_superlative
+from .prompts import TaskChoice
+from .view_choice import is_superlative
+from .wording import ADJECTIVES, JOINING, is_counted, is_number, is_plural, name_of, words_of
 
 _ONE = frozenset({"the", "this", "that"})
-_SEVERAL = NUMBERS | {
-    "and", "or", "but", "not", "no", "except", "without", "all", "every", "everything", "each",
-    "any", "some", "many", "few", "most", "other", "others", "these", "those", "them", "than",
-    "larger", "smaller", "bigger",
-}  # fmt: skip
-_JOINTS = frozenset({
-    "with", "in", "at", "on", "near", "nearest", "next", "closest", "closer", "close", "beside",
-    "by", "between", "behind", "of", "to", "from", "under", "above", "below", "along", "inside",
-    "outside", "within", "that", "which", "whose", "where", "opposite", "adjacent", "left", "right",
-    "north", "south", "east", "west", "around", "across", "over", "beyond", "into", "for", "among",
-    "against", "before", "after", "far", "farthest", "is", "are",
+_THINGS = frozenset({
+    "building", "house", "villa", "annexe", "shed", "garage", "hall", "warehouse", "barn", "silo",
+    "tank", "tower", "church", "mosque", "temple", "school", "hospital", "stadium", "factory",
+    "shop", "hotel", "station", "castle", "ruin", "hut", "cabin", "cottage", "bungalow", "roof",
+    "greenhouse", "tent", "container", "crane", "turbine", "chimney", "pylon", "bridge", "pier",
+    "jetty", "dock", "fountain", "monument", "car", "vehicle", "van", "truck", "lorry", "bus",
+    "tram", "train", "plane", "airplane", "helicopter", "ship", "boat", "ferry", "yacht", "tree",
+    "conifer", "palm", "bush", "pool", "pond", "lake", "island", "court", "pitch", "field", "lot",
+    "garden", "playground", "park", "roundabout", "square", "vineyard", "thing", "object",
 })  # fmt: skip
-_ADJECTIVES = frozenset({
-    "white", "black", "grey", "gray", "silver", "red", "blue", "brown", "orange", "green",
-    "beige", "yellow", "pink", "purple", "turquoise", "dark", "bright", "light", "large", "big",
-    "small", "little", "long", "short", "tall", "wide", "narrow", "round", "circular", "oval",
-    "square", "rectangular", "shaped", "flat", "only", "single", "central", "lone", "isolated",
-    "wooden", "empty", "old", "new", "ruined", "roofed", "tiled", "ploughed", "terraced",
-    "abandoned", "flooded", "damaged", "destroyed", "collapsed", "burnt",
-})  # fmt: skip
-_NOT_COUNTED = frozenset({
-    # Without a plural.
-    "grass", "water", "vegetation", "sand", "soil", "earth", "land", "ground", "asphalt",
-    "concrete", "gravel", "rubble", "debris", "snow", "ice", "mud", "traffic", "greenery", "area",
-    "part", "half", "side", "rest", "shadow", "shade", "housing", "wheat", "maize", "rape", "crop",
-    # Many things in one word.
-    "row", "rows", "group", "cluster", "line", "block", "set", "pile", "fleet", "pair", "estate",
-    "settlement", "village", "town", "city", "neighbourhood", "plantation", "orchard",
-    # Drawn out, and cut apart by what lies over them.
-    "road", "street", "highway", "motorway", "path", "footpath", "walkway", "track", "trail",
-    "lane", "runway", "taxiway", "river", "stream", "creek", "canal", "ditch", "railway", "rail",
-    "sidewalk", "pavement", "driveway", "wall", "fence", "hedge", "shore", "shoreline", "bank",
-    "coast", "coastline", "beach", "sea", "forest", "wood", "yard",
-})  # fmt: skip
-_PLURALS = frozenset({
-    "people", "men", "women", "children", "aircraft", "cattle", "sheep", "livestock", "taxis",
-})  # fmt: skip
-_NO_PLURALS = frozenset({"sports", "tennis", "gas", "bus", "glass", "campus", "canvas"})
-_NO_PARTICIPLES = frozenset({
-    "building", "swimming", "parking", "landing", "sailing", "fishing", "loading", "riding",
-    "clearing", "crossing", "opening", "siding", "spring", "wing", "ring", "thing", "something",
-    "shed", "red", "bed", "reed",
-})  # fmt: skip
-_VOWELS = ("a", "e", "i", "o", "u")
-_SINGULAR_ENDS = ("ss", "us", "is")
 _TOUCHING = np.ones((3, 3), np.bool_)
 _LEAST = 1e-6
 
@@ -85,39 +49,17 @@ def means_one_thing(instruction: str, task: TaskChoice = "auto") -> bool:
         instruction: What is asked.
         task: How it is meant; ``reasoning`` counts as a question.
     """
-    if parse_coordinates(instruction) is not None or task == "reasoning":
-        return False
-    if task == "auto" and choose_task(instruction) is Task.REASONING:
-        return False
-    words = [word.casefold() for word in WORD.findall(instruction)]
-    said = list(itertools.dropwhile(VERBS.__contains__, words))
+    said = words_of(instruction, task) or []
     pointed = bool(said) and said[0] in _ONE
     name = name_of(said[pointed:])
-    if not name or any(word in _SEVERAL or word.isdigit() for word in said):
+    if not name or any(word in JOINING or is_number(word) for word in said):
         return False
-    if any(_is_plural(word) for word in name) or not _is_counted(name[-1]):
+    if any(is_plural(word) for word in name) or not is_counted(name[-1]) or _is_of_several(said):
         return False
     if any(is_superlative(word) for word in name[:-1]):
         return True
-    more = len(said) > pointed + len(name) or any(word in _ADJECTIVES for word in name)
-    return pointed and more
-
-
-def name_of(said: Sequence[str]) -> list[str]:
-    """Return the words up to the first that tells where a thing is or what it has or does."""
-    ends = (index for index, word in enumerate(said) if _tells_more(word, index))
-    return list(said[: next(ends, len(said))])
-
-
-def plural_of(noun: str) -> str:
-    """Return the plural of a noun; a plural stays."""
-    if _is_plural(noun):
-        return noun
-    if noun.endswith(("s", "x", "z", "ch", "sh")):
-        return f"{noun}es"
-    if noun.endswith("y") and noun[-2:-1] not in _VOWELS:
-        return f"{noun[:-1]}ies"
-    return f"{noun}s"
+    more = len(said) > pointed + len(name) or any(word in ADJECTIVES for word in name)
+    return pointed and more and name[-1] in _THINGS
 
 
 def keep_one(probability: NDArray[np.float32], threshold: float) -> tuple[NDArray[np.float32], int]:
@@ -150,23 +92,9 @@ def keep_one(probability: NDArray[np.float32], threshold: float) -> tuple[NDArra
     return np.where(kept, probability, np.float32(0.0)), count - 1
 
 
-def _tells_more(word: str, index: int) -> bool:
-    if word in _JOINTS:
-        # "The nearest house": a superlative at the beginning.
-        return not (index == 0 and is_superlative(word))
-    participle = word.endswith(("ed", "ing")) and word not in _NO_PARTICIPLES | _ADJECTIVES
-    return index > 0 and participle
-
-
-def _is_plural(word: str) -> bool:
-    if word in _PLURALS:
-        return True
-    return word.endswith("s") and not word.endswith(_SINGULAR_ENDS) and word not in _NO_PLURALS
-
-
-def _is_counted(noun: str) -> bool:
-    land = noun.endswith("land") and noun != "island"
-    return not land and noun not in _NOT_COUNTED | _ADJECTIVES
+def _is_of_several(said: Sequence[str]) -> bool:
+    """Tell whether a plural follows *of*: the roof of the buildings."""
+    return "of" in said and any(is_plural(word) for word in name_of(said[said.index("of") + 1 :]))
 
 
 def _log_odds(probability: NDArray[np.float32] | np.float32) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ words. Positions and comparisons always speak of the job's extent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from geoseg_qgis.engine.methods.dense import Progress, share_of
 from geoseg_qgis.engine.methods.reading import Scene
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 
-from .comparing import Comparison, comparison_of, keep_compared
+from .comparing import Compared, Comparison, comparison_of, keep_compared
 from .looking import Looker
 from .one_thing import means_one_thing
 from .prompts import TaskChoice
@@ -48,12 +49,14 @@ class Question:
         task: How they are meant.
         threshold: Probability above which a pixel belongs to the answer.
         coarsest: Greatest metres a pixel that the network was made for, None when any.
+        knows: Whether the network knows a word, None when it knows any.
     """
 
     instruction: str
     task: TaskChoice = "auto"
     threshold: float = 0.5
     coarsest: float | None = None
+    knows: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class RasterAnswer:
         shrink: Side of a pixel of the first look, in pixels of the base grid.
         closer: What closer looks did, None for tiles.
         comparison: What was compared of all that tiles found, None when nothing was.
-        left_out: Parts that were found and not kept, as the words mean others.
+        compared: What became of that.
     """
 
     surface: ProbabilitySurface | None
@@ -78,7 +81,14 @@ class RasterAnswer:
     shrink: float
     closer: WholeAnswer | None = None
     comparison: Comparison | None = None
-    left_out: int = 0
+    compared: Compared | None = None
+
+    @property
+    def left_out(self) -> int:
+        """Parts that were found and not kept, as the words mean others."""
+        if self.compared is not None:
+            return self.compared.left_out
+        return 0 if self.closer is None else self.closer.left_out
 
 
 def plan_view(scene: Scene, side: int, question: Question) -> ViewChoice:
@@ -101,7 +111,7 @@ def _comparison(scene: Scene, side: int, question: Question) -> Comparison | Non
     overview = overview_grid(scene.base, side).ground_pixel_size()
     if question.coarsest is None or overview is None or max(overview) <= question.coarsest:
         return None
-    return None if question.task == "reasoning" else comparison_of(question.instruction)
+    return comparison_of(question.instruction, question.task, question.knows)
 
 
 def answer_raster(
@@ -131,15 +141,13 @@ def answer_raster(
     if view.view is View.TILES:
         asking = progress if comparison is None else share_of(progress, 0.0, 0.95)
         tiled = ask_tiles(looker, grids, request, question.threshold, scene.folder, asking)
-        left_out = 0
+        compared = None
         if comparison is not None:
-            comparing = share_of(progress, 0.95, 1.0)
-            left_out = keep_compared(
-                tiled.file, tiled.base, question.threshold, comparison, comparing
-            )
+            last = share_of(progress, 0.95, 1.0)
+            compared = keep_compared(tiled.file, tiled.base, question.threshold, comparison, last)
         surface = tiled if looker.looks else None
         return RasterAnswer(
-            surface, view, request.task, looker.looks, 1.0, None, comparison, left_out
+            surface, view, request.task, looker.looks, 1.0, None, comparison, compared
         )
     settings = ZoomSettings(threshold=question.threshold)
     one = question.threshold > 0.0 and means_one_thing(question.instruction, question.task)
@@ -151,5 +159,4 @@ def answer_raster(
         looker.looks,
         scene.base.width / shown.width,
         whole,
-        left_out=0 if whole is None else whole.left_out,
     )
