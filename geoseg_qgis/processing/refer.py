@@ -51,7 +51,8 @@ class ReferAlgorithm(ImageryAlgorithm):
     SUMMARY = """Finds what one instruction speaks of: a description such as all buildings or
         the largest building, or a question such as where can people swim.
 
-        Positions and comparisons (left, largest, next to) refer to the extent of the run. In the
+        Positions and comparisons (left, largest, next to) refer to the extent of the run. Words
+        that mean one thing (the red car) get one connected part; use the plural for all. In the
         mask raster 1 is the answer and 0 all else."""
     METHODS = ("unigeoseg",)
     METHOD_HELP = """Write the word. unigeoseg: a network that reads the instruction together with
