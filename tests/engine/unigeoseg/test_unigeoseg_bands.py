@@ -157,5 +157,5 @@ def test_bands_are_drawn_both_ways_and_wide_enough() -> None:
     random = np.random.default_rng(3)
     bands = [draw_band(256, random) for _ in range(60)]
     assert {band.of_rows for band in bands} == {True, False}
-    assert min(band.count for band in bands) >= 77
-    assert max(band.count for band in bands) <= 243
+    assert min(band.breadth for band in bands) >= 77
+    assert max(band.breadth for band in bands) <= 243

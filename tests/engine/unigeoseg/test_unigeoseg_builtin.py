@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import rasterio
 from geoseg_qgis.engine.jobs.context import JobContext
 from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.training.scenes.geotiff import write_scene
+from geoseg_qgis.engine.training.unigeoseg.export_preset import PIXEL_SIZE
 from geoseg_qgis.engine.zoo.registry import Origin, catalogue
 from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.source import RasterSource
@@ -31,6 +33,13 @@ def built_in() -> str:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("scene") / "scene.tif"
     return write_scene(path, 4, SIZE, PIXEL, "riverside", classes=True)
+
+
+def test_the_card_names_the_pixels_that_the_network_was_taught(built_in: str) -> None:
+    component = catalogue([]).presets[built_in].card.unigeoseg
+    assert component is not None
+    assert component.pixel_size is not None
+    assert dataclasses.asdict(component.pixel_size) == PIXEL_SIZE
 
 
 @pytest.mark.parametrize(

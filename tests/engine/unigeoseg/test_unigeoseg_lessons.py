@@ -219,7 +219,7 @@ def test_readings_of_other_facts_begin_anew(tmp_path: Path) -> None:
     assert new == ["reading.reading.weight", "reading.reading.bias"]
 
 
-@pytest.mark.parametrize("wrong", ["--side=100", "--processes=0", "--first=999000"])
+@pytest.mark.parametrize("wrong", ["--side=100", "--processes=0", "--first=999000", "--wide=-1"])
 def test_impossible_options_are_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--data=x", "--scenes=x", "--out=x", "--minutes=1", "--device=cpu", wrong])
@@ -235,7 +235,7 @@ def test_two_processes_train_and_go_on(tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [
         f"--data={DATA}", f"--scenes={tmp_path}", "--count=3", "--side=64", "--pictures=1",
-        "--requests=3", "--processes=2", "--device=cpu", "--rate=1e-4",
+        "--requests=3", "--processes=2", "--device=cpu", "--rate=1e-4", "--wide=1",
     ]  # fmt: skip
     main([*command, f"--out={run}", f"--start={BUILT_IN}", "--minutes=0.02"])
     first = torch.load(run / "checkpoint.pt", weights_only=True)
@@ -243,7 +243,9 @@ def test_two_processes_train_and_go_on(tmp_path: Path) -> None:
     assert first["facts"]["started_from"] == "unigeoseg"
     assert first["facts"]["batch"] == 2
     assert (run / "tokenizer.json").read_bytes() == (BUILT_IN / "tokenizer.json").read_bytes()
-    assert len(list(tmp_path.glob("scene-*.npz"))) == 3
+    assert first["facts"]["wide_scenes"] == 1
+    drawn = sorted(path.name.count("-512-") for path in tmp_path.glob("scene-*.npz"))
+    assert drawn == [0, 0, 0, 1]
     assert "UniGeoSeg" in (run / "MODEL.md").read_text(encoding="utf-8")
     # Its readings are fresh, so they learn first, and all else stays as it was.
     name = "model.predictor.mask_embed.layers.0.weight"

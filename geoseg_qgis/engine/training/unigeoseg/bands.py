@@ -25,16 +25,16 @@ _SIDES = {True: ("left half", "right half"), False: ("top half", "bottom half")}
 
 
 class Band(NamedTuple):
-    """The middle ``count`` rows of a square, or its columns."""
+    """The middle ``breadth`` rows of a square, or its columns."""
 
-    count: int
+    breadth: int
     of_rows: bool = True
 
     def outside(self, side: int) -> NDArray[np.bool_]:
         """Return the bars of a square, (side, side); an odd remainder goes below and right."""
-        start = (side - self.count) // 2
+        start = (side - self.breadth) // 2
         bars = np.ones((side, side), np.bool_)
-        inside = slice(start, start + self.count)
+        inside = slice(start, start + self.breadth)
         bars[(inside, slice(None)) if self.of_rows else (slice(None), inside)] = False
         return bars
 

@@ -163,7 +163,7 @@ class Teacher:
             band = draw_band(len(labels), self._random)
             bars = torch.from_numpy(band.outside(len(labels)))
             pixels, labels = pixels.masked_fill(bars, 0.0), labels.masked_fill(bars, 0)
-            shown = band.count / len(labels)
+            shown = band.breadth / len(labels)
         asked = ask_of_labels(labels, count, self._random, shown)
         if not asked:
             return None

@@ -35,9 +35,10 @@ class ObjectMeans:
     """
 
     def __init__(self, objects: Tensor) -> None:
-        numbers, counts = objects[objects > 0].unique(return_counts=True)
+        counts = objects.flatten().bincount()
+        counts[0] = 0
         # Numbers of some picture; those of few cells in all are of few in each.
-        numbers = numbers[counts >= FEWEST_CELLS]
+        numbers = (counts >= FEWEST_CELLS).nonzero()[:, 0]
         members = (objects.flatten(1)[..., None] == numbers).float()
         self._members = members / members.sum(dim=1, keepdim=True).clamp(min=1)
         self.known = members.sum(dim=1) >= FEWEST_CELLS
@@ -45,11 +46,12 @@ class ObjectMeans:
 
     def of(self, maps: Tensor) -> Tensor:
         """Average maps (B, R, h, w): (B, R, N)."""
-        return maps.flatten(2) @ self._members
+        means: Tensor = maps.flatten(2) @ self._members
+        return means
 
 
 def object_loss(logits: Tensor, means: ObjectMeans, meant: Tensor, weights: Tensor) -> Tensor:
-    """Compare the mean logits of objects with whether they are meant.
+    """Compare the mean logits of objects with the share of them that is meant.
 
     Args:
         logits: (B, R, h, w).
@@ -67,4 +69,5 @@ def object_loss(logits: Tensor, means: ObjectMeans, meant: Tensor, weights: Tens
     wanted = (known & (meant > _MEANT)).float()
     others = (known & (meant <= _MEANT)) * weights
     terms = [(wrong * part).sum() / part.sum().clamp(min=1) for part in (wanted, others)]
-    return (terms[0] + terms[1]) / 2
+    loss: Tensor = (terms[0] + terms[1]) / 2
+    return loss

@@ -172,10 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.side < 1 or options.side % SQUARES:
         parser.error(f"--side must be a multiple of {SQUARES}.")
-    if options.first < 0 or max(options.first + options.count, options.wide) > VALIDATION_SEED:
-        parser.error(
-            f"--first, --count and --wide must stay below {VALIDATION_SEED}, where scores begin."
-        )
+    if options.first < 0 or options.first + options.count > VALIDATION_SEED:
+        parser.error(f"--first and --count must stay below {VALIDATION_SEED}, where scores begin.")
+    if not 0 <= options.wide <= VALIDATION_SEED:
+        parser.error(f"--wide must stay below {VALIDATION_SEED}, where scores begin.")
     if options.processes is None:
         options.processes = team_size(options.device)
     if options.processes < 1 or (options.processes > 1 and options.device.type != "cpu"):
