@@ -71,11 +71,12 @@ def tell_view(
 def _tell_comparison(
     comparison: Comparison, compared: Compared, answer: RasterAnswer, context: JobContext
 ) -> None:
-    meant = comparison.word if compared.kept < 2 else f"{compared.kept} {comparison.word}"
     found = compared.kept + compared.left_out
-    kept = f"of the {found} parts found the {meant} stay" if compared.kept else "none is found"
-    if compared.kept == 1:
-        kept = f"of the {found} parts found the {meant} stays"
+    parts = f"of {found} found, what touches being one,"
+    if compared.kept > 1:
+        kept = f"{parts} the {compared.kept} {comparison.word} stay"
+    else:
+        kept = f"{parts} the {comparison.word} stays" if compared.kept else "none is found"
     context.info(
         f"'{comparison.everything}' is asked of {answer.looks} tiles, as {answer.view.reason}; "
         f"{kept}. Choose a smaller extent to ask about it as a whole."

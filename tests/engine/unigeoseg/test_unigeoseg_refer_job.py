@@ -247,6 +247,11 @@ def test_pixels_that_the_network_was_not_made_for_are_told(preset: Path, tmp_pat
     assert compared.provenance["view"].startswith("tiles: what it compares would be too small")
     assert any("none is found. Choose a smaller extent" in line for line in log)
     assert compared.provenance["asked"] == "all planes"
+    run_job(
+        make_job(image, own, threshold=0.0, instruction="the largest plane"),
+        JobContext(report_log=lambda _, text: log.append(text)),
+    )
+    assert any("of 1 found, what touches being one, the largest stays" in line for line in log)
     assert compared.provenance["parts_left_out"] == "0"
 
 
