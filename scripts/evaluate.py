@@ -103,7 +103,8 @@ SECTIONS = {
         "Instructions",
         "Sentences, questions, points and boxes on generated scenes of 256 x 256 pixels, and "
         "classes by name and use on crops of real images. gIoU is the mean IoU of requests, cIoU "
-        "that of all pixels, Pr@k the share of requests with more than that IoU.",
+        "that of all pixels, Pr@k the share of requests with more than that IoU. Where the words "
+        "mean one thing, one connected part of the answer is kept, as the plugin does.",
     ),
     "quality": (
         "Quality maps",
