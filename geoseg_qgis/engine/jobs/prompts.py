@@ -132,8 +132,8 @@ def _ladder(
     raster: Raster, output: Grid, models: LoadedPreset, answerer: Answerer, context: JobContext
 ) -> Ladder:
     """Return the grids to look at, and tell when the raster is too coarse for the model."""
-    words = isinstance(answerer, UniGeoSegAnswerer)
-    liked = models.instruction_pixel_size if words else models.card.pixel_size
+    own = isinstance(answerer, UniGeoSegAnswerer)
+    liked = models.instruction_pixel_size if own else models.card.pixel_size
     wish = None
     if liked is not None:
         wish = liked.finest if answerer.wants_detail else liked.preferred

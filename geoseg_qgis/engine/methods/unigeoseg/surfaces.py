@@ -91,8 +91,8 @@ class RasterAnswer:
         return 0 if self.closer is None else self.closer.left_out
 
 
-def plan_view(scene: Scene, side: int, question: Question) -> ViewChoice:
-    """Tell how an extent will be looked at.
+def plan_view(scene: Scene, side: int, question: Question) -> tuple[ViewChoice, Comparison | None]:
+    """Tell how an extent will be looked at, and what will be compared of all that tiles find.
 
     Args:
         scene: The raster and its grids.
@@ -100,10 +100,11 @@ def plan_view(scene: Scene, side: int, question: Question) -> ViewChoice:
         question: What is asked.
     """
     if max(scene.base.shape) <= side:
-        return ViewChoice(View.WHOLE, ONE_LOOK)
-    if _comparison(scene, side, question) is not None:
-        return ViewChoice(View.TILES, COMPARED)
-    return choose_view(question.instruction, question.task)
+        return ViewChoice(View.WHOLE, ONE_LOOK), None
+    comparison = _comparison(scene, side, question)
+    if comparison is not None:
+        return ViewChoice(View.TILES, COMPARED), comparison
+    return choose_view(question.instruction, question.task), None
 
 
 def _comparison(scene: Scene, side: int, question: Question) -> Comparison | None:
@@ -130,12 +131,11 @@ def answer_raster(
             ``DISK_FULL``, ``CANCELLED``.
     """
     looker = Looker(scene.reader, segmenter)
-    view = plan_view(scene, looker.side, question)
+    view, comparison = plan_view(scene, looker.side, question)
     grids = (scene.base, scene.output)
     shown = scene.base
     if view.view is View.WHOLE:
         shown = overview_grid(scene.base, looker.side)
-    comparison = _comparison(scene, looker.side, question) if view.reason == COMPARED else None
     words = question.instruction if comparison is None else comparison.everything
     request = segmenter.request(*shown.shape, instruction=words, task=question.task)
     if view.view is View.TILES:

@@ -110,9 +110,9 @@ def page_section(
         f"Scored on {amounts['validation']} generated scenes of other seeds, {SIDE} x {SIDE} "
         f"pixels of {low} to {high} m, one sentence of every kind a scene where there is one, "
         f"answers of {FEWEST_PIXELS} pixels and more, of which one part is kept where the words "
-        f"mean one thing; on a fourth as many of {WIDE_SIDE} x {WIDE_SIDE}, and on the first ones "
-        f"between bars; and on {REAL_CROPS} crops of validation pictures, on the pixels whose "
-        "class is certain.",
+        "mean one thing; once more on all of them between bars, and on a fourth as many of "
+        f"{WIDE_SIDE} x {WIDE_SIDE}; and on {REAL_CROPS} crops of validation pictures, on the "
+        "pixels whose class is certain.",
         "",
         "| asked | requests | gIoU | cIoU | Pr@0.5 | Pr@0.7 |",
         "|---|---|---|---|---|---|",
