@@ -9,12 +9,12 @@ QGIS_VENV := .venv-qgis
 QGIS_PYTHON := $(QGIS_VENV)/bin/python
 LOCKS := geoseg_qgis/engine_client/locks
 SYSTEM_PACKAGES := qgis python3-qgis python3-venv xvfb xauth ca-certificates
-CHECKED := geoseg_qgis tests scripts
+CHECKED := geoseg_qgis training benchmarks scripts tests
 
 # Labelled images, see docs/training.md; training goes on where it stopped, until MINUTES are used.
 DATA ?= ../shared/data
 MINUTES ?= 105
-TRAINING := geoseg_qgis.engine.training
+TRAINING := training
 TRAINER_segassess := segassess.train_preset
 TRAINER_unigeoseg := unigeoseg.train_preset
 TRAIN_ALSO_unigeoseg := --scenes runs/unigeoseg-scenes
@@ -30,7 +30,7 @@ help: ## List the targets
 	@grep -E '^[a-z%-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: setup ## Map a sample orthophoto through the real qgis_process
-	$(ENGINE_PYTHON) scripts/demo.py
+	$(ENGINE_PYTHON) -m scripts.demo
 
 test: setup ## Run every test: the engine's, then those on real QGIS
 	@status=0; \
@@ -39,7 +39,7 @@ test: setup ## Run every test: the engine's, then those on real QGIS
 	exit $$status
 
 test-engine: setup
-	$(ENGINE_PYTHON) -m pytest tests --ignore=tests/qgis -q
+	$(ENGINE_PYTHON) -m pytest --ignore=tests/qgis -q
 
 test-qgis: setup
 	QT_QPA_PLATFORM=offscreen $(QGIS_PYTHON) -m pytest tests/qgis -q
@@ -76,20 +76,20 @@ system: ## Install what Debian has and this machine lacks
 lint: setup ## Style, types and the plugin repository's security checks
 	$(ENGINE_PYTHON) -m ruff check $(CHECKED)
 	$(ENGINE_PYTHON) -m ruff format --check $(CHECKED)
-	$(ENGINE_PYTHON) -m mypy geoseg_qgis scripts
-	$(ENGINE_PYTHON) scripts/security.py
+	$(ENGINE_PYTHON) -m mypy geoseg_qgis training benchmarks scripts
+	$(ENGINE_PYTHON) -m scripts.security
 
 package: setup ## Write the plugin's zip to dist/
-	$(ENGINE_PYTHON) scripts/package.py
+	$(ENGINE_PYTHON) -m scripts.package
 
 bench: setup ## Measure what users wait for
-	$(ENGINE_PYTHON) scripts/bench.py
+	$(ENGINE_PYTHON) -m benchmarks.speed
 
 bench-models: setup ## Time every preset's networks with random weights
-	$(ENGINE_PYTHON) scripts/bench_models.py $(BENCH)
+	$(ENGINE_PYTHON) -m benchmarks.model_speed $(BENCH)
 
 screenshots: setup ## Take pictures of the plugin in a real QGIS window
-	$(ENGINE_PYTHON) scripts/screenshots.py
+	$(ENGINE_PYTHON) -m scripts.screenshots
 
 train-%: setup ## Train a built-in model (clip, dino, sam2, segassess, unigeoseg) or the U-Net (unet)
 	$(ENGINE_PYTHON) -m $(TRAINING).$(or $(TRAINER_$*),train_$*) --data $(DATA) \
@@ -103,10 +103,10 @@ assess-scores: setup ## Score the trained SegAssess on masks of the trained U-Ne
 		--unet runs/unet --clip runs/clip
 
 evaluate: setup ## Measure models on unseen images; writes docs/evaluation.md
-	$(ENGINE_PYTHON) scripts/evaluate.py --data $(DATA)
+	$(ENGINE_PYTHON) -m benchmarks.evaluate --data $(DATA)
 
 docs: setup ## Write the page about models from their cards; MEMORY=1 weighs them again
-	$(ENGINE_PYTHON) scripts/model_page.py $(if $(MEMORY),--memory)
+	$(ENGINE_PYTHON) -m scripts.model_page $(if $(MEMORY),--memory)
 
 lock: setup ## Renew the lock files within what the .in files allow
 	$(eval COMPILE := $(UV) pip compile --quiet --upgrade --universal --generate-hashes \

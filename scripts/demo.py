@@ -14,11 +14,9 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT))
-
-from geoseg_qgis.engine.raster.preview import write_preview  # noqa: E402
-from geoseg_qgis.engine.training.scenes import write_scene  # noqa: E402
-from geoseg_qgis.protocol.legend import parse_classes  # noqa: E402
+from geoseg_qgis.engine.raster.preview import write_preview
+from geoseg_qgis.protocol.legend import parse_classes
+from training.scenes import write_scene
 
 SCENE = 7
 CLASSES = "building, roof, house; road; tree, forest; water"

@@ -11,12 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from geoseg_qgis.engine.zoo.addresses import address_of, is_pinned  # noqa: E402
-from geoseg_qgis.engine.zoo.card import ModelCard, WeightsFile  # noqa: E402
-from geoseg_qgis.engine.zoo.memory_table import tabled_memory  # noqa: E402
-from geoseg_qgis.engine.zoo.registry import Origin, Preset, catalogue  # noqa: E402
+from geoseg_qgis.engine.zoo.addresses import address_of, is_pinned
+from geoseg_qgis.engine.zoo.card import ModelCard, WeightsFile
+from geoseg_qgis.engine.zoo.memory_table import tabled_memory
+from geoseg_qgis.engine.zoo.registry import Origin, Preset, catalogue
 
 PAGE = ROOT / "docs" / "models.md"
 FRAME = ROOT / "scripts" / "model_page.md"

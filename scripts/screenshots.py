@@ -72,7 +72,7 @@ def main() -> int:
 
 def _generated_scene(folder: Path) -> Path:
     sys.path.append(str(ROOT))
-    from geoseg_qgis.engine.training.scenes import write_scene  # noqa: PLC0415
+    from training.scenes import write_scene  # noqa: PLC0415
 
     scene: Path = write_scene(folder / "orthophoto.tif", seed=SEED)
     return scene
@@ -84,7 +84,7 @@ def _layers_of_scene(folder: Path) -> dict[str, Path]:
     import rasterio.features  # noqa: PLC0415
     from rasterio.transform import Affine  # noqa: PLC0415
 
-    from geoseg_qgis.engine.training.scenes import generate_scene  # noqa: PLC0415
+    from training.scenes import generate_scene  # noqa: PLC0415
 
     scene = generate_scene(SEED, 1024, 0.3, "riverside")
     with rasterio.open(folder / "orthophoto.tif") as image:

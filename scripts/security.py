@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 
-from package import PACKAGE, ROOT, plugin_files
+from scripts.package import PACKAGE, ROOT, plugin_files
 
 WAVED_THROUGH = {
     "B311": "random numbers vary training images, they protect nothing",

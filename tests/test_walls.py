@@ -27,11 +27,13 @@ DOORS = {
 ENGINE_FLOORS = (
     {"server", "cli", "__main__", "arguments", "argument_values", "assess_arguments", "terminal"},
     {"jobs"},
-    {"training"},
+    {"reports"},
     {"methods"},
-    {"models", "metrics"},
+    {"inference"},
+    {"models"},
+    {"metrics"},
     {"zoo", "raster", "vector"},
-    {"hardware", "failures", "wire"},
+    {"files", "progress", "hardware", "failures", "wire", "json_reader"},
 )
 PLAIN_PYTHON_ROOMS = ("engine_client", "protocol")
 FOREIGN_TO_QGIS_HALF = ("torch", "rasterio", "numpy", "PyQt5", "PyQt6", "sip")

@@ -6,7 +6,14 @@ import argparse
 import os
 from pathlib import Path
 
-from ..protocol.source import Extent, GridRequest, RasterSource, Stretch, StretchKind, VectorSource
+from geoseg_qgis.protocol.source import (
+    Extent,
+    GridRequest,
+    RasterSource,
+    Stretch,
+    StretchKind,
+    VectorSource,
+)
 
 STRETCHES = [kind.value for kind in StretchKind if kind is not StretchKind.LAYER]
 

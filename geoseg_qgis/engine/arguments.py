@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..protocol.errors import ErrorCode, JobError
-from ..protocol.job import Job, JobKind
-from ..protocol.source import RasterSource, VectorSource
-from ..protocol.tasks import (
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.source import RasterSource, VectorSource
+from geoseg_qgis.protocol.tasks import (
     EvaluateTask,
     InstructionTask,
     LengthUnit,
@@ -22,6 +22,7 @@ from ..protocol.tasks import (
     ReclassifyTask,
     ReferTask,
 )
+
 from .argument_values import (
     absolute,
     absolute_or_none,

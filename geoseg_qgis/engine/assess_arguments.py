@@ -5,18 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..protocol.errors import ErrorCode, JobError
-from ..protocol.job import Job, JobKind
-from ..protocol.source import RasterSource, VectorSource
-from ..protocol.tasks import AssessTask, AssessVariant, Orientations
-from .argument_values import (
-    absolute,
-    absolute_or_none,
-    add_imagery,
-    grid_of,
-    layer_of,
-    source_of,
-)
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.source import RasterSource, VectorSource
+from geoseg_qgis.protocol.tasks import AssessTask, AssessVariant, Orientations
+
+from .argument_values import absolute, absolute_or_none, add_imagery, grid_of, layer_of, source_of
 
 _METHOD = "segassess"
 _OUTPUTS = ("output", "polygons", "missed", "repaired", "scores", "report")

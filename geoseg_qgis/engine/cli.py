@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from ..protocol import PLUGIN_VERSION
-from ..protocol.errors import CancelledError, ErrorCode, JobError
-from ..protocol.job import Job
-from ..protocol.result import Result
+from geoseg_qgis.protocol import PLUGIN_VERSION
+from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.result import Result
+
 from .arguments import add_job_commands, job_from_arguments
 from .failures import as_job_error
 from .terminal import TerminalReporter, format_result, format_table
@@ -93,8 +94,8 @@ def _read_job(path: str) -> Job:
 
 
 def _run(job: Job, reporter: TerminalReporter) -> Result:
-    from .jobs.context import JobContext  # noqa: PLC0415  --help must not wait for it
     from .jobs.registry import run_job  # noqa: PLC0415
+    from .progress import JobContext  # noqa: PLC0415  --help must not wait for it
 
     cancelled = threading.Event()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import traceback
 
-from ..protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 _MEMORY_WORDS = (
     "out of memory",

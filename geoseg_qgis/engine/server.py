@@ -20,9 +20,10 @@ import time
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ..protocol import PLUGIN_VERSION, PROTOCOL_VERSION, messages
-from ..protocol.errors import CancelledError, ErrorCode, JobError
-from ..protocol.job import TASKS, Job
+from geoseg_qgis.protocol import PLUGIN_VERSION, PROTOCOL_VERSION, messages
+from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
+from geoseg_qgis.protocol.job import TASKS, Job
+
 from .failures import as_job_error
 from .wire import Reporter, Writer, take_standard_streams
 
@@ -159,8 +160,8 @@ class Server:
         if call.cancelled.is_set():
             raise CancelledError
         job = Job.from_json(call.params)
-        from .jobs.context import JobContext  # noqa: PLC0415  the greeting must not wait for it
         from .jobs.registry import run_job  # noqa: PLC0415
+        from .progress import JobContext  # noqa: PLC0415  the greeting must not wait for it
 
         reporter = Reporter(self._writer, call.identifier)
         context = JobContext(reporter.progress, reporter.log, call.cancelled.is_set)

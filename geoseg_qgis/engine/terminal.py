@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..protocol.errors import JobError
-from ..protocol.result import ClassSummary, ModelSummary, Result
+from geoseg_qgis.protocol.errors import JobError
+from geoseg_qgis.protocol.result import ClassSummary, ModelSummary, Result
 
 if TYPE_CHECKING:
     from tqdm import tqdm

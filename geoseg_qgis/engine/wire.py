@@ -11,8 +11,8 @@ import threading
 import time
 from typing import Any, BinaryIO
 
-from ..protocol import messages
-from ..protocol.errors import JobError
+from geoseg_qgis.protocol import messages
+from geoseg_qgis.protocol.errors import JobError
 
 PROGRESS_INTERVAL = 0.1
 

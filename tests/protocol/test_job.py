@@ -8,13 +8,7 @@ from geoseg_qgis.protocol import messages
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.result import ClassSummary, Result
-from geoseg_qgis.protocol.source import (
-    Extent,
-    GridRequest,
-    RasterSource,
-    Stretch,
-    StretchKind,
-)
+from geoseg_qgis.protocol.source import Extent, GridRequest, RasterSource, Stretch, StretchKind
 from geoseg_qgis.protocol.tasks import OpenVocabularyTask, PolygonOptions
 
 

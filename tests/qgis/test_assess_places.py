@@ -42,7 +42,7 @@ write_bright_preset(Path(sys.argv[1]))
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("models") / "judge"
-    paths = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'tests' / 'engine' / 'models')]}\n"
+    paths = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'tests' / 'support')]}\n"
     subprocess.run(
         [locate_engine().python, "-c", paths + _WRITE_PRESET, str(folder)], check=True, timeout=300
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import ROOT
+from model_server import ModelServer, Offer, write_certificate
 from qgis.core import (
     QgsApplication,
     QgsProcessingContext,
@@ -22,10 +21,6 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsSettings,
 )
-
-sys.path.append(str(ROOT / "tests" / "engine" / "zoo"))
-
-from model_server import ModelServer, Offer, write_certificate
 
 from geoseg_qgis.engine_client import close_shared, engine_ready
 from geoseg_qgis.processing.models import model_lines

@@ -6,26 +6,27 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import Job
-from ...protocol.result import Result
-from ...protocol.tasks import AssessTask
-from ..methods.reading import PictureReader, Scene
-from ..models.preset import LoadedPreset
-from ..raster.grid import Grid, model_grid, output_grid
-from ..raster.scratch import ScratchFolder
-from ..raster.source import Raster, open_raster
-from ..raster.stretch import measure_stretch
-from .assess_layers import write_rasters
-from .assess_masks import open_mask
-from .assess_numbers import assessment_numbers
-from .assess_polygons import write_missed, write_objects
-from .assess_report import Surroundings, write_report
-from .assessment import Assessment, Assessor, unjudge
-from .context import JobContext
+from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
+from geoseg_qgis.engine.methods.assessment.mask_input import open_mask
+from geoseg_qgis.engine.methods.assessment.numbers import assessment_numbers
+from geoseg_qgis.engine.methods.assessment.polygons import write_missed, write_objects
+from geoseg_qgis.engine.methods.assessment.rasters import write_rasters
+from geoseg_qgis.engine.methods.assessment.run import Assessment, Assessor, unjudge
+from geoseg_qgis.engine.models.model_cache import warm_models
+from geoseg_qgis.engine.models.preset import LoadedPreset
+from geoseg_qgis.engine.progress import JobContext
+from geoseg_qgis.engine.raster.grid import Grid, model_grid, output_grid
+from geoseg_qgis.engine.raster.scratch import ScratchFolder
+from geoseg_qgis.engine.raster.source import Raster, open_raster
+from geoseg_qgis.engine.raster.stretch import measure_stretch
+from geoseg_qgis.engine.reports.assessment import Surroundings, write_report
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.result import Result
+from geoseg_qgis.protocol.tasks import AssessTask
+
 from .destinations import check_destinations
 from .provenance import describe_run
-from .warm import warm_models
 
 METHOD = "segassess"
 _MANY_CLASSES = 5
@@ -51,8 +52,8 @@ def run(job: Job, context: JobContext) -> Result:
             mask = open_mask(
                 task, output, scratch, lambda done: reading.progress(done, "Reading the mask")
             )
-            scene = Scene(
-                PictureReader(raster, measure_stretch(raster, output, job.raster.stretch)),
+            scene = RasterScene(
+                ChipReader(raster, measure_stretch(raster, output, job.raster.stretch)),
                 output,
                 _network_grid(raster, output, models, context),
                 scratch,
@@ -128,7 +129,7 @@ def _tell(remarks: Iterable[str], classes: int, context: JobContext) -> None:
         context.info(f"{classes} classes are assessed, one after the other.")
 
 
-def _report_failures(reader: PictureReader, context: JobContext) -> None:
+def _report_failures(reader: ChipReader, context: JobContext) -> None:
     failures = sorted(set(reader.failures))
     if failures:
         context.warn(
@@ -138,7 +139,7 @@ def _report_failures(reader: PictureReader, context: JobContext) -> None:
 
 
 def _write(
-    job: Job, found: Assessment, scene: Scene, models: LoadedPreset, context: JobContext
+    job: Job, found: Assessment, scene: RasterScene, models: LoadedPreset, context: JobContext
 ) -> Result:
     task: AssessTask = job.task
     provenance = describe_run(job, models, scene.base) | {"variant": task.variant.value}

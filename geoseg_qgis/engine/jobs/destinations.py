@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import Job
-from ...protocol.source import RasterSource, VectorSource
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.source import RasterSource, VectorSource
 
 
 def refuse_overwriting(job: Job) -> None:

@@ -17,27 +17,28 @@ import numpy as np
 from affine import Affine
 from rasterio.windows import Window
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import Job
-from ...protocol.result import Result
-from ...protocol.source import GridRequest, VectorSource
-from ...protocol.tasks import EvaluateTask, LengthUnit
-from ..metrics.boundary import LEFT_OUT, BoundaryCounts, MatchScores
-from ..metrics.objects import match_objects
-from ..raster.files import open_dataset
-from ..raster.grid import Grid, output_grid
-from ..raster.scratch import ScratchFolder
-from ..vector.read import read_bounds
-from .class_maps import ClassMap, PolygonClasses, RasterClasses
-from .class_matching import NO_CLASS, Matching, match_classes
-from .comparison import Codes, Comparison, ReadCodes
-from .context import JobContext
+from geoseg_qgis.engine.methods.evaluation.class_maps import ClassMap, PolygonClasses, RasterClasses
+from geoseg_qgis.engine.methods.evaluation.class_matching import NO_CLASS, Matching, match_classes
+from geoseg_qgis.engine.methods.evaluation.class_metrics import Evaluation
+from geoseg_qgis.engine.methods.evaluation.comparison import Codes, Comparison, ReadCodes
+from geoseg_qgis.engine.methods.evaluation.quality_truth import with_true_quality
+from geoseg_qgis.engine.metrics.boundary import LEFT_OUT, BoundaryCounts, MatchScores
+from geoseg_qgis.engine.metrics.object_matching import match_objects
+from geoseg_qgis.engine.progress import JobContext
+from geoseg_qgis.engine.raster.datasets import open_dataset
+from geoseg_qgis.engine.raster.grid import Grid, output_grid
+from geoseg_qgis.engine.raster.scratch import ScratchFolder
+from geoseg_qgis.engine.reports.evaluation import write_report
+from geoseg_qgis.engine.reports.evaluation_table import write_table
+from geoseg_qgis.engine.vector.read import read_bounds
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.result import Result
+from geoseg_qgis.protocol.source import GridRequest, VectorSource
+from geoseg_qgis.protocol.tasks import EvaluateTask, LengthUnit
+
 from .destinations import check_destinations
-from .evaluation import Evaluation
-from .evaluation_report import write_report
-from .evaluation_table import write_table
 from .provenance import describe_arithmetic
-from .quality_truth import with_true_quality
 
 LARGEST_HALO = 1024
 _FEW_POLYGONS = 0.5

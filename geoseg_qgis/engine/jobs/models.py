@@ -10,24 +10,25 @@ from dataclasses import astuple, fields
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ...protocol import PLUGIN_VERSION
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import Job
-from ...protocol.result import ModelSummary, Result
-from ...protocol.tasks import ModelAction, ModelsTask
-from ..hardware import release_memory
-from ..models.device import choose_device
-from ..models.memory import MemoryEstimate, fits
-from ..zoo.addresses import checked_address
-from ..zoo.download import Delivery, DownloadOptions, bring_preset
-from ..zoo.memory_table import tabled_memory
-from ..zoo.pace import megabytes
-from ..zoo.registry import Preset, catalogue, model_folders, open_preset
-from ..zoo.removal import remove_preset
-from ..zoo.states import PresetState, preset_size, preset_state, verify_preset
-from .context import JobContext
+from geoseg_qgis.engine.hardware import release_memory
+from geoseg_qgis.engine.models.device import choose_device
+from geoseg_qgis.engine.models.memory import MemoryEstimate, fits
+from geoseg_qgis.engine.progress import JobContext
+from geoseg_qgis.engine.reports.text_file import write_text
+from geoseg_qgis.engine.zoo.addresses import checked_address
+from geoseg_qgis.engine.zoo.download import Delivery, DownloadOptions, bring_preset
+from geoseg_qgis.engine.zoo.memory_table import tabled_memory
+from geoseg_qgis.engine.zoo.pace import megabytes
+from geoseg_qgis.engine.zoo.registry import Preset, catalogue, model_folders, open_preset
+from geoseg_qgis.engine.zoo.removal import remove_preset
+from geoseg_qgis.engine.zoo.states import PresetState, preset_size, preset_state, verify_preset
+from geoseg_qgis.protocol import PLUGIN_VERSION
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.result import ModelSummary, Result
+from geoseg_qgis.protocol.tasks import ModelAction, ModelsTask
+
 from .destinations import check_destinations
-from .text_file import write_text
 
 _READY = (PresetState.BUILT_IN, PresetState.INSTALLED)
 _ORDER = list(PresetState)

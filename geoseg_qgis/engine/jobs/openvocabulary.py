@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import Job
-from ...protocol.legend import EVERYTHING_ELSE, LegendClass, parse_classes
-from ...protocol.result import Result
-from ...protocol.tasks import OpenVocabularyTask
-from ..methods.labelling import LabellingRules, RasterLabelling
-from ..methods.reading import PictureReader, Scene
-from ..methods.rivals import Contest, set_up_contest
-from ..models.preset import LoadedPreset
-from ..raster.grid import Grid, model_grid, output_grid
-from ..raster.scratch import ScratchFolder
-from ..raster.source import Raster, open_raster
-from ..raster.stretch import measure_stretch
-from .context import JobContext
-from .matching import MatchRequest, match_fast, match_gumix, match_selection
+from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
+from geoseg_qgis.engine.methods.open_vocabulary.background_prompts import (
+    BackgroundPrompts,
+    add_background_prompts,
+)
+from geoseg_qgis.engine.methods.open_vocabulary.labelling import LabellingRules, RasterLabelling
+from geoseg_qgis.engine.methods.open_vocabulary.matching import (
+    MatchRequest,
+    match_fast,
+    match_gumix,
+    match_selection,
+)
+from geoseg_qgis.engine.models.model_cache import warm_models
+from geoseg_qgis.engine.models.preset import LoadedPreset
+from geoseg_qgis.engine.progress import JobContext
+from geoseg_qgis.engine.raster.grid import Grid, model_grid, output_grid
+from geoseg_qgis.engine.raster.scratch import ScratchFolder
+from geoseg_qgis.engine.raster.source import Raster, open_raster
+from geoseg_qgis.engine.raster.stretch import measure_stretch
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.legend import EVERYTHING_ELSE, LegendClass, parse_classes
+from geoseg_qgis.protocol.result import Result
+from geoseg_qgis.protocol.tasks import OpenVocabularyTask
+
 from .provenance import describe_run
 from .results import Labelled, ResultFiles, write_results
-from .warm import warm_models
 
 MATCHERS = {"gumix": match_gumix, "mask_selection": match_selection, "fast": match_fast}
 REST_COLOR = "#ffffff"
@@ -40,10 +49,10 @@ def run(job: Job, context: JobContext) -> Result:
         context.progress(0.0, "Loading the models")
         models = warm_models(job, context)
         _tell_unknown_words(models, legend, context)
-        contest = set_up_contest([item.synonyms for item in legend], task.rivals)
+        contest = add_background_prompts([item.synonyms for item in legend], task.rivals)
         with ScratchFolder(files.folder) as folder:
-            scene = Scene(
-                PictureReader(raster, measure_stretch(raster, output, job.raster.stretch)),
+            scene = RasterScene(
+                ChipReader(raster, measure_stretch(raster, output, job.raster.stretch)),
                 output,
                 _network_grid(raster, output, models, context),
                 folder,
@@ -92,7 +101,9 @@ def _label(method: str, request: MatchRequest, context: JobContext) -> RasterLab
     return labelling
 
 
-def score_legend(legend: tuple[LegendClass, ...], contest: Contest) -> tuple[LegendClass, ...]:
+def score_legend(
+    legend: tuple[LegendClass, ...], contest: BackgroundPrompts
+) -> tuple[LegendClass, ...]:
     """Return the classes of the score bands: the named ones, and everything else if it competed."""
     if contest.queries.class_count == len(legend):
         return legend
@@ -135,7 +146,7 @@ def _tell_unknown_words(
         )
 
 
-def _report_failures(reader: PictureReader, context: JobContext) -> None:
+def _report_failures(reader: ChipReader, context: JobContext) -> None:
     failures = sorted(set(reader.failures))
     if failures:
         context.warn(

@@ -10,37 +10,46 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import Job
-from ...protocol.legend import LegendClass
-from ...protocol.result import Result
-from ...protocol.tasks import PromptsTask
-from ..methods.labelling import blocks
-from ..methods.prompted.answers import Answerer
-from ..methods.prompted.masks import logit_of
-from ..methods.prompted.objects import ObjectPrompts, Rectangle, gather_objects
-from ..methods.prompted.sam2_answers import Sam2Answerer, sam2_answerer
-from ..methods.prompted.segmentation import FoundObject, MaskRules, PromptedSegmentation
-from ..methods.prompted.tiling import Ladder
-from ..methods.prompted.unigeoseg_answers import UniGeoSegAnswerer
-from ..methods.reading import PictureReader
-from ..methods.unigeoseg import preset_segmenter
-from ..models.preset import LoadedPreset
-from ..raster.grid import Grid, model_grid, output_grid
-from ..raster.source import Raster, open_raster
-from ..raster.stretch import measure_stretch
-from ..raster.write import ClassRasterWriter
-from ..vector.geopackage import write_geopackage
-from ..vector.measure import measure_polygons
-from ..vector.polygonize import LAYER, place
-from ..vector.prompt_layer import PromptLayer, read_prompts
-from ..vector.read import PlacedPolygons
-from .context import JobContext
+from geoseg_qgis.engine.inference.chips import ChipReader
+from geoseg_qgis.engine.inference.windows import blocks
+from geoseg_qgis.engine.methods.prompted.masks import logit_of
+from geoseg_qgis.engine.methods.prompted.predictions import Predictor
+from geoseg_qgis.engine.methods.prompted.prompt_tiles import Ladder
+from geoseg_qgis.engine.methods.prompted.prompted_objects import (
+    ObjectPrompts,
+    Rectangle,
+    gather_objects,
+)
+from geoseg_qgis.engine.methods.prompted.sam2_predictor import Sam2Predictor, sam2_predictor
+from geoseg_qgis.engine.methods.prompted.segmentation import (
+    FoundObject,
+    MaskRules,
+    PromptedSegmentation,
+)
+from geoseg_qgis.engine.methods.prompted.unigeoseg_predictor import UniGeoSegPredictor
+from geoseg_qgis.engine.methods.referring.unigeoseg import preset_segmenter
+from geoseg_qgis.engine.models.model_cache import warm_models
+from geoseg_qgis.engine.models.preset import LoadedPreset
+from geoseg_qgis.engine.progress import JobContext
+from geoseg_qgis.engine.raster.grid import Grid, model_grid, output_grid
+from geoseg_qgis.engine.raster.source import Raster, open_raster
+from geoseg_qgis.engine.raster.stretch import measure_stretch
+from geoseg_qgis.engine.raster.write import ClassRasterWriter
+from geoseg_qgis.engine.vector.geopackage import write_geopackage
+from geoseg_qgis.engine.vector.measure import measure_polygons
+from geoseg_qgis.engine.vector.polygonize import LAYER, place
+from geoseg_qgis.engine.vector.prompt_layer import PromptLayer, read_prompts
+from geoseg_qgis.engine.vector.read import PlacedPolygons
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.legend import LegendClass
+from geoseg_qgis.protocol.result import Result
+from geoseg_qgis.protocol.tasks import PromptsTask
+
 from .provenance import describe_run
 from .results import ResultFiles
-from .warm import warm_models
 
-METHODS: dict[str, type[Answerer]] = {"sam2": Sam2Answerer, "unigeoseg": UniGeoSegAnswerer}
+METHODS: dict[str, type[Predictor]] = {"sam2": Sam2Predictor, "unigeoseg": UniGeoSegPredictor}
 OBJECT = (LegendClass(1, ("object",), "#d1495b"),)
 OUTLINING = "Outlining objects"
 
@@ -65,7 +74,7 @@ def run(job: Job, context: JobContext) -> Result:
         models = warm_models(job, context)
         answerer = _answerer(job.method, models)
         segmentation = PromptedSegmentation(
-            PictureReader(raster, measure_stretch(raster, output, job.raster.stretch)),
+            ChipReader(raster, measure_stretch(raster, output, job.raster.stretch)),
             _ladder(raster, output, models, answerer, context),
             answerer,
             MaskRules(logit_of(task.threshold), task.minimum_score, task.polygons),
@@ -73,7 +82,7 @@ def run(job: Job, context: JobContext) -> Result:
         span = context.span(0.05, 0.9)
         found = list(segmentation.run(wanted.objects, lambda done: span.progress(done, OUTLINING)))
         _tell_losses(wanted, segmentation, len(found), context)
-        provenance = describe_run(job, models, segmentation.ladder.finest)
+        provenance = describe_run(job, models, segmentation.fallback.finest)
         found.sort(key=lambda item: item.prompt.number)
         _write(Outlines(found, layer, output), files, provenance, context.span(0.9, 1.0))
         return Result(
@@ -110,7 +119,7 @@ def _task(job: Job) -> PromptsTask:
     return job.task
 
 
-def _gather(layer: PromptLayer, output: Grid, method: type[Answerer]) -> ObjectPrompts:
+def _gather(layer: PromptLayer, output: Grid, method: type[Predictor]) -> ObjectPrompts:
     wanted = gather_objects(
         layer,
         (0.0, 0.0, float(output.width), float(output.height)),
@@ -122,17 +131,17 @@ def _gather(layer: PromptLayer, output: Grid, method: type[Answerer]) -> ObjectP
     return wanted
 
 
-def _answerer(method: str, models: LoadedPreset) -> Answerer:
+def _answerer(method: str, models: LoadedPreset) -> Predictor:
     if method == "sam2":
-        return sam2_answerer(models)
-    return UniGeoSegAnswerer(preset_segmenter(models))
+        return sam2_predictor(models)
+    return UniGeoSegPredictor(preset_segmenter(models))
 
 
 def _ladder(
-    raster: Raster, output: Grid, models: LoadedPreset, answerer: Answerer, context: JobContext
+    raster: Raster, output: Grid, models: LoadedPreset, answerer: Predictor, context: JobContext
 ) -> Ladder:
     """Return the grids to look at, and tell when the raster is too coarse for the model."""
-    own = isinstance(answerer, UniGeoSegAnswerer)
+    own = isinstance(answerer, UniGeoSegPredictor)
     liked = models.instruction_pixel_size if own else models.card.pixel_size
     wish = None
     if liked is not None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
 
-from ...protocol import PLUGIN_VERSION
-from ...protocol.job import Job
-from ..models.preset import LoadedPreset
-from ..raster.grid import Grid
+from geoseg_qgis.engine.models.preset import LoadedPreset
+from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.protocol import PLUGIN_VERSION
+from geoseg_qgis.protocol.job import Job
 
 
 def describe_run(job: Job, models: LoadedPreset, network_grid: Grid) -> dict[str, str]:

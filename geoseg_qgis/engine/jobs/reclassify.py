@@ -8,18 +8,20 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import Job
-from ...protocol.legend import EVERYTHING_ELSE, parse_thresholds
-from ...protocol.result import Result
-from ...protocol.tasks import ReclassifyTask
-from ..methods.labelling import LabelBlock, blocks
-from ..raster.files import unreadable
-from ..raster.grid import Grid
-from ..raster.scratch import ScratchFolder
-from ..raster.source import open_raster
-from ..raster.write import SCORE_NODATA, SCORE_STEPS, read_scores_legend
-from .context import JobContext
+from geoseg_qgis.engine.inference.windows import blocks
+from geoseg_qgis.engine.methods.open_vocabulary.labelling import LabelBlock
+from geoseg_qgis.engine.progress import JobContext
+from geoseg_qgis.engine.raster.datasets import unreadable
+from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.scratch import ScratchFolder
+from geoseg_qgis.engine.raster.source import open_raster
+from geoseg_qgis.engine.raster.write import SCORE_NODATA, SCORE_STEPS, read_scores_legend
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.legend import EVERYTHING_ELSE, parse_thresholds
+from geoseg_qgis.protocol.result import Result
+from geoseg_qgis.protocol.tasks import ReclassifyTask
+
 from .provenance import describe_arithmetic
 from .results import Labelled, ResultFiles, write_results
 

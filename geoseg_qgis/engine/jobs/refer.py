@@ -12,32 +12,39 @@ import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.job import Job
-from ...protocol.legend import LegendClass
-from ...protocol.result import Result
-from ...protocol.tasks import ReferTask
-from ..methods.labelling import LabelBlock, blocks, quantise
-from ..methods.reading import PictureReader, Scene
-from ..methods.unigeoseg import preset_segmenter
-from ..methods.unigeoseg.surfaces import (
+from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
+from geoseg_qgis.engine.inference.windows import blocks
+from geoseg_qgis.engine.methods.open_vocabulary.labelling import LabelBlock, quantise
+from geoseg_qgis.engine.methods.referring.messages import (
+    TASK_NAMES,
+    tell_failures,
+    tell_unknown_words,
+    tell_view,
+)
+from geoseg_qgis.engine.methods.referring.unigeoseg import preset_segmenter
+from geoseg_qgis.engine.methods.referring.unigeoseg.raster_inference import (
     ProbabilitySurface,
     Question,
-    RasterAnswer,
+    RasterPrediction,
     answer_raster,
 )
-from ..models.preset import LoadedPreset
-from ..raster.grid import Grid, model_grid, output_grid
-from ..raster.scratch import ScratchFolder
-from ..raster.source import Raster, open_raster
-from ..raster.stretch import measure_stretch
-from ..vector.components import find_components
-from ..vector.measure import pixel_areas
-from .context import JobContext
+from geoseg_qgis.engine.models.model_cache import warm_models
+from geoseg_qgis.engine.models.preset import LoadedPreset
+from geoseg_qgis.engine.progress import JobContext
+from geoseg_qgis.engine.raster.grid import Grid, model_grid, output_grid
+from geoseg_qgis.engine.raster.scratch import ScratchFolder
+from geoseg_qgis.engine.raster.source import Raster, open_raster
+from geoseg_qgis.engine.raster.stretch import measure_stretch
+from geoseg_qgis.engine.vector.components import find_components
+from geoseg_qgis.engine.vector.measure import pixel_areas
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.legend import LegendClass
+from geoseg_qgis.protocol.result import Result
+from geoseg_qgis.protocol.tasks import ReferTask
+
 from .provenance import describe_run
-from .refer_notes import TASK_NAMES, tell_failures, tell_unknown_words, tell_view
 from .results import Labelled, ResultFiles, write_results
-from .warm import warm_models
 
 METHOD = "unigeoseg"
 CLICKS = "clicks"
@@ -62,8 +69,8 @@ def run(job: Job, context: JobContext) -> Result:
         segmenter = preset_segmenter(models)
         question = _question(task, models)
         with ScratchFolder(files.folder) as folder:
-            scene = Scene(
-                PictureReader(raster, measure_stretch(raster, output, job.raster.stretch)),
+            scene = RasterScene(
+                ChipReader(raster, measure_stretch(raster, output, job.raster.stretch)),
                 output,
                 _network_grid(raster, output, models),
                 folder,
@@ -143,7 +150,7 @@ class _Tally:
 @dataclass(frozen=True)
 class _Labeller:
     surface: ProbabilitySurface | None
-    scene: Scene
+    scene: RasterScene
     threshold: float
     tally: _Tally
 
@@ -163,7 +170,11 @@ class _Labeller:
 
 
 def _write(
-    answer: RasterAnswer, scene: Scene, job: Job, models: LoadedPreset, context: JobContext
+    answer: RasterPrediction,
+    scene: RasterScene,
+    job: Job,
+    models: LoadedPreset,
+    context: JobContext,
 ) -> Result:
     task: ReferTask = job.task
     tally = _Tally()
@@ -202,7 +213,7 @@ def _write(
     )
 
 
-def _describe(task: ReferTask, answer: RasterAnswer) -> dict[str, str]:
+def _describe(task: ReferTask, answer: RasterPrediction) -> dict[str, str]:
     comparison = answer.comparison
     compared = {} if comparison is None else {"asked": comparison.everything}
     return {

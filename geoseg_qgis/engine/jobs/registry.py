@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 
-from ...protocol.job import Job, JobKind
-from ...protocol.result import Result
-from .context import JobContext
+from geoseg_qgis.engine.progress import JobContext
+from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.result import Result
+
 from .destinations import refuse_overwriting
 
 _MODULES: dict[JobKind, str] = {

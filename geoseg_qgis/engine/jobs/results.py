@@ -10,16 +10,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.legend import LegendClass
-from ...protocol.result import ClassSummary, Result
-from ...protocol.tasks import PolygonOptions
-from ..methods.labelling import LabelBlock, blocks
-from ..raster.grid import Grid
-from ..raster.scratch import ScratchFolder
-from ..raster.write import SCORE_NODATA, SCORE_STEPS, ClassRasterWriter, ScoresWriter
-from ..vector.polygonize import write_polygons
-from .context import JobContext
+from geoseg_qgis.engine.inference.windows import blocks
+from geoseg_qgis.engine.methods.open_vocabulary.labelling import LabelBlock
+from geoseg_qgis.engine.progress import JobContext
+from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.scratch import ScratchFolder
+from geoseg_qgis.engine.raster.write import (
+    SCORE_NODATA,
+    SCORE_STEPS,
+    ClassRasterWriter,
+    ScoresWriter,
+)
+from geoseg_qgis.engine.vector.polygonize import write_polygons
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.legend import LegendClass
+from geoseg_qgis.protocol.result import ClassSummary, Result
+from geoseg_qgis.protocol.tasks import PolygonOptions
+
 from .destinations import check_destinations
 
 CONFIDENCE = (LegendClass(1, ("confidence",), "#000000"),)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .device import prompts_per_batch
-from .ladder import MemoryLadder, Work
+from .oom_fallback import OutOfMemoryFallback, Work
 from .sam2 import MaskChoice, Sam2Embedding, Sam2Model, stability, upsample
 from .sam2_decoder import SharedImage
 
@@ -118,7 +118,7 @@ def automatic_masks(
     embedding: Sam2Embedding,
     settings: AutomaticMaskSettings | None = None,
     checkpoint: Checkpoint | None = None,
-    ladder: MemoryLadder | None = None,
+    fallback: OutOfMemoryFallback | None = None,
 ) -> AutomaticMasks:
     """Find masks all over an image.
 
@@ -140,13 +140,13 @@ def automatic_masks(
     def answer(batch: Sequence[Tensor]) -> list[AutomaticMasks]:
         return [_answered(model, embedding, shared, torch.stack(list(batch)), settings)]
 
-    ladder = ladder or MemoryLadder(model.device)
+    fallback = fallback or OutOfMemoryFallback(model.device)
     work: Work[Tensor, AutomaticMasks] = Work(answer, "One point of the image")
     found: list[AutomaticMasks] = []
     for start in range(0, len(points), batch_size):
         if checkpoint is not None:
             checkpoint(start / len(points))
-        found += ladder.run(work, list(points[start : start + batch_size]))
+        found += fallback.run(work, list(points[start : start + batch_size]))
     return _without_duplicates(_concatenated(found), settings.overlap_threshold)
 
 

@@ -19,11 +19,11 @@ from huggingface_hub.errors import StrictDataclassError
 from tokenizers import Tokenizer
 from torch import nn
 
+from geoseg_qgis.engine.json_reader import ObjectReader, read_object
 from geoseg_qgis.engine.zoo.card import OtherComponent
-from geoseg_qgis.engine.zoo.reading import ObjectReader, read_object
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
-from .unfilled import build_unfilled
+from .meta_init import build_unfilled
 from .weights import State, read_tensors, verify_file
 
 CONFIG_FILE = "config.json"

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from geoseg_qgis.engine.json_reader import ObjectReader, read_object
 from geoseg_qgis.engine.zoo.card import OtherComponent
-from geoseg_qgis.engine.zoo.reading import ObjectReader, read_object
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .checkpoint_folder import (

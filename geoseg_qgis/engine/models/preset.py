@@ -15,7 +15,7 @@ from geoseg_qgis.engine.zoo.vocabulary import Vocabulary
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .device import ChosenDevice, default_dtype
-from .ladder import free_cached_memory
+from .oom_fallback import free_cached_memory
 from .weights import file_sha256, verify_file
 
 if TYPE_CHECKING:

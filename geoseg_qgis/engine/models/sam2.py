@@ -21,13 +21,7 @@ from geoseg_qgis.engine.zoo.architecture import Sam2Architecture
 from geoseg_qgis.engine.zoo.card import Sam2Component
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
-from .sam2_decoder import (
-    MASK_TOKENS,
-    DecoderOutput,
-    SharedImage,
-    decode_prompts,
-    share_image,
-)
+from .sam2_decoder import MASK_TOKENS, DecoderOutput, SharedImage, decode_prompts, share_image
 from .sam2_package import FpnNeck, Hiera, ImageEncoder, PositionEmbeddingSine, SAM2Base
 from .weights import State, load_strictly, read_state, refuse_meta_tensors
 

@@ -21,8 +21,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from geoseg_qgis.engine.json_reader import ObjectReader
 from geoseg_qgis.engine.zoo.card import OtherComponent
-from geoseg_qgis.engine.zoo.reading import ObjectReader
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .checkpoint_folder import build_from_config, checked_folder, read_shards, read_tokenizer

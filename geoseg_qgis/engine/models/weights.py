@@ -26,7 +26,7 @@ from geoseg_qgis.engine.zoo.receipts import read_receipt
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .conversion import current_copy, write_copy
-from .foreign_files import (
+from .file_checks import (
     is_torchscript,
     refuse_cut_archive,
     refuse_placeholder,

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.source import RasterSource
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.source import RasterSource
 
 _ALPHA_WINDOWS = 5
 _ALPHA_SIDE = 64

@@ -11,10 +11,11 @@ import re
 from contextlib import closing
 from pathlib import Path
 
-from ...protocol.errors import JobError
-from ...protocol.legend import parse_classes
-from ...protocol.source import RasterSource
-from .files import open_dataset
+from geoseg_qgis.protocol.errors import JobError
+from geoseg_qgis.protocol.legend import parse_classes
+from geoseg_qgis.protocol.source import RasterSource
+
+from .datasets import open_dataset
 from .write import CLASSES_TAG
 
 Names = dict[int | str, tuple[str, ...]]

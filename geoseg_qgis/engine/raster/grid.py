@@ -24,8 +24,8 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from rasterio.windows import Window
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.source import Extent, GridRequest
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.source import Extent, GridRequest
 
 MAXIMUM_PIXELS = 2e10
 MAXIMUM_REFINEMENT = 16.0

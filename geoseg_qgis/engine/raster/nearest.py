@@ -20,9 +20,10 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.source import RasterSource
-from .files import OpenDataset, open_dataset, unreadable
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.source import RasterSource
+
+from .datasets import OpenDataset, open_dataset, unreadable
 from .grid import Grid
 
 # Any metric CRS will do where both rasters have none: source and target are then the same plane.

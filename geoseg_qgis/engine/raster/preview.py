@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from rasterio.windows import Window
 
-from ...protocol.legend import LegendClass
-from ...protocol.source import RasterSource
-from .disk import unwritable
-from .files import open_dataset, unreadable
+from geoseg_qgis.engine.files import unwritable
+from geoseg_qgis.protocol.legend import LegendClass
+from geoseg_qgis.protocol.source import RasterSource
+
+from .datasets import open_dataset, unreadable
 from .grid import Grid
 from .source import open_raster
 from .stretch import measure_stretch

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.source import RasterSource
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.source import RasterSource
+
 from .grid import Grid
 from .nearest import open_nearest
 

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from rasterio.windows import Window
 
-from ...protocol.errors import ErrorCode, JobError
-from .disk import disk_full, is_disk_full, unwritable
+from geoseg_qgis.engine.files import disk_full, is_disk_full, unwritable
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 VARIABLE = "GEOSEG_SCRATCH"
 _PREFIX = ".geoseg-scratch-"

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from ...protocol.errors import JobError
-from ...protocol.source import RasterSource
+from geoseg_qgis.protocol.errors import JobError
+from geoseg_qgis.protocol.source import RasterSource
+
 from .bands import BandPlan, plan_bands
 from .blocks import WrittenBlocks
-from .files import OpenDataset, open_dataset, unreadable
+from .datasets import OpenDataset, open_dataset, unreadable
 from .grid import Grid
 from .resampling import AxisSampling, resample, sample_axis
 

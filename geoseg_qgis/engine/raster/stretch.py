@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.source import Stretch, StretchKind
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.source import Stretch, StretchKind
+
 from .grid import Grid
 from .source import Raster
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ...protocol.legend import LegendClass
+from geoseg_qgis.protocol.legend import LegendClass
 
 UNCLASSIFIED = "unclassified"
 

@@ -25,10 +25,11 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.legend import LegendClass, format_classes, parse_classes
-from .disk import unwritable
-from .files import BELOW_ORIGIN
+from geoseg_qgis.engine.files import unwritable
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.legend import LegendClass, format_classes, parse_classes
+
+from .datasets import BELOW_ORIGIN
 from .grid import Grid
 from .style import color_table, metadata_xml, raster_style
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..raster.grid import Grid
+from geoseg_qgis.engine.raster.grid import Grid
+
 from .components import Components, ReadClasses, ReadScores, find_components, labelled_bands
 from .measure import pixel_areas
 from .outlines import polygons_from

@@ -11,7 +11,7 @@ import numpy as np
 import pyogrio.raw
 from numpy.typing import NDArray
 
-from ...protocol.source import VectorSource
+from geoseg_qgis.protocol.source import VectorSource
 
 _EXACT_IN_FLOAT = 2.0**53
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
-from ...protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 
 def transformer_between(crs: str, target: str, what: str) -> Transformer | None:

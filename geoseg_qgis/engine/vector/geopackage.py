@@ -16,9 +16,10 @@ import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataSourceError
 
-from ...protocol.legend import LegendClass
-from ..raster.disk import unwritable
-from ..raster.style import polygon_style
+from geoseg_qgis.engine.files import unwritable
+from geoseg_qgis.engine.raster.style import polygon_style
+from geoseg_qgis.protocol.legend import LegendClass
+
 from .attributes import free_names
 
 _STYLES_TABLE = """CREATE TABLE IF NOT EXISTS layer_styles (

@@ -7,7 +7,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj.exceptions import CRSError, ProjError
 
-from ..raster.grid import Grid, ellipsoid, to_geographic
+from geoseg_qgis.engine.raster.grid import Grid, ellipsoid, to_geographic
 
 
 def pixel_areas(

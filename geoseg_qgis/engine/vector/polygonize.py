@@ -15,9 +15,10 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from ...protocol.legend import LegendClass
-from ...protocol.tasks import PolygonOptions
-from ..raster.grid import Grid
+from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.protocol.legend import LegendClass
+from geoseg_qgis.protocol.tasks import PolygonOptions
+
 from .areas import TracedAreas, trace_areas
 from .geopackage import write_geopackage
 from .measure import measure_polygons, pixel_areas

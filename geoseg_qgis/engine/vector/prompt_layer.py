@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError
 from pyproj import Transformer
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.source import VectorSource
-from ..raster.grid import Grid
+from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.source import VectorSource
+
 from .attributes import Attributes, attributes_of
 from .crs import transformer_between
 

@@ -18,9 +18,10 @@ from rasterio import Affine
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
-from ...protocol.errors import ErrorCode, JobError
-from ...protocol.source import VectorSource
-from ..raster.grid import Grid
+from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.source import VectorSource
+
 from .crs import transformer_between
 
 

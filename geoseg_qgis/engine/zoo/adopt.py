@@ -16,7 +16,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from geoseg_qgis.engine.raster.disk import is_disk_full, unwritable
+from geoseg_qgis.engine.files import is_disk_full, unwritable
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .card import WeightsFile

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .reading import ObjectReader, read_object
+from geoseg_qgis.engine.json_reader import ObjectReader, read_object
 
 ARCHITECTURES = Path(__file__).parent / "architectures"
 

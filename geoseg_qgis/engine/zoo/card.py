@@ -28,8 +28,9 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
+from geoseg_qgis.engine.json_reader import ObjectReader, read_object
+
 from .architecture import Sam2Architecture, parse_sam2_architecture
-from .reading import ObjectReader, read_object
 
 CARD_FILE = "card.json"
 

@@ -11,7 +11,7 @@ from typing import IO
 
 import portalocker
 
-from geoseg_qgis.engine.raster.disk import unwritable
+from geoseg_qgis.engine.files import unwritable
 
 from .pace import Watch
 

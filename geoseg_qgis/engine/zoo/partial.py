@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from geoseg_qgis.engine.raster.disk import is_disk_full, unwritable
+from geoseg_qgis.engine.files import is_disk_full, unwritable
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .pace import Pace, Watch

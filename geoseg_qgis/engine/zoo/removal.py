@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from geoseg_qgis.engine.raster.disk import unwritable
+from geoseg_qgis.engine.files import unwritable
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .locks import alone_with

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .reading import ObjectReader, read_object
+from geoseg_qgis.engine.json_reader import ObjectReader, read_object
 
 _WORD = re.compile(r"[^\W_]+")
 

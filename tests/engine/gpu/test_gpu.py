@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from geoseg_qgis.engine.methods import fast
-from geoseg_qgis.engine.methods.gumix import window as gumix
-from geoseg_qgis.engine.methods.gumix.settings import GumixSettings
-from geoseg_qgis.engine.methods.segassess.views import assess_views, plan_views
-from geoseg_qgis.engine.methods.unigeoseg import Segmenter
+from geoseg_qgis.engine.methods.assessment.views import assess_views, plan_views
+from geoseg_qgis.engine.methods.open_vocabulary import fast
+from geoseg_qgis.engine.methods.open_vocabulary.gumix import window as gumix
+from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
+from geoseg_qgis.engine.methods.referring.unigeoseg import Segmenter
 from geoseg_qgis.engine.models.device import ChosenDevice, choose_device, list_devices
-from geoseg_qgis.engine.models.ladder import MemoryLadder, Work
 from geoseg_qgis.engine.models.memory import BASE, estimate_memory, fits, free_memory
+from geoseg_qgis.engine.models.oom_fallback import OutOfMemoryFallback, Work
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.models.sam2 import MaskChoice
 from geoseg_qgis.engine.models.segassess import SegAssess
@@ -210,12 +210,12 @@ def test_the_ladder_on_real_memory() -> None:
 
     torch.cuda.set_per_process_memory_fraction(room / total, device)
     try:
-        ladder = MemoryLadder(device)
-        assert ladder.run(Work(compute), list(range(16))) == [float(n) for n in range(16)]
-        assert ladder.batch in (1, 2, 4)
+        fallback = OutOfMemoryFallback(device)
+        assert fallback.run(Work(compute), list(range(16))) == [float(n) for n in range(16)]
+        assert fallback.batch in (1, 2, 4)
         torch.cuda.set_per_process_memory_fraction(16 * MEBIBYTE / total, device)
         with pytest.raises(JobError, match="does not fit into the memory of cuda") as caught:
-            MemoryLadder(device).run(Work(compute), [1, 2])
+            OutOfMemoryFallback(device).run(Work(compute), [1, 2])
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
     assert caught.value.code is ErrorCode.OUT_OF_MEMORY

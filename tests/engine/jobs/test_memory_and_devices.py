@@ -12,11 +12,11 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from geoseg_qgis.engine.jobs import warm
-from geoseg_qgis.engine.jobs.context import JobContext
 from geoseg_qgis.engine.jobs.registry import run_job
+from geoseg_qgis.engine.models import model_cache as warm
 from geoseg_qgis.engine.models.device import ChosenDevice, choose_device
 from geoseg_qgis.engine.models.preset import LoadedPreset
+from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.result import Result

@@ -11,8 +11,8 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.jobs.context import JobContext
 from geoseg_qgis.engine.jobs.registry import run_job
+from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.source import Extent, GridRequest, RasterSource

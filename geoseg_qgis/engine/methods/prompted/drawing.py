@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...raster.grid import Grid
+from geoseg_qgis.engine.raster.grid import Grid
+
 from .masks import (
     Logits,
     Mask,
@@ -20,8 +21,8 @@ from .masks import (
     touching_parts,
     window_of_object,
 )
-from .objects import ObjectPrompt
-from .refinement import FineAnswer
+from .prompted_objects import ObjectPrompt
+from .refinement import FinePrediction
 
 MOST_PIXELS_A_SIDE = 3072
 _LEAST_WEIGHT = 1e-6
@@ -108,7 +109,7 @@ class Drawing:
         return touched if touched.any() else None
 
     def refined(
-        self, band: Mask, fine: Iterable[tuple[FineAnswer, Placement]]
+        self, band: Mask, fine: Iterable[tuple[FinePrediction, Placement]]
     ) -> ObjectMask | None:
         """Return the pixels of the object after a closer look at its edge.
 
@@ -165,7 +166,7 @@ def _centres(first: int, end: int, step: int) -> NDArray[np.float64]:
 
 def _blend(
     canvas: _Canvas,
-    part: FineAnswer,
+    part: FinePrediction,
     place: Placement,
     sums: NDArray[np.float32],
     weights: NDArray[np.float32],

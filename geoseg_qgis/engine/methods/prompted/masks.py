@@ -11,7 +11,7 @@ from rasterio.features import rasterize
 from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
-from .objects import ObjectPrompt, Rectangle
+from .prompted_objects import ObjectPrompt, Rectangle
 
 Logits = NDArray[np.float32]
 Mask = NDArray[np.bool_]

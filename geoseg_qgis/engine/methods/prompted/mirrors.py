@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .objects import Points, Rectangle
+from .prompted_objects import Points, Rectangle
 
 
 @dataclass(frozen=True)

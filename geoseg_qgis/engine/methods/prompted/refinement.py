@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from scipy import ndimage
 
-from ...raster.tiles import Tile, feather_weights, plan_tiles
+from geoseg_qgis.engine.inference.windows import Tile, feather_weights, plan_tiles
+
 from .masks import Logits, Mask, Placement, sample_cells
-from .objects import ObjectPrompt
+from .prompted_objects import ObjectPrompt
 
 MOST_STEPS = 3
 BAND_CELLS = 2
@@ -78,7 +79,7 @@ class CoarseLook:
 
 
 @dataclass(frozen=True)
-class FineAnswer:
+class FinePrediction:
     """The blended answers along the edge of an object, on the pixels of a window.
 
     Attributes:
@@ -94,7 +95,7 @@ class FineAnswer:
     weights: NDArray[np.float32]
 
 
-def refine_edge(look: CoarseLook, item: ObjectPrompt, ask: AskTile) -> Iterator[FineAnswer]:
+def refine_edge(look: CoarseLook, item: ObjectPrompt, ask: AskTile) -> Iterator[FinePrediction]:
     """Yield the answers of fine tiles along the edge that agree with the coarse look.
 
     Args:
@@ -123,11 +124,11 @@ def refine_edge(look: CoarseLook, item: ObjectPrompt, ask: AskTile) -> Iterator[
 
 def _at_full_size(
     logits: Logits, weights: NDArray[np.float32], tile: Tile, left: int, top: int
-) -> FineAnswer:
+) -> FinePrediction:
     window: Window = tile.window
     rows = (np.arange(window.height) + 0.5) * logits.shape[0] / window.height
     columns = (np.arange(window.width) + 0.5) * logits.shape[1] / window.width
-    return FineAnswer(left, top, sample_cells(logits, rows, columns), weights)
+    return FinePrediction(left, top, sample_cells(logits, rows, columns), weights)
 
 
 def _prompt(

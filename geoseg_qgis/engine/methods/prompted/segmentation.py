@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from ....protocol.tasks import PolygonOptions
-from ..dense import Progress
-from ..reading import PictureReader
-from .answers import Answer, Answerer
+from geoseg_qgis.engine.inference.chips import ChipReader
+from geoseg_qgis.engine.progress import Progress
+from geoseg_qgis.protocol.tasks import PolygonOptions
+
 from .drawing import Drawing
+from .mask_outlines import Polygons, outline_masks
 from .masks import Logits, Mask, ObjectMask, Placement
-from .objects import ObjectPrompt
-from .outlines import Polygons, outline_masks
+from .predictions import Answer, Predictor
+from .prompt_tiles import Ladder, PromptTile, plan_prompt_tiles
+from .prompted_objects import ObjectPrompt
 from .refinement import MOST_STEPS, CoarseLook, refine_edge
-from .tiling import Ladder, PromptTile, plan_prompt_tiles
 
 Checkpoint = Callable[[], None]
 """Raises when the user cancelled."""
@@ -85,9 +86,9 @@ class PromptedSegmentation:
         unsure: Objects left out for their score.
     """
 
-    reader: PictureReader
-    ladder: Ladder
-    answerer: Answerer
+    reader: ChipReader
+    fallback: Ladder
+    answerer: Predictor
     rules: MaskRules
     embeddings: int = 0
     on_nodata: int = 0
@@ -106,7 +107,7 @@ class PromptedSegmentation:
             JobError: ``OUT_OF_MEMORY`` when not even one prompt fits.
         """
         done = 0
-        for tile in plan_prompt_tiles(objects, self.ladder):
+        for tile in plan_prompt_tiles(objects, self.fallback):
             checkpoint = partial(progress, done / len(objects))
             for item, seen in self._answer(tile):
                 checkpoint()
@@ -122,7 +123,7 @@ class PromptedSegmentation:
     def _trace(self) -> Iterator[FoundObject]:
         waiting, self._waiting = self._waiting, []
         masks = [mask for _, _, mask in waiting]
-        outlines = outline_masks(masks, self.ladder.output, self.rules.options)
+        outlines = outline_masks(masks, self.fallback.output, self.rules.options)
         for (item, score, _), polygons in zip(waiting, outlines, strict=True):
             if len(polygons):
                 yield FoundObject(item, score, polygons)
@@ -130,11 +131,11 @@ class PromptedSegmentation:
     def _answer(self, tile: PromptTile) -> Iterator[tuple[ObjectPrompt, _Seen]]:
         """Yield the objects of a tile, in output pixels, with their answers."""
         size = self.answerer.tile
-        picture = self.reader.read(self.ladder.grid(tile.level), tile.window(size))
+        picture = self.reader.read(self.fallback.grid(tile.level), tile.window(size))
         if picture is None:
             self.unread += len(tile.objects)
             return
-        scale = self.ladder.scale(tile.level)
+        scale = self.fallback.scale(tile.level)
         placed = [
             on_data(item.rescaled(scale, (-tile.left, -tile.top)), picture.valid)
             for item in tile.objects
@@ -163,7 +164,7 @@ class PromptedSegmentation:
             placement,
             item,
             self.rules.threshold,
-            self.ladder.output,
+            self.fallback.output,
             seen.answer.fineness,
         )
         if tile.level == 0 or not self.answerer.takes_negative:
@@ -172,7 +173,7 @@ class PromptedSegmentation:
         if cells is None:
             return None
         level = max(0, tile.level - MOST_STEPS)
-        scale = self.ladder.scale(level)
+        scale = self.fallback.scale(level)
         look = CoarseLook(
             cells, placement.rescaled(scale), self.answerer.tile, self.rules.threshold
         )
@@ -189,7 +190,7 @@ class PromptedSegmentation:
 
     def _look_closer(self, level: int, left: int, top: int, prompt: ObjectPrompt) -> Logits | None:
         size = self.answerer.tile
-        picture = self.reader.read(self.ladder.grid(level), Window(left, top, size, size))
+        picture = self.reader.read(self.fallback.grid(level), Window(left, top, size, size))
         seen = None if picture is None else on_data(prompt, picture.valid)
         if picture is None or seen is None:
             return None
@@ -199,7 +200,7 @@ class PromptedSegmentation:
         return answer.logits
 
     def _placement(self, level: int, left: int, top: int, cells: Logits) -> Placement:
-        across, down = self.ladder.scale(level)
+        across, down = self.fallback.scale(level)
         size = self.answerer.tile
         return Placement(
             left / across,

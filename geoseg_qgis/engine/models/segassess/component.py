@@ -32,9 +32,9 @@ from typing import Any
 
 import torch
 
+from geoseg_qgis.engine.json_reader import ObjectReader
 from geoseg_qgis.engine.models.weights import read_state
 from geoseg_qgis.engine.zoo.card import OtherComponent, WeightsFile
-from geoseg_qgis.engine.zoo.reading import ObjectReader
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .configuration import SegAssessConfiguration

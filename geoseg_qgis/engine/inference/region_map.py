@@ -1,0 +1,200 @@
+"""Region ids over a whole raster: from SAM 2, tile by tile, or from the user's own layer.
+
+Tiles overlap. A region that continues in the next tile keeps its id when the two agree in the
+overlap and both are smaller than a quarter of a tile: without that limit "ground" would grow into
+one region over the whole raster, and one vote would colour all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from geoseg_qgis.engine.progress import Progress
+from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
+
+from .grid_sampling import nearest_window
+from .windows import plan_tiles
+
+AGREEMENT = 0.5
+LARGEST_SHARE = 0.25
+
+RegionProposer = Callable[[Window], NDArray[np.int32]]
+"""A window in pixels of the proposer's coarser grid to ids from 1 (0 no region) on the fine grid.
+"""
+
+
+@dataclass(frozen=True)
+class RegionPlan:
+    """How a region map is filled.
+
+    Attributes:
+        size: Side of a tile in pixels of the proposer's grid.
+        overlap: Pixels of that grid shared by neighbouring tiles.
+        subdivision: Pixels of the region map along one pixel of that grid.
+    """
+
+    size: int
+    overlap: int
+    subdivision: int = 1
+
+
+class RegionMap:
+    """Integer region ids on a grid, kept on disk; 0 is no region.
+
+    Attributes:
+        grid: Where the ids lie.
+        count: Ids run from 1 to this.
+    """
+
+    def __init__(self, folder: ScratchFolder, grid: Grid) -> None:
+        self.grid = grid
+        self.count = 0
+        self._ids = ScratchArray(folder, "regions", 1, grid.height, grid.width, np.dtype(np.int32))
+
+    def write(self, window: Window, ids: NDArray[np.int32]) -> None:
+        """Write (h, w) ids."""
+        self._ids.write(window, ids[None])
+        self.count = max(self.count, int(ids.max(initial=0)))
+
+    def read(self, window: Window) -> NDArray[np.int32]:
+        """Return (h, w) ids of a window inside the grid."""
+        ids: NDArray[np.int32] = self._ids.read(window)[0]
+        return ids
+
+    def sample(self, shape: tuple[int, int], window: Window) -> NDArray[np.int32]:
+        """Return the ids at the pixel centres of a window of another grid of that shape."""
+        if shape == self.grid.shape:
+            return self.read(window)
+        source, rows, columns = nearest_window(shape, self.grid.shape, window)
+        return self.read(source)[np.ix_(rows, columns)]
+
+    def sample_padded(self, shape: tuple[int, int], window: Window) -> NDArray[np.int32]:
+        """Like `sample`, for a window that may reach over the right and bottom edges (id 0)."""
+        height, width = int(window.height), int(window.width)
+        inside = Window(
+            window.col_off,
+            window.row_off,
+            min(width, shape[1] - int(window.col_off)),
+            min(height, shape[0] - int(window.row_off)),
+        )
+        ids = self.sample(shape, inside)
+        return np.pad(ids, ((0, height - ids.shape[0]), (0, width - ids.shape[1])))
+
+
+def propose_regions(
+    regions: RegionMap, propose: RegionProposer, plan: RegionPlan, progress: Progress
+) -> None:
+    """Fill a region map tile by tile.
+
+    Args:
+        regions: The map to fill.
+        propose: Called once a tile.
+        plan: How the proposer's grid is cut.
+        progress: Told the finished fraction.
+    """
+    grid = regions.grid
+    height = -(-grid.height // plan.subdivision)
+    width = -(-grid.width // plan.subdivision)
+    tiles = plan_tiles(height, width, plan.size, plan.overlap)
+    stitcher = _Stitcher(regions, LARGEST_SHARE * (plan.size * plan.subdivision) ** 2)
+    above, row_end, left = 0, 0, 0
+    for number, tile in enumerate(tiles):
+        window = fine_window(tile.window, plan.subdivision, grid)
+        if tile.column == 0:
+            above, row_end, left = row_end, _end(window.row_off, window.height), 0
+        ids = propose(tile.window)[: int(window.height), : int(window.width)]
+        stitcher.place(window, ids, above, left)
+        left = _end(window.col_off, window.width)
+        progress((number + 1) / len(tiles))
+
+
+def fine_window(window: Window, subdivision: int, grid: Grid) -> Window:
+    """Return the pixels of the fine grid under a window of the coarse one."""
+    left, top = int(window.col_off) * subdivision, int(window.row_off) * subdivision
+    return Window(
+        left,
+        top,
+        min(int(window.width) * subdivision, grid.width - left),
+        min(int(window.height) * subdivision, grid.height - top),
+    )
+
+
+def _end(offset: float, length: float) -> int:
+    return int(offset) + int(length)
+
+
+class _Stitcher:
+    """Writes tiles so that the cut lies in the middle of each overlap."""
+
+    def __init__(self, regions: RegionMap, largest_area: float) -> None:
+        self._regions = regions
+        self._largest_area = largest_area
+        self._areas: list[int] = [0]
+
+    def place(self, window: Window, ids: NDArray[np.int32], above: int, left: int) -> None:
+        """Write one tile.
+
+        Args:
+            window: Where on the region grid.
+            ids: (h, w) ids of the tile, from 1.
+            above: Row of the grid up to which earlier tile rows have written.
+            left: Column of the grid up to which this row has written.
+        """
+        rows = max(above - int(window.row_off), 0)
+        columns = max(left - int(window.col_off), 0)
+        old = self._regions.read(window)
+        seen = np.zeros(ids.shape, dtype=bool)
+        seen[:rows] = True
+        seen[:, :columns] = True
+        renamed = self._rename(ids, old, seen)
+        keeps_old = np.zeros(ids.shape, dtype=bool)
+        keeps_old[: rows // 2] = True
+        keeps_old[:, : columns // 2] = True
+        self._regions.write(window, np.where(keeps_old, old, renamed))
+
+    def _rename(
+        self, ids: NDArray[np.int32], old: NDArray[np.int32], seen: NDArray[np.bool_]
+    ) -> NDArray[np.int32]:
+        areas = np.bincount(ids.ravel())
+        names = np.zeros(len(areas), dtype=np.int32)
+        for new, known in _agreeing(ids[seen], old[seen]).items():
+            small = max(areas[new], self._areas[known]) <= self._largest_area
+            if small:
+                names[new] = known
+                self._areas[known] = max(self._areas[known], int(areas[new]))
+        for new in np.flatnonzero(areas).tolist():
+            if new and not names[new]:
+                names[new] = len(self._areas)
+                self._areas.append(int(areas[new]))
+        return names[ids]
+
+
+def _agreeing(new: NDArray[np.int32], old: NDArray[np.int32]) -> dict[int, int]:
+    """Return the old id of each new id that covers the same pixels, by IoU in the overlap."""
+    both = (new > 0) & (old > 0)
+    if not both.any():
+        return {}
+    new_areas, old_ids, old_index = _areas(new, old)
+    pairs, counts = np.unique(
+        new[both].astype(np.int64) * len(old_ids) + old_index[both], return_counts=True
+    )
+    new_of, old_of = np.divmod(pairs, len(old_ids))
+    old_areas = np.bincount(old_index, minlength=len(old_ids))
+    overlap = counts / (new_areas[new_of] + old_areas[old_of] - counts)
+    return {
+        int(new_of[pair]): int(old_ids[old_of[pair]])
+        for pair in np.flatnonzero(overlap > AGREEMENT)
+    }
+
+
+def _areas(
+    new: NDArray[np.int32], old: NDArray[np.int32]
+) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.intp]]:
+    old_ids, old_index = np.unique(old, return_inverse=True)
+    return np.bincount(new), old_ids, old_index.reshape(old.shape)

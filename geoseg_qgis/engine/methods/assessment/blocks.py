@@ -1,0 +1,116 @@
+"""The blended probabilities of a class on the output grid, block by block with a margin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from geoseg_qgis.engine.inference.blending import ScoreSurface
+from geoseg_qgis.engine.inference.chips import RasterScene
+from geoseg_qgis.engine.inference.grid_sampling import sample_bilinear
+from geoseg_qgis.engine.inference.windows import blocks
+from geoseg_qgis.engine.raster.grid import Grid
+
+from .geometry import Core, ObjectOptions
+from .quality import BoolArray, FloatArray, Variant, apply_variant, mask_of
+from .raster_inference import ObjectLayer
+
+LARGEST_MARGIN = 512
+_BEYOND_BUFFER = 8.0
+
+
+@dataclass(frozen=True)
+class QualityBlock:
+    """One block and its margin.
+
+    Attributes:
+        window: The block itself.
+        core: Where it lies in the arrays, which reach into its neighbours.
+        probabilities: (4, H, W) float32, raw or constrained, 0 where nothing is known.
+        sheets: Object ids, (S, H, W).
+        mask: Pixels of the objects, (H, W).
+        valid: Pixels that hold imagery and that the mask speaks about, (H, W).
+    """
+
+    window: Window
+    core: Core
+    probabilities: FloatArray
+    sheets: NDArray[np.int32]
+    mask: BoolArray
+    valid: BoolArray
+
+
+def coarseness(scene: RasterScene) -> float:
+    """Return how many pixels of the results lie along one pixel of the network, at least 1."""
+    area = scene.output.width * float(scene.output.height)
+    return max(1.0, math.sqrt(area / (scene.base.width * float(scene.base.height))))
+
+
+def output_options(options: ObjectOptions, factor: float) -> ObjectOptions:
+    """Return options given in pixels of the network as such in pixels of the results."""
+    largest = LARGEST_MARGIN - _BEYOND_BUFFER * 2
+    return ObjectOptions(
+        buffer=min(options.buffer * factor, largest),
+        boundary_width=min(options.boundary_width * factor, largest),
+        minimum_width=options.minimum_width * factor,
+        minimum_valid=options.minimum_valid,
+        missed_area=round(options.missed_area * factor**2),
+        false_precision=options.false_precision,
+    )
+
+
+def widen(window: Window, margin: int, grid: Grid) -> tuple[Window, Core]:
+    """Return a window grown by a margin inside the grid, and where the window lies in it."""
+    top, left = max(int(window.row_off) - margin, 0), max(int(window.col_off) - margin, 0)
+    bottom = min(int(window.row_off + window.height) + margin, grid.height)
+    right = min(int(window.col_off + window.width) + margin, grid.width)
+    row, column = int(window.row_off) - top, int(window.col_off) - left
+    core = slice(row, row + int(window.height)), slice(column, column + int(window.width))
+    return Window(left, top, right - left, bottom - top), core
+
+
+def quality_blocks(
+    scene: RasterScene,
+    surface: ScoreSurface,
+    layer: ObjectLayer,
+    *,
+    covered: Callable[[Window], BoolArray],
+    variant: Variant,
+    options: ObjectOptions,
+) -> Iterator[QualityBlock]:
+    """Yield the blocks of the output grid.
+
+    Args:
+        scene: Output grid, and which pixels hold data.
+        surface: Blended probabilities on the network's grid.
+        layer: The objects of the class.
+        covered: Tells which pixels the mask speaks about.
+        variant: Whether the mask constrains the probabilities.
+        options: In pixels of the output grid; the margin holds the buffer.
+    """
+    grid = scene.output
+    margin = min(math.ceil(options.buffer + _BEYOND_BUFFER), LARGEST_MARGIN)
+    for window in blocks(grid):
+        outer, core = widen(window, margin, grid)
+        bands = sample_bilinear(surface.read_bands, surface.grid.shape, grid.shape, outer).numpy()
+        valid = scene.reader.valid(grid, outer) & (bands[-1] > 0.5) & covered(outer)
+        sheets = layer.read_sheets(outer)
+        mask = mask_of(sheets)
+        probabilities = apply_variant(bands[:-1], mask, variant) * valid
+        yield QualityBlock(window, core, probabilities, sheets, mask, valid)
+
+
+def cells(core: Core, side: int) -> Iterator[Core]:
+    """Cut a block into cells of at most ``side`` pixels, the units of the bootstrap."""
+    rows, columns = core
+    for top in range(rows.start, rows.stop, side):
+        for left in range(columns.start, columns.stop, side):
+            yield (
+                slice(top, min(top + side, rows.stop)),
+                slice(left, min(left + side, columns.stop)),
+            )

@@ -1,0 +1,116 @@
+"""The classes of a mask, assessed one after the other, as one quality map.
+
+A pixel tells about the class that the mask gives it. A pixel without a class tells about the
+class that most likely is missing there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
+from geoseg_qgis.engine.raster.write import SCORE_STEPS
+
+from .blocks import QualityBlock, widen
+from .quality import BoolArray, QualityClass, small_regions
+
+_LARGEST_HALO = 256
+_MISSED = 256
+_HALF = 0.5
+
+ReadClasses = Callable[[Window], NDArray[np.uint8]]
+
+
+class MergedQuality:
+    """Quality and probabilities of every pixel, kept on disk as small numbers.
+
+    Args:
+        folder: Scratch folder.
+        grid: Output grid.
+        read_classes: Gives the mask's class of each pixel of a window, 0 for none.
+
+    Attributes:
+        grid: Output grid.
+        read_classes: As given.
+    """
+
+    def __init__(self, folder: ScratchFolder, grid: Grid, read_classes: ReadClasses) -> None:
+        self.grid = grid
+        self.read_classes = read_classes
+        shape = grid.height, grid.width
+        # Bands: steps of the four probabilities, quality, class that the pixel should have.
+        self._bands = ScratchArray(folder, "merged", 6, *shape, np.uint8)
+        self._claims = ScratchArray(folder, "claims", 1, *shape, np.uint16)
+
+    def add(self, number: int, block: QualityBlock) -> None:
+        """Add a block of one class.
+
+        Args:
+            number: The class.
+            block: Its probabilities.
+        """
+        core = block.core
+        probabilities, valid = block.probabilities[(slice(None), *core)], block.valid[core]
+        quality = (probabilities.argmax(0) + 1).astype(np.uint8)
+        classes = self.read_classes(block.window)
+        bands, claims = self._bands.read(block.window), self._claims.read(block.window)[0]
+        missed = probabilities[QualityClass.FALSE_NEGATIVE]
+        claim = np.rint(missed * SCORE_STEPS).astype(np.uint16) + 1
+        claim += np.uint16(_MISSED) * (quality == QualityClass.FALSE_NEGATIVE.raster_value)
+        stronger = valid & ~block.mask[core] & (claim > claims)
+        claims[stronger] = claim[stronger]
+        own = valid & (classes == number)
+        shown = own | (stronger & (classes == 0))
+        bands[:4, shown] = np.rint(probabilities[:, shown] * SCORE_STEPS)
+        bands[4, shown] = quality[shown]
+        bands[5, stronger] = np.where(missed[stronger] > _HALF, number, 0)
+        self._bands.write(block.window, bands)
+        self._claims.write(block.window, claims[None])
+
+    def quality(self, window: Window) -> NDArray[np.uint8]:
+        """Return 1 TP, 2 FP, 3 TN, 4 FN, 0 nodata, (h, w)."""
+        values: NDArray[np.uint8] = self._bands.read(window)[4]
+        return values
+
+    def probabilities(self, window: Window) -> tuple[NDArray[np.float32], BoolArray]:
+        """Return (4, h, w) float32 in 0..1 and (h, w) bool, False where nothing is known."""
+        bands = self._bands.read(window)
+        steps: NDArray[np.float32] = bands[:4].astype(np.float32) / np.float32(SCORE_STEPS)
+        return steps, bands[4] > 0
+
+    def missed(self, window: Window) -> NDArray[np.uint8]:
+        """Return the class that is most likely missed at each pixel without one, else 0, (h, w)."""
+        bands = self._bands.read(window)
+        missed = bands[4] == QualityClass.FALSE_NEGATIVE.raster_value
+        return np.where(missed & (self.read_classes(window) == 0), bands[5], np.uint8(0))
+
+    def missing_probability(self, window: Window) -> NDArray[np.float32]:
+        """Return P(FN) in steps of `SCORE_STEPS`, (h, w)."""
+        steps: NDArray[np.float32] = self._bands.read(window)[QualityClass.FALSE_NEGATIVE].astype(
+            np.float32
+        )
+        return steps
+
+    def repaired(self, window: Window, minimum_area: int) -> NDArray[np.uint8]:
+        """Return the class that each pixel should have, (h, w).
+
+        A pixel changes where the network holds its class for wrong, or another one for missing;
+        changed regions of fewer than ``minimum_area`` pixels keep the mask.
+        """
+        outer, core = widen(window, min(minimum_area, _LARGEST_HALO), self.grid)
+        classes = self.read_classes(outer)
+        bands = self._bands.read(outer)
+        wrong = bands[QualityClass.FALSE_POSITIVE] > SCORE_STEPS / 2
+        known = bands[4] > 0
+        proposed = np.where(known & (wrong | (classes == 0)), bands[5], classes)
+        changed = proposed != classes
+        for side in (classes > 0, classes == 0):
+            small = small_regions(changed & side, minimum_area)
+            proposed[small] = classes[small]
+        result: NDArray[np.uint8] = proposed[core]
+        return result

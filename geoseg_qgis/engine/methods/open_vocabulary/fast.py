@@ -1,0 +1,110 @@
+"""Dense CLIP scores without proposals: the quick open-vocabulary method (after SegEarth-OV).
+
+In the last block each token attends to tokens with alike queries, keys or values; its residual
+connection and perceptron are left out. The class token, which leans towards whatever dominates
+the window, is subtracted from every patch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from geoseg_qgis.engine.inference.resizing import resize_bilinear
+from geoseg_qgis.engine.models.clip_tokens import (
+    cosine_logits,
+    embed_tokens,
+    join_heads,
+    normalise_layer,
+    project_heads,
+    run_block,
+)
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
+    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+
+
+@dataclass(frozen=True)
+class FastSettings:
+    """Constants of the dense CLIP method.
+
+    Attributes:
+        window: Side of a sliding window, pixels.
+        stride: Step between windows, pixels.
+        pixel_mean: Mean of the CLIP normalisation, RGB, 0..255.
+        pixel_std: Standard deviation of the CLIP normalisation, RGB, 0..255.
+        class_token_weight: Share of the class token's cosine taken off each patch.
+        logit_scale: Factor on the cosines before the softmax.
+        scales: Enlargements of the raster; cosines are means over them.
+    """
+
+    window: int = 224
+    stride: int = 112
+    pixel_mean: tuple[float, ...] = (122.771, 116.746, 104.094)
+    pixel_std: tuple[float, ...] = (68.501, 66.632, 70.323)
+    class_token_weight: float = 0.3
+    logit_scale: float = 50.0
+    scales: tuple[float, ...] = (1.0,)
+
+
+def self_attention(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
+    """Attention by alikeness: softmax(qq) + softmax(kk) + softmax(vv), output projection alone.
+
+    Args:
+        block: The last open_clip block.
+        tokens: (B, L, D).
+
+    Returns:
+        (B, L, D); the rows of the attention sum to 3, which the next normalisation removes.
+    """
+    projections = project_heads(block, tokens)
+    values = projections[2]
+    scale = values.shape[-1] ** -0.5
+    attended = torch.zeros_like(values)
+    for projection in projections:
+        similarity = (projection @ projection.transpose(-1, -2)) * scale
+        weights = torch.softmax(similarity.float(), dim=-1).to(values.dtype)
+        attended += weights @ values
+    return join_heads(block, attended)
+
+
+def dense_embeddings(visual: VisionTransformer, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Embeddings of the class token and the patches in the joint space with text.
+
+    Args:
+        visual: The open_clip vision tower.
+        images: (B, 3, H, W) CLIP-normalised; H and W multiples of the patch size.
+
+    Returns:
+        (B, 1 + N, E) before length normalisation, class token first, and the grid.
+    """
+    tokens, grid = embed_tokens(visual, images)
+    *blocks, last = visual.transformer.resblocks
+    for block in blocks:
+        tokens = run_block(block, tokens)
+    mixed = normalise_layer(visual.ln_post, self_attention(last, tokens))
+    return (mixed if visual.proj is None else mixed @ visual.proj), grid
+
+
+@torch.inference_mode()
+def window_logits(clip: CLIP, images: Tensor, text: Tensor, settings: FastSettings) -> Tensor:
+    """Debiased cosine of every pixel with every query.
+
+    Args:
+        clip: An open_clip CLIP with a vision transformer.
+        images: (B, 3, H, W) CLIP-normalised; H and W multiples of the patch size.
+        text: (Q, E) unit rows.
+        settings: Weight of the class token.
+
+    Returns:
+        (B, Q, H, W) float32.
+    """
+    embeddings, grid = dense_embeddings(clip.visual, images)
+    cosines = cosine_logits(embeddings, text)
+    debiased = cosines[..., 1:] - settings.class_token_weight * cosines[..., :1]
+    size = (int(images.shape[-2]), int(images.shape[-1]))
+    return resize_bilinear(debiased.reshape(*debiased.shape[:2], *grid), size)

@@ -1,0 +1,281 @@
+"""Answers of overlapping tiles to one answer, object by object.
+
+Blending pixel by pixel cuts an object where one tile saw it and its neighbour did not. Here the
+parts of one object are found first: connected parts of two tiles that cover each other by half on
+their common ground are one object. Tiles then vote for each object as a whole, each with its
+blending weight, so that a tile that sees an object at its edge counts little. An object with most
+of the vote is kept, and tiles without any part of it are not asked there; an object without it is
+dropped, and the tiles that saw it are not asked there. What remains is blended, so there are no
+seams, and an object that two tiles found is there once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from geoseg_qgis.engine.inference.windows import Tile, feather_weights
+from geoseg_qgis.engine.progress import Progress, share_of
+
+COVER = 0.5
+_CACHED_TILES = 24
+# A last tile that is shifted back to the edge may reach the one before its neighbour.
+_REACH = 2
+
+ReadTile = Callable[[int], NDArray[np.float32]]
+"""Index of a tile to its (h, w) probabilities, NaN where unknown."""
+
+WriteProbability = Callable[[Window, NDArray[np.float32]], None]
+"""Takes a window of the whole and its (h, w) probabilities, NaN where unknown."""
+
+
+def merge_tiles(
+    tiles: Sequence[Tile],
+    read: ReadTile,
+    threshold: float,
+    write: WriteProbability,
+    progress: Progress,
+) -> None:
+    """Merge the answers of all tiles of a plan.
+
+    Args:
+        tiles: The tiles of `raster.tiles.plan_tiles`, all of them, in order; neighbours share less
+            than half of a tile.
+        read: Gives the answer of a tile, again and again.
+        threshold: Probability above which a pixel belongs to an object.
+        write: Takes the merged probabilities, each pixel once.
+        progress: Told the finished fraction.
+    """
+    merger = _Merger(tiles, read, threshold)
+    merger.find_objects(share_of(progress, 0.0, 0.5))
+    merger.write(write, share_of(progress, 0.5, 1.0))
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """One tile's answer: all (h, w); weights are 0 where it is unknown."""
+
+    probability: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+
+class _Merger:
+    def __init__(self, tiles: Sequence[Tile], read: ReadTile, threshold: float) -> None:
+        self._tiles = tiles
+        self._read = read
+        self._threshold = threshold
+        self._columns = tiles[-1].column + 1
+        self._cache: OrderedDict[int, _Answer] = OrderedDict()
+        self._offsets = np.zeros(len(tiles) + 1, np.int64)
+        self._objects = np.zeros(0, np.int32)
+        self._kept = np.zeros(0, np.bool_)
+
+    def find_objects(self, progress: Progress) -> None:
+        """Join parts of tiles to objects and let the tiles vote."""
+        votes: list[NDArray[np.float64]] = []
+        weights: list[NDArray[np.float64]] = []
+        links: list[tuple[int, int, NDArray[np.int64]]] = []
+        for index in range(len(self._tiles)):
+            own = self._answer(index)
+            count = int(own.labels.max(initial=0))
+            in_favour = own.weights * (own.labels > 0)
+            total = own.weights.copy()
+            for other_index, here, there in self._neighbours(index):
+                other = self._answer(other_index)
+                in_favour[here] += other.weights[there] * (other.labels[there] > 0)
+                total[here] += other.weights[there]
+                if other_index > index:
+                    pairs = _covering(own.labels[here], other.labels[there])
+                    links.append((index, other_index, pairs))
+            share = own.weights * in_favour / np.maximum(total, np.float32(1e-6))
+            labels = own.labels
+            votes.append(_sums(labels, share, count))
+            weights.append(_sums(labels, own.weights, count))
+            self._offsets[index + 1] = self._offsets[index] + count
+            progress((index + 1) / len(self._tiles))
+        self._objects = self._join(links)
+        objects = int(self._objects.max(initial=-1)) + 1
+        favour = np.bincount(self._objects, np.concatenate(votes), objects)
+        weight = np.bincount(self._objects, np.concatenate(weights), objects)
+        self._kept = favour >= 0.5 * weight
+
+    def write(self, write: WriteProbability, progress: Progress) -> None:
+        """Blend the tiles that have a say, each pixel once."""
+        for index, tile in enumerate(self._tiles):
+            cell = self._cell(tile)
+            write(cell, self._blend(index, cell))
+            progress((index + 1) / len(self._tiles))
+
+    def _blend(self, index: int, cell: Window) -> NDArray[np.float32]:
+        shape = (int(cell.height), int(cell.width))
+        involved = [index, *(other for other, _, _ in self._neighbours(index))]
+        seen = np.zeros(shape, np.bool_)
+        sayings: list[_Saying] = []
+        for number in involved:
+            shared = _shared(cell, self._tiles[number].window)
+            if shared is None:
+                continue
+            here, there = shared
+            answer = self._answer(number)
+            seen[here] |= answer.weights[there] > 0
+            sayings.append(self._saying(number, here, answer, there))
+        total = np.zeros(shape, np.float32)
+        weight = np.zeros(shape, np.float32)
+        for saying in sayings:
+            say = saying.weights.copy()
+            for other in sayings:
+                if other is not saying:
+                    self._silence(say, saying, other, shape)
+            total[saying.place] += say * saying.probability
+            weight[saying.place] += say
+        blended = np.where(weight > 0, total / np.maximum(weight, np.float32(1e-12)), 0.0)
+        return np.where(seen, blended, np.nan).astype(np.float32)
+
+    def _saying(self, number: int, here: _Slices, answer: _Answer, there: _Slices) -> _Saying:
+        start, end = self._offsets[number], self._offsets[number + 1]
+        objects = np.concatenate([np.full(1, -1, np.int32), self._objects[start:end]])
+        numbers = objects[answer.labels[there]]
+        kept = np.concatenate([self._kept, np.ones(1, np.bool_)])[numbers]
+        return _Saying(
+            here,
+            np.nan_to_num(answer.probability[there]),
+            np.where(kept, answer.weights[there], np.float32(0.0)),
+            np.where(kept, numbers, -1),
+            np.unique(self._objects[start:end]),
+        )
+
+    @staticmethod
+    def _silence(
+        say: NDArray[np.float32], saying: _Saying, other: _Saying, shape: tuple[int, int]
+    ) -> None:
+        """Take the weight off where another tile sees an object that this one has no part of."""
+        objects = np.full(shape, -1, np.int32)
+        objects[other.place] = other.objects
+        there = objects[saying.place]
+        say[(there >= 0) & ~np.isin(there, saying.members)] = 0.0
+
+    def _join(self, links: list[tuple[int, int, NDArray[np.int64]]]) -> NDArray[np.int32]:
+        count = int(self._offsets[-1])
+        first = [self._offsets[index] + pairs[:, 0] - 1 for index, _, pairs in links]
+        second = [self._offsets[index] + pairs[:, 1] - 1 for _, index, pairs in links]
+        empty = np.zeros(0, np.int64)
+        rows = np.concatenate([empty, *first])
+        graph = coo_matrix(
+            (np.ones(len(rows), np.int8), (rows, np.concatenate([empty, *second]))),
+            shape=(count, count),
+        )
+        if not count:
+            return np.zeros(0, np.int32)
+        objects: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+        return objects
+
+    def _answer(self, index: int) -> _Answer:
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        probability = self._read(index)
+        known = np.isfinite(probability)
+        found = known & (np.nan_to_num(probability) > self._threshold)
+        labels = ndimage.label(found)[0].astype(np.int32)
+        weights = np.where(known, feather_weights(self._tiles[index], self._tiles), np.float32(0.0))
+        self._cache[index] = _Answer(probability, labels, weights)
+        if len(self._cache) > _CACHED_TILES:
+            self._cache.popitem(last=False)
+        return self._cache[index]
+
+    def _neighbours(self, index: int) -> Iterator[tuple[int, _Slices, _Slices]]:
+        """Yield the tiles that share ground with one, and the slices of it in both."""
+        tile = self._tiles[index]
+        for row in range(tile.row - _REACH, tile.row + _REACH + 1):
+            for column in range(tile.column - _REACH, tile.column + _REACH + 1):
+                other = row * self._columns + column
+                outside = row < 0 or not 0 <= column < self._columns
+                if outside or other >= len(self._tiles) or other == index:
+                    continue
+                shared = _shared(tile.window, self._tiles[other].window)
+                if shared is not None:
+                    yield other, *shared
+
+    def _cell(self, tile: Tile) -> Window:
+        """Return the ground that a tile writes: up to the middle of each overlap."""
+        index = tile.row * self._columns + tile.column
+        top, bottom = int(tile.window.row_off), int(tile.window.row_off + tile.window.height)
+        left, right = int(tile.window.col_off), int(tile.window.col_off + tile.window.width)
+        if tile.row > 0:
+            before = self._tiles[index - self._columns].window
+            top = (top + int(before.row_off + before.height)) // 2
+        if index + self._columns < len(self._tiles):
+            bottom = (bottom + int(self._tiles[index + self._columns].window.row_off)) // 2
+        if tile.column > 0:
+            before = self._tiles[index - 1].window
+            left = (left + int(before.col_off + before.width)) // 2
+        if tile.column + 1 < self._columns:
+            right = (right + int(self._tiles[index + 1].window.col_off)) // 2
+        return Window(left, top, right - left, bottom - top)
+
+
+_Slices = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class _Saying:
+    """What a tile says of a cell: all (h, w) of ``place`` but the members.
+
+    Attributes:
+        place: Rows and columns of the cell.
+        probability: Probabilities, 0 where unknown.
+        weights: Blending weights, 0 where unknown and on objects that were dropped.
+        objects: Number of the object of each pixel, -1 for none.
+        members: Numbers of all objects that the tile has a part of, anywhere.
+    """
+
+    place: _Slices
+    probability: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    objects: NDArray[np.int32]
+    members: NDArray[np.int32]
+
+
+def _sums(labels: NDArray[np.int32], values: NDArray[Any], count: int) -> NDArray[np.float64]:
+    """Return the sums of values (h, w) over each of the labels 1 to ``count``."""
+    return np.bincount(labels.ravel(), values.ravel(), count + 1)[1:].astype(np.float64)
+
+
+def _covering(own: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return pairs (n, 2) of labels that cover the smaller of the two by half on common ground."""
+    both = (own > 0) & (other > 0)
+    if not both.any():
+        return np.zeros((0, 2), np.int64)
+    own_areas, other_areas = np.bincount(own.ravel()), np.bincount(other.ravel())
+    base = len(other_areas)
+    codes, counts = np.unique(own[both].astype(np.int64) * base + other[both], return_counts=True)
+    first, second = np.divmod(codes, base)
+    smaller = np.minimum(own_areas[first], other_areas[second])
+    linked = counts >= COVER * smaller
+    return np.stack([first[linked], second[linked]], axis=1)
+
+
+def _shared(first: Window, second: Window) -> tuple[_Slices, _Slices] | None:
+    """Return the slices of the common ground of two windows in each, None without any."""
+    top = max(int(first.row_off), int(second.row_off))
+    left = max(int(first.col_off), int(second.col_off))
+    bottom = min(int(first.row_off + first.height), int(second.row_off + second.height))
+    right = min(int(first.col_off + first.width), int(second.col_off + second.width))
+    if bottom <= top or right <= left:
+        return None
+
+    def within(window: Window) -> _Slices:
+        rows, columns = int(window.row_off), int(window.col_off)
+        return slice(top - rows, bottom - rows), slice(left - columns, right - columns)
+
+    return within(first), within(second)

@@ -1,0 +1,101 @@
+"""Opening of files through GDAL, ground control points included."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import rasterio
+from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.vrt import WarpedVRT
+
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.source import RasterSource
+
+from .grid import Grid
+
+BELOW_ORIGIN = Affine(1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+
+
+@dataclass
+class OpenDataset:
+    """A dataset of rasterio: the file itself, one of its overviews, or a warp of it."""
+
+    dataset: Any
+    file: Any
+
+    def grid(self, crs_wkt: str) -> Grid:
+        """Return its grid, in ``crs_wkt`` if given.
+
+        Without any georeference rows run downwards from the origin, where QGIS shows them.
+        """
+        transform = self.dataset.transform
+        if transform.is_identity:
+            transform = BELOW_ORIGIN
+        own = self.dataset.crs.to_wkt() if self.dataset.crs else ""
+        return Grid(transform, self.dataset.width, self.dataset.height, crs_wkt or own)
+
+    def overviews(self) -> tuple[int, ...]:
+        """Return the factors of the overviews of the first band, those of a warp left out."""
+        if self.dataset is not self.file:
+            return ()
+        return tuple(self.dataset.overviews(1))
+
+    def close(self) -> None:
+        """Close the dataset."""
+        self.dataset.close()
+        self.file.close()
+
+
+def open_dataset(source: RasterSource, level: int | None = None) -> OpenDataset:
+    """Open what a source names, or one overview level of it.
+
+    A file that only has ground control points is warped to a north-up grid, as QGIS does.
+
+    Raises:
+        JobError: ``SOURCE_UNREADABLE``.
+    """
+    options = {} if level is None else {"OVERVIEW_LEVEL": str(level)}
+    name = source.name or source.uri
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            file = rasterio.open(source.uri, **options)
+        except (RasterioError, OSError, ValueError) as error:
+            raise unreadable(name, error) from error
+        if file.count == 0:
+            subdatasets = file.subdatasets
+            file.close()
+            raise _no_bands(name, subdatasets)
+        points, points_crs = file.gcps
+        if level is not None or not points or not file.transform.is_identity:
+            return OpenDataset(file, file)
+        try:
+            warped = WarpedVRT(
+                file, src_crs=points_crs, crs=points_crs, add_alpha=file.nodata is None
+            )
+        except (RasterioError, ValueError) as error:
+            file.close()
+            raise unreadable(name, error) from error
+    return OpenDataset(warped, file)
+
+
+def unreadable(name: str, error: BaseException) -> JobError:
+    """Return the error for a file that GDAL gives up on, with GDAL's own words."""
+    cause = error.__cause__ or error
+    reason = " ".join(str(cause).split()) or type(cause).__name__
+    return JobError(
+        ErrorCode.SOURCE_UNREADABLE,
+        f"The raster {name} cannot be read: {reason}",
+        "Check that the file exists and is complete; open it in QGIS or copy it again.",
+        detail=f"{type(error).__name__}: {error}",
+    )
+
+
+def _no_bands(name: str, subdatasets: list[str]) -> JobError:
+    hint = "Choose a raster with at least one band."
+    if subdatasets:
+        hint = f"It is a container; choose one of its rasters, such as {subdatasets[0]}."
+    return JobError(ErrorCode.SOURCE_UNREADABLE, f"The raster {name} has no bands.", hint)

@@ -1,0 +1,73 @@
+"""The CSV of an evaluation: one row a class, one over all, and the confusion matrix beside."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+from geoseg_qgis.engine.methods.evaluation.class_metrics import ClassRow, Evaluation
+
+from .text_file import write_text
+
+OVER_ALL = "(all)"
+COLUMNS = (
+    "class", "result_values", "reference_values", "result_pixels", "reference_pixels", "hits",
+    "iou", "precision", "recall", "f1",
+    "boundary_precision", "boundary_recall", "boundary_f1",
+    "result_objects", "reference_objects", "object_precision", "object_recall", "object_f1",
+    "accuracy", "kappa",
+)  # fmt: skip
+
+
+def write_table(path: str, evaluation: Evaluation) -> None:
+    """Write the table; columns ``as <class>`` say what the result makes of each class.
+
+    Raises:
+        JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
+    """
+    shown = evaluation.shown
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *(f"as {evaluation.class_name(number)}" for number in shown)])
+    for number, row in zip(shown, evaluation.rows(), strict=True):
+        counts = [int(evaluation.matrix[number, column]) for column in shown]
+        writer.writerow([*_cells(row), "", "", *counts])
+    totals = [int(evaluation.matrix[:, column].sum()) for column in shown]
+    writer.writerow([*_over_all(evaluation), *totals])
+    write_text(path, text.getvalue())
+
+
+def _cells(row: ClassRow) -> list[str | int]:
+    return [
+        row.name, row.result_values, row.reference_values,
+        row.result_pixels, row.reference_pixels, row.hits,
+        _plain(row.iou), _plain(row.precision), _plain(row.recall), _plain(row.f1),
+        _plain(row.boundary.precision), _plain(row.boundary.recall), _plain(row.boundary.f1),
+        row.objects.result, row.objects.reference,
+        _plain(row.objects.precision), _plain(row.objects.recall), _plain(row.objects.f1),
+    ]  # fmt: skip
+
+
+def _over_all(evaluation: Evaluation) -> list[str | int]:
+    numbers = evaluation.numbers()
+    objects = [evaluation.objects[number] for number in evaluation.shown]
+    total = int(evaluation.matrix.sum())
+    cells: dict[str, str | int] = {
+        "class": OVER_ALL,
+        "result_pixels": total,
+        "reference_pixels": total,
+        "hits": int(evaluation.matrix.trace()),
+        "result_objects": sum(item.result for item in objects),
+        "reference_objects": sum(item.reference for item in objects),
+        "accuracy": _plain(numbers.get("ACCURACY", math.nan)),
+        "kappa": _plain(numbers.get("KAPPA", math.nan)),
+    }
+    for kind, prefix in (("", "MEAN_"), ("boundary_", "BOUNDARY_"), ("object_", "OBJECT_")):
+        for name in ("iou", "precision", "recall", "f1"):
+            cells[f"{kind}{name}"] = _plain(numbers.get(prefix + name.upper(), math.nan))
+    return [cells.get(name, "") for name in COLUMNS]
+
+
+def _plain(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6f}"

@@ -1,0 +1,133 @@
+"""How well clicks outline real objects: the standard protocol of interactive segmentation.
+
+The first click lies deepest inside the object; every further one where an error is deepest, be it
+missing or too much, and never on the pixel of an earlier one. All clicks so far are asked as the
+plugin asks them, and of an answer counts what it would keep: the parts that the clicks touch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator, List, Sequence, Tuple
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from geoseg_qgis.engine.methods.prompted.masks import touching_parts
+from geoseg_qgis.engine.methods.prompted.predictions import Predictor
+from geoseg_qgis.engine.methods.prompted.prompted_objects import ObjectPrompt
+from geoseg_qgis.engine.models.sam2 import upsample
+
+from .clickable_objects import Mask, outlined
+from .datasets import Scene
+
+SMALLEST = 150
+REACH = 4
+"""Pixels that a part may lie away from a click, the side of a cell of the answer."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One object to outline.
+
+    Attributes:
+        pixels: (3, S, S) uint8 window round it, mirrored beyond a smaller image as the plugin
+            continues it.
+        mask: (S, S) bool.
+        valid: (S, S) bool, False beyond the image and where the label says nothing of the object.
+    """
+
+    pixels: torch.Tensor
+    mask: Mask
+    valid: Mask
+
+
+def examples(scenes: Sequence[Scene], mask_value: int, size: int, limit: int) -> Iterator[Example]:
+    """Yield the largest connected objects of a class, each in a window round it.
+
+    Args:
+        scenes: Where to look.
+        mask_value: The partial label of the class.
+        size: Side of a window in pixels.
+        limit: Most objects a scene.
+    """
+    for scene in scenes:
+        numbers, count = ndimage.label(scene.labels.numpy() == mask_value)
+        sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
+        order = np.argsort(-sizes, kind="stable")[:limit]
+        boxes = ndimage.find_objects(numbers)
+        for index in order:
+            if sizes[index] < SMALLEST:
+                continue
+            top, left = (
+                _start(box, length, size) for box, length in zip(boxes[index], numbers.shape)
+            )
+            window = slice(top, top + size), slice(left, left + size)
+            mask = numbers[window] == index + 1
+            told = outlined(scene.labels[window].numpy())
+            pixels = scene.pixels[:, window[0], window[1]]
+            right, bottom = size - mask.shape[1], size - mask.shape[0]
+            around = ((0, bottom), (0, right))
+            yield Example(
+                torch.from_numpy(np.pad(pixels.numpy(), ((0, 0), *around), mode="symmetric")),
+                np.pad(mask, around),
+                np.pad(told, around),
+            )
+
+
+def _start(box: slice, length: int, size: int) -> int:
+    middle = (int(box.start) + int(box.stop)) // 2
+    return max(0, min(middle - size // 2, length - size))
+
+
+def deepest_point(
+    mask: Mask, points: Sequence[Tuple[int, int]] = ()
+) -> Tuple[Tuple[int, int], float]:
+    """Return the (x, y) of the pixel farthest from the mask's border and the window's, and how far.
+
+    Args:
+        mask: Where to look.
+        points: Pixels (x, y) that are not to be found again.
+    """
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    for x, y in points:
+        depth[y, x] = 0
+    row, column = np.unravel_index(int(depth.argmax()), mask.shape)
+    return (int(column), int(row)), float(depth[row, column])
+
+
+def click_scores(answerer: Predictor, example: Example, clicks: int) -> List[float]:
+    """Return the IoU after each of some clicks.
+
+    Args:
+        answerer: The network that is asked.
+        example: The object.
+        clicks: How many clicks.
+    """
+    tile = answerer.read(example.pixels.numpy())
+    found = np.zeros_like(example.mask)
+    points: List[Tuple[int, int]] = []
+    marks: List[int] = []
+    scores: List[float] = []
+    for _ in range(clicks):
+        missing, depth_of_missing = deepest_point(example.mask & ~found, points)
+        extra, depth_of_extra = deepest_point(found & ~example.mask, points)
+        if not depth_of_missing and not depth_of_extra:
+            scores.append(scores[-1])
+            continue
+        positive = depth_of_missing > depth_of_extra
+        points.append(missing if positive else extra)
+        marks.append(int(positive))
+        prompt = _prompt(points, marks)
+        ((_, answer),) = answerer.answer(tile, [prompt])
+        logits = upsample(torch.from_numpy(answer.logits)[None, None], example.mask.shape)
+        found = touching_parts((logits[0, 0] > 0).numpy(), prompt, REACH) & example.valid
+        union = (found | example.mask).sum()
+        scores.append(float((found & example.mask).sum() / max(union, 1)))
+    return scores
+
+
+def _prompt(points: List[Tuple[int, int]], marks: List[int]) -> ObjectPrompt:
+    places, on_object = np.array(points, np.float64) + 0.5, np.array(marks, bool)
+    return ObjectPrompt(0, 0, len(points), places, on_object)

@@ -1,0 +1,207 @@
+"""Score the built-in SegAssess network on real validation images.
+
+`python -m training.segassess.evaluate --data FOLDER --run runs/segassess` judges
+masks of three sources and writes `evaluation.json` and `calibration.png` into the run's folder:
+
+unet
+    Masks of a U-Net of `train_unet`. No mask of it was seen in training.
+corrupted
+    True masks with faults, of other seeds than in training.
+clip
+    Masks of the built-in image and text encoder, seen in training on other images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg_qgis.engine.metrics.quality import QualityCounts, calibrate
+from geoseg_qgis.engine.models.segassess import SegAssess, load_segassess
+from training.datasets import Scene, load_scenes
+from training.evaluate import LEGENDS, class_map
+from training.scenes.corruptions import corrupt
+from training.train_unet import LEGEND, UNet, unet_network
+
+from .calibration_plot import draw_calibration
+from .corruption import CorruptedTruth
+from .foreign_maps import read_clip, usual_zoom
+from .mask_tiles import CODES
+from .train_preset import load_run
+from .whole_images import Case, Judgement, cases, judge, zoomed
+
+logger = logging.getLogger(__name__)
+
+EVALUATION_FILE = "evaluation.json"
+SEED = 90_000
+SMALLEST_MASK = 0.001
+TITLES = {
+    "unet": "U-Net, masks never seen in training",
+    "corrupted": "true masks with made faults",
+    "clip": "built-in image and text encoder",
+}
+MaskOf = Callable[[Case], NDArray[np.bool_]]
+MaskMaker = Callable[[Scene], MaskOf]
+
+
+def read_unet(run: Path) -> UNet:
+    """Return the network of a finished run of `train_unet`, in eval mode."""
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    model = UNet(len(LEGENDS[LEGEND]), state["facts"]["width"])
+    model.load_state_dict(state["average"])
+    return model.eval()
+
+
+def from_network(network: Callable[[Tensor], Tensor], factor: float = 1.0) -> MaskMaker:
+    """Return a maker of masks from a network of the five classes.
+
+    Args:
+        network: Logits (B, 5, h, w) of windows.
+        factor: Zoom relative to the usual one of a scene.
+    """
+
+    def make(scene: Scene) -> MaskOf:
+        classes = class_map(network, scene, usual_zoom(scene) * factor)
+        codes = zoomed(Scene(scene.dataset, scene.name, scene.pixels, classes, scene.zoom))[1]
+        return lambda case: (codes == CODES[case.kind] - 1).numpy()
+
+    return make
+
+
+def from_truth(seed: int) -> MaskMaker:
+    """Return a maker of true masks with faults, every other one by each way of making them."""
+    source = CorruptedTruth(seed)
+    count = iter(range(seed, 2 * seed))
+
+    def mask(case: Case) -> NDArray[np.bool_]:
+        number = next(count)
+        return source.corrupt(case.truth) if number % 2 else corrupt(case.truth, number)
+
+    return lambda _: mask
+
+
+def scores(counts: QualityCounts) -> dict[str, float]:
+    """Return mean F1 and the F1 and IoU of each class, those that exist."""
+    values = {"mean_f1": counts.mean().f1, "error_map_f1": counts.error_map().f1}
+    for name, one in counts.per_class().items():
+        values[f"{name}_f1"], values[f"{name}_iou"] = one.f1, one.iou
+    return {name: round(value, 4) for name, value in values.items() if not math.isnan(value)}
+
+
+def trusting(counts: QualityCounts) -> float:
+    """Return the mean F1 of calling the whole mask right."""
+    matrix = np.zeros((4, 4))
+    matrix[:2, 0], matrix[2:, 2] = counts.matrix.sum(1)[:2], counts.matrix.sum(1)[2:]
+    blind = QualityCounts()
+    blind.matrix = matrix
+    return round(blind.mean().f1, 4)
+
+
+def report(judgement: Judgement) -> dict[str, Any]:
+    """Return the numbers of a judgement as JSON values."""
+    pairs = calibrate(np.array(judgement.predicted), np.array(judgement.actual))
+    filled = pairs.count > 0
+    return {
+        "masks": judgement.masks,
+        "pixels": int(judgement.constrained.matrix.sum()),
+        "constrained": scores(judgement.constrained),
+        "raw": scores(judgement.raw),
+        "mean_f1_of_trusting_the_mask": trusting(judgement.constrained),
+        "objects": {
+            "count": int(pairs.count.sum()),
+            "iou_correlation": _number(pairs.correlation),
+            "iou_error": _number(pairs.error),
+            "bins": [
+                {"predicted": _number(x), "true": _number(y), "count": int(n)}
+                for x, y, n in zip(
+                    pairs.predicted[filled], pairs.actual[filled], pairs.count[filled]
+                )
+            ],
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(float(value), 4)
+
+
+def judge_source(model: SegAssess, scenes: list[Scene], make: MaskMaker) -> dict[str, Judgement]:
+    """Judge the masks of one source on all scenes; masks that show hardly anything are left out.
+
+    Returns:
+        The sums of each kind, and of each data set.
+    """
+    sums: dict[str, Judgement] = {}
+    for scene in scenes:
+        found = cases(scene)
+        if not found:
+            continue
+        mask_of = make(scene)
+        for case in found:
+            mask = mask_of(case)
+            if mask.mean() < SMALLEST_MASK:
+                continue
+            judgement, _ = judge(model, case, mask)
+            for group in (case.kind, scene.dataset):
+                sums.setdefault(group, Judgement.empty()).add(judgement)
+    return sums
+
+
+def total(sums: dict[str, Judgement]) -> Judgement:
+    """Return the sum over all kinds."""
+    result = Judgement.empty()
+    for kind in CODES:
+        if kind in sums:
+            result.add(sums[kind])
+    return result
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Score from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--run", type=Path, default=Path("runs/segassess"))
+    parser.add_argument("--weights", type=Path, help="safetensors file in place of the run's")
+    parser.add_argument("--unet", type=Path, default=Path("runs/unet"))
+    parser.add_argument("--clip", type=Path, default=Path("runs/clip"))
+    parser.add_argument("--sources", nargs="+", default=["unet", "corrupted", "clip"])
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    model = load_segassess(options.weights) if options.weights else load_run(options.run)
+    makers: dict[str, Callable[[], MaskMaker]] = {
+        "unet": lambda: from_network(unet_network(read_unet(options.unet))),
+        "corrupted": lambda: from_truth(SEED),
+        "clip": lambda: from_network(read_clip(options.clip, "fast")),
+    }
+    scenes = load_scenes(options.data, "validation")
+    numbers: dict[str, Any] = {}
+    calibrations = {}
+    for name in options.sources:
+        sums = judge_source(model.eval(), scenes, makers[name]())
+        whole = total(sums)
+        groups = {group: report(one) for group, one in sums.items()}
+        numbers[name] = {"all": report(whole), **groups}
+        logger.info("%s %s", name, json.dumps(numbers[name]["all"]))
+        calibrations[f"masks: {name}"] = calibrate(
+            np.array(whole.predicted), np.array(whole.actual)
+        )
+    path = options.run / EVALUATION_FILE
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)  # noqa: PTH105
+    draw_calibration(options.run / "calibration.png", calibrations)
+
+
+if __name__ == "__main__":
+    main()
