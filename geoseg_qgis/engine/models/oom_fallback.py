@@ -146,5 +146,5 @@ def _does_not_fit(what: str, fallback: OutOfMemoryFallback, problem: str) -> Job
     hint = "Choose a smaller model, close what else uses this device, or choose the device cpu."
     if fallback.device is not None and fallback.device.type == "cpu":
         hint = "Choose a smaller model, or close other programs."
-    message = f"{what} does not fit into the memory of {ladder.name}."
+    message = f"{what} does not fit into the memory of {fallback.name}."
     return JobError(ErrorCode.OUT_OF_MEMORY, message, hint, problem)
