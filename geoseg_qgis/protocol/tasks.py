@@ -227,6 +227,25 @@ class InstructionTask(str, Enum):
     REASONING = "reasoning"
 
 
+class View(str, Enum):
+    """How an instruction is run on the extent.
+
+    ``WHOLE`` runs it on one overview of the extent, ``TILES`` on tiles at full detail; ``AUTO``
+    takes the overview unless its pixels would be too coarse for the model.
+    """
+
+    AUTO = "auto"
+    WHOLE = "whole"
+    TILES = "tiles"
+
+
+class Keep(str, Enum):
+    """Which of the areas that match an instruction are kept: all, or the one with most evidence."""
+
+    ALL = "all"
+    BEST = "best"
+
+
 @dataclass(frozen=True)
 class ReferTask:
     """One instruction to the mask of what it speaks of.
@@ -234,6 +253,8 @@ class ReferTask:
     Attributes:
         instruction: A description or a question in words.
         task: See `InstructionTask`.
+        view: See `View`.
+        keep: See `Keep`.
         threshold: Probability above which a pixel belongs to the answer, 0..1.
         polygons: How outlines are made.
         mask_raster: Raster to write, 1 where the answer is, or None.
@@ -243,6 +264,8 @@ class ReferTask:
 
     instruction: str
     task: InstructionTask = InstructionTask.AUTO
+    view: View = View.AUTO
+    keep: Keep = Keep.ALL
     threshold: float = 0.5
     polygons: PolygonOptions = field(default_factory=PolygonOptions)
     mask_raster: Optional[str] = None
