@@ -44,19 +44,21 @@ def main() -> int:
     run.add_argument("--out", type=Path, required=True)
     run.add_argument("--data", type=Path, required=True)
     run.add_argument("--images", nargs="*", default=list(IMAGES))
+    run.add_argument("--jobs", default="", help="only jobs whose names begin so")
     compare = commands.add_parser("compare")
     compare.add_argument("before", type=Path)
     compare.add_argument("after", type=Path)
     options = parser.parse_args()
     if options.command == "run":
         for name in options.images:
-            run_image(name, options.checkout.resolve(), options.out.resolve(), options.data)
+            out = options.out.resolve()
+            run_image(name, options.checkout.resolve(), out, options.data, options.jobs)
         return 0
     return compare_folders(options.before, options.after)
 
 
-def run_image(name: str, checkout: Path, out: Path, data: Path) -> None:
-    """Write the results of every method for one image into ``out/name``."""
+def run_image(name: str, checkout: Path, out: Path, data: Path, chosen: str) -> None:
+    """Write the results of the chosen jobs, all if empty, for one image into ``out/name``."""
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     file, classes = IMAGES[name]
@@ -73,6 +75,8 @@ def run_image(name: str, checkout: Path, out: Path, data: Path) -> None:
         "assess": ["assess", "--mask", str(folder / "classes-fast.tif"), "--classes", "1"],
     }  # fmt: skip
     for job, arguments in jobs.items():
+        if not job.startswith(chosen):
+            continue
         outputs = ["--output", str(folder / f"{job}.tif"), "--polygons", f"{folder / job}.gpkg"]
         if arguments[0] != "prompts":
             outputs += ["--scores", str(folder / f"{job}-scores.tif")]
