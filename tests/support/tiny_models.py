@@ -11,15 +11,12 @@ import open_clip
 import timm
 import torch
 from safetensors.torch import save_file
+from sam2.modeling.backbones.hieradet import Hiera
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from sam2.modeling.position_encoding import PositionEmbeddingSine
+from sam2.modeling.sam2_base import SAM2Base
 from scipy.ndimage import gaussian_filter
 
-from geoseg_qgis.engine.models.sam2_package import (
-    FpnNeck,
-    Hiera,
-    ImageEncoder,
-    PositionEmbeddingSine,
-    SAM2Base,
-)
 from geoseg_qgis.engine.zoo.architecture import Sam2Architecture
 from geoseg_qgis.engine.zoo.card import (
     ClipComponent,

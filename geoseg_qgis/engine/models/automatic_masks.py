@@ -127,7 +127,7 @@ def automatic_masks(
         embedding: One encoded image.
         settings: How to look and what to keep.
         checkpoint: Called between batches with the fraction done; what it raises ends the search.
-        ladder: What is done when the device's memory runs out.
+        fallback: What is done when the device's memory runs out.
 
     Returns:
         The masks that passed, duplicates removed.

@@ -23,7 +23,7 @@ from geoseg_qgis.engine.json_reader import ObjectReader, read_object
 from geoseg_qgis.engine.zoo.card import OtherComponent
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
-from .meta_init import build_unfilled
+from .meta_init import build_empty
 from .weights import State, read_tensors, verify_file
 
 CONFIG_FILE = "config.json"
@@ -77,7 +77,7 @@ def build_from_config(folder: Path, build: Callable[[dict[str, Any]], Module]) -
     """
     data = read_object(folder / CONFIG_FILE)
     try:
-        return build_unfilled(lambda: build(data))
+        return build_empty(lambda: build(data))
     except (
         StrictDataclassError,
         TypeError,

@@ -1,7 +1,7 @@
-"""Building large networks without values, for tensors of a file to take their place.
+"""Build large networks without memory for their parameters; a checkpoint's tensors replace them.
 
-On the meta device buffers that constructors compute would be lost with the parameters. Here only
-the memory of parameters is left out: buffers such as rotary frequencies come out real.
+``torch.device("meta")`` would also drop the values of buffers that constructors compute, such as
+rotary frequencies. Here only the parameters of layers go to the meta device; buffers are real.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch.overrides import TorchFunctionMode
 
 Module = TypeVar("Module", bound=nn.Module)
 
-_FILLING = (
+# On the meta device random initialisers would import torch's compiler, which takes seconds.
+_INITIALISERS = (
     nn.init.constant_,
     nn.init.kaiming_uniform_,
     nn.init.normal_,
@@ -23,20 +24,23 @@ _FILLING = (
 )
 
 
-class _NoMemory(TorchFunctionMode):
-    """Takes memory that is to be filled later from the meta device, and fills none."""
+class ParametersOnMeta(TorchFunctionMode):
+    """Context in which ``torch.empty`` allocates on the meta device and initialisers do nothing.
+
+    The layers of torch allocate their parameters with ``torch.empty``.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Replace the functions that layers make their parameters with, pass on the rest."""
+        """Replace ``torch.empty`` and the initialisers; pass on every other function."""
         kwargs = dict(kwargs or {})
         if func is torch.empty:
             kwargs["device"] = "meta"
-        elif func in _FILLING:
+        elif func in _INITIALISERS:
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)
 
 
-def build_unfilled(build: Callable[[], Module]) -> Module:
+def build_empty(build: Callable[[], Module]) -> Module:
     """Return what ``build`` makes, its parameters mostly on the meta device, in evaluation mode.
 
     Args:
@@ -44,6 +48,6 @@ def build_unfilled(build: Callable[[], Module]) -> Module:
     """
     from transformers import initialization  # noqa: PLC0415 - takes half a second
 
-    with initialization.no_init_weights(), _NoMemory(), torch.no_grad():
+    with initialization.no_init_weights(), ParametersOnMeta(), torch.no_grad():
         module = build()
     return module.eval()

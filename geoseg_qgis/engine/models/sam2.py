@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sam2.modeling.backbones.hieradet import Hiera
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from sam2.modeling.position_encoding import PositionEmbeddingSine
+from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from geoseg_qgis.engine.zoo.architecture import Sam2Architecture
 from geoseg_qgis.engine.zoo.card import Sam2Component
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
+from .meta_init import ParametersOnMeta
 from .sam2_decoder import MASK_TOKENS, DecoderOutput, SharedImage, decode_prompts, share_image
-from .sam2_package import FpnNeck, Hiera, ImageEncoder, PositionEmbeddingSine, SAM2Base
 from .weights import State, load_strictly, read_state, refuse_meta_tensors
 
 # Parts of a published checkpoint that only serve video.
@@ -293,31 +296,14 @@ def stability(
     return torch.where(outer > 0, inner / outer, nan)
 
 
-class _NoRandomValues(TorchFunctionMode):
-    """Lets a model be built on the meta device without the arithmetic that its code expects.
-
-    The trunk reads values of a ``linspace``, so that stays real. Normal random numbers on the meta
-    device would import torch's compiler, which takes seconds, so they are left out.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Replace the three functions, pass on the rest."""
-        kwargs = dict(kwargs or {})
-        if func is nn.init.normal_:
-            return kwargs["tensor"]
-        if func in (torch.linspace, torch.randn):
-            kwargs.setdefault("device", "cpu")
-        return func(*args, **kwargs)
-
-
 def build_sam2(architecture: Sam2Architecture) -> Any:
-    """Return the image part of SAM 2 on the meta device, without values.
+    """Return the image part of SAM 2, the parameters of its layers on the meta device.
 
     Raises:
         JobError: ``MODEL_INVALID`` when the numbers do not make a model.
     """
     try:
-        with torch.device("meta"), _NoRandomValues():
+        with ParametersOnMeta():
             return new_sam2(architecture)
     except (TypeError, ValueError, AssertionError, ZeroDivisionError, RuntimeError) as error:
         raise JobError(

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.models.language import LanguageModel, build_language, load_language
-from geoseg_qgis.engine.models.meta_init import build_unfilled
+from geoseg_qgis.engine.models.meta_init import build_empty
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.zoo.card import parse_card
 from geoseg_qgis.engine.zoo.registry import Origin, Preset, open_preset
@@ -75,7 +75,7 @@ def published_configuration(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_files_hold_these_networks(name: str) -> None:
     tied = PUBLISHED[name][-1]
-    module = build_unfilled(lambda: build_language(published_configuration(name)))
+    module = build_empty(lambda: build_language(published_configuration(name)))
     state = module.state_dict()
     stored = {key: value for key, value in state.items() if not (tied and key == "lm_head.weight")}
     parameters = sum(value.numel() for value in stored.values())

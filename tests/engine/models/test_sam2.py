@@ -1,18 +1,19 @@
-import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sam2
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from tiny_models import SAM2_ARCHITECTURE, landscape, random_sam2, write_sam2
 
+from geoseg_qgis.engine.models.meta_init import ParametersOnMeta
 from geoseg_qgis.engine.models.sam2 import (
     MaskChoice,
     Sam2Model,
-    _NoRandomValues,
     build_sam2,
     load_sam2,
     stability,
@@ -65,16 +66,16 @@ def as_batch(image: np.ndarray) -> torch.Tensor:
 @pytest.mark.parametrize("version", [0, 1], ids=["2.0", "2.1"])
 def test_named_architectures_have_the_published_tensors(name: str, version: int) -> None:
     """The package's own configuration files say which tensors a checkpoint holds."""
-    omegaconf = pytest.importorskip("omegaconf")
-    hydra_utils = pytest.importorskip("hydra.utils")
     module = build_sam2(parse_sam2_architecture(name, "card"))
-    assert all(parameter.is_meta for parameter in module.parameters())
+    on_meta = sum(parameter.numel() for parameter in module.parameters() if parameter.is_meta)
+    assert on_meta > 0.98 * PARAMETERS[name], "no memory is taken for what a file replaces"
     assert sum(parameter.numel() for parameter in module.parameters()) == PARAMETERS[name]
 
-    package = Path(sys.modules["sam2"].__path__[0])
-    path = package / "configs" / f"{PUBLISHED_CONFIGURATIONS[name][version]}.yaml"
-    with torch.device("meta"), _NoRandomValues():
-        reference = hydra_utils.instantiate(omegaconf.OmegaConf.load(path).model, _recursive_=True)
+    path = (
+        Path(sam2.__file__).parent / "configs" / f"{PUBLISHED_CONFIGURATIONS[name][version]}.yaml"
+    )
+    with ParametersOnMeta():
+        reference = instantiate(OmegaConf.load(path).model, _recursive_=True)
     published = without_video_keys(reference.state_dict())
     assert {key: tensor.shape for key, tensor in published.items()} == {
         key: tensor.shape for key, tensor in module.state_dict().items()
@@ -263,35 +264,3 @@ def test_stability_is_the_overlap_of_two_thresholds() -> None:
     assert result[1].isnan()
     assert stability(logits, 1.0, nan=0.0)[1] == 0
     assert stability(logits, 0.1, threshold=1.0)[0] == 1
-
-
-def test_the_package_is_imported_without_its_configuration_machinery(tmp_path: Path) -> None:
-    import subprocess
-
-    # An environment with neither hydra nor iopath: both are hidden from the import system.
-    script = """
-import importlib.abc, sys
-class Hidden(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("hydra", "omegaconf", "iopath"):
-            raise ModuleNotFoundError(name)
-import importlib.util
-true_find = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *rest: None if name == "iopath" else true_find(name, *rest)
-sys.meta_path.insert(0, Hidden())
-from geoseg_qgis.engine.models.sam2 import build_sam2
-from geoseg_qgis.engine.zoo.architecture import parse_sam2_architecture
-model = build_sam2(parse_sam2_architecture("sam2_hiera_t", "card"))
-assert "hydra" not in sys.modules and "torchvision" not in sys.modules
-sys.stdout.write(str(sum(parameter.numel() for parameter in model.parameters())))
-"""
-    root = Path(__file__).parents[3]
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False
-    )
-    assert done.stdout == str(PARAMETERS["sam2_hiera_t"]), done.stderr
-
-
-def test_the_stand_in_is_a_plain_package() -> None:
-    assert isinstance(sys.modules["sam2"], types.ModuleType)
-    assert Path(sys.modules["sam2"].__path__[0]).name == "sam2"

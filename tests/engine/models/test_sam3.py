@@ -7,7 +7,7 @@ import torch
 from tiny_folders import FOLDER, write_card, write_sam3
 
 from geoseg_qgis.engine.models.device import choose_device
-from geoseg_qgis.engine.models.meta_init import build_unfilled
+from geoseg_qgis.engine.models.meta_init import build_empty
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.models.sam3 import Sam3Model, build_sam3, detector_state, load_sam3
 from geoseg_qgis.engine.zoo.registry import open_preset
@@ -31,7 +31,7 @@ def test_the_published_size_is_that_of_the_paper() -> None:
     backbone = {"model_type": "sam3_vit_model", "rope_theta": 10000.0, "hidden_size": 1024}
     detector = {"model_type": "sam3", "vision_config": {"backbone_config": backbone}}
     published = {"model_type": "sam3_video", "detector_config": detector, "tracker_config": {}}
-    module = build_unfilled(lambda: build_sam3(published))
+    module = build_empty(lambda: build_sam3(published))
     rotary = module.vision_encoder.backbone.layers[0].rotary_emb
     assert rotary.inv_freq[:2].tolist() == pytest.approx([1.0, 10000.0 ** (-1 / 16)])
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
