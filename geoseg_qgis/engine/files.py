@@ -1,14 +1,105 @@
-"""Errors of disks: full ones, and folders that cannot be written to."""
+"""Files that appear only when they are complete, and the errors of disks.
+
+Example:
+    >>> with draft(Path("scores.csv")) as unfinished:  # doctest: +SKIP
+    ...     unfinished.write_text(table, encoding="utf-8")
+"""
 
 from __future__ import annotations
 
 import errno
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
+Sidecar = Callable[[Path], Path]
+"""Gives the name of a file that belongs to another one."""
+
+# File systems allow 255 bytes; what a library appends to a draft (.aux.xml, -journal) must fit too.
+_LONGEST_DRAFT = 230
+_LONGEST_SUFFIX = 16
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_WORDS = ("no space left", "disk full", "not enough space", "file too large", "disk quota")
+
+
+def appended(suffix: str) -> Sidecar:
+    """Return the sidecar whose name is that of its file with ``suffix`` behind it."""
+    return lambda path: path.with_name(path.name + suffix)
+
+
+class Draft:
+    """A file under another name in the same folder until it is complete.
+
+    Args:
+        final: Name that it gets in the end.
+        sidecars: Files that are moved with it. Those that the draft does not have are deleted, as
+            they would belong to the file before.
+
+    Attributes:
+        path: Where to write; the suffix is that of ``final``.
+    """
+
+    def __init__(self, final: Path, sidecars: tuple[Sidecar, ...] = ()) -> None:
+        self.path = _draft_path(final)
+        self._final = final
+        self._sidecars = sidecars
+
+    def commit(self) -> None:
+        """Move the draft and its sidecars to their final names.
+
+        Raises:
+            OSError: The draft could not be moved.
+        """
+        self.path.replace(self._final)
+        for sidecar in self._sidecars:
+            if sidecar(self.path).exists():
+                sidecar(self.path).replace(sidecar(self._final))
+            else:
+                sidecar(self._final).unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Delete whatever was not moved."""
+        for path in (self.path, *(sidecar(self.path) for sidecar in self._sidecars)):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def draft(
+    final: Path, *errors: type[Exception], sidecars: tuple[Sidecar, ...] = ()
+) -> Iterator[Path]:
+    """Yield the name to write a file under; it gets its final name when the block is done.
+
+    After an error the draft is deleted and what was there before is left alone.
+
+    Args:
+        final: Final name.
+        errors: Errors of the library that writes, which mean the same as an ``OSError``.
+        sidecars: See `Draft`.
+
+    Raises:
+        JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
+    """
+    unfinished = Draft(final, sidecars)
+    try:
+        yield unfinished.path
+        unfinished.commit()
+    except (OSError, *errors) as error:
+        raise unwritable(final, error) from error
+    finally:
+        unfinished.discard()
+
+
+def _draft_path(final: Path) -> Path:
+    """Return a name of its own beside ``final`` that is short enough for any file system."""
+    suffix = final.suffix if len(os.fsencode(final.suffix)) <= _LONGEST_SUFFIX else ""
+    ending = f".{uuid.uuid4().hex[:8]}.part{suffix}"
+    stem = os.fsencode(final.name.removesuffix(suffix))[: _LONGEST_DRAFT - len(ending)]
+    return final.with_name(f".{stem.decode('utf-8', 'ignore')}{ending}")
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -10,11 +10,11 @@ from dataclasses import astuple, fields
 from datetime import datetime, timezone
 from pathlib import Path
 
+from geoseg_qgis.engine.files import draft
 from geoseg_qgis.engine.hardware import release_memory
 from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.models.memory import MemoryEstimate, fits
 from geoseg_qgis.engine.progress import JobContext
-from geoseg_qgis.engine.reports.text_file import write_text
 from geoseg_qgis.engine.zoo.addresses import checked_address
 from geoseg_qgis.engine.zoo.download import Delivery, DownloadOptions, bring_preset
 from geoseg_qgis.engine.zoo.memory_table import tabled_memory
@@ -61,7 +61,8 @@ def run(job: Job, context: JobContext) -> Result:
     ready = sum(item.state in {state.value for state in _READY} for item in summaries)
     numbers |= {"MODEL_COUNT": float(len(summaries)), "INSTALLED_COUNT": float(ready)}
     if task.table is not None:
-        write_text(task.table, _table(summaries))
+        with draft(Path(task.table)) as unfinished:
+            unfinished.write_text(_table(summaries), encoding="utf-8", newline="")
     context.progress(1.0, "Done")
     provenance = {
         "software": f"GeoSeg for QGIS {PLUGIN_VERSION}",

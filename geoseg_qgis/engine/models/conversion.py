@@ -7,9 +7,6 @@ of them no longer fits, it is made anew.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,7 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from geoseg_qgis.engine.files import draft
 from geoseg_qgis.engine.zoo.receipts import converted_path
+from geoseg_qgis.protocol.errors import JobError
 
 _DIGEST = "original_sha256"
 _SIZE = "original_size"
@@ -56,15 +55,10 @@ def write_copy(path: Path, state: Mapping[str, Tensor], digest: str) -> bool:
     """
     stat = path.stat()
     facts = {_DIGEST: digest, _SIZE: str(stat.st_size), _CHANGED: str(stat.st_mtime_ns)}
-    partial = ""
     try:
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        save_file(_separate(state), partial, metadata=facts)
-        os.replace(partial, converted_path(path))  # noqa: PTH105
-    except (OSError, SafetensorError):
-        with contextlib.suppress(OSError):
-            Path(partial).unlink(missing_ok=True)
+        with draft(converted_path(path), SafetensorError) as unfinished:
+            save_file(_separate(state), unfinished, metadata=facts)
+    except JobError:
         return False
     return True
 

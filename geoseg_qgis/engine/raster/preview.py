@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.files import unwritable
+from geoseg_qgis.engine.files import draft
 from geoseg_qgis.protocol.legend import LegendClass
 from geoseg_qgis.protocol.source import RasterSource
 
@@ -51,15 +50,8 @@ def write_preview(
         patch = raster.read(grid, Window(0, 0, grid.width, grid.height))
         pixels = stretch.apply(patch.values, patch.valid).transpose(1, 2, 0)
     picture = _compose(np.ascontiguousarray(pixels), classes, legend)
-    final = Path(path)
-    draft = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        picture.save(draft, format="PNG")
-        draft.replace(final)
-    except OSError as error:
-        raise unwritable(final, error) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    with draft(Path(path)) as unfinished:
+        picture.save(unfinished, format="PNG")
 
 
 def _read_classes(path: str | Path, size: int) -> tuple[Grid, NDArray[np.uint8]]:

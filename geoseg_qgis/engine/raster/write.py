@@ -11,7 +11,6 @@ Example:
 
 from __future__ import annotations
 
-import uuid
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +24,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.files import unwritable
+from geoseg_qgis.engine.files import Draft, Sidecar, appended, unwritable
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.legend import LegendClass, format_classes, parse_classes
 
@@ -36,10 +35,17 @@ from .style import color_table, metadata_xml, raster_style
 SCORE_STEPS = 254
 SCORE_NODATA = 255
 CLASSES_TAG = "GEOSEG_CLASSES"
-_SIDECARS = (".aux.xml", ".ovr", ".msk")
 _BLOCK = 512
 _OVERVIEWS_FROM = 2048
 _Writer = TypeVar("_Writer", bound="GeoTiffWriter")
+_metadata_file = appended(".aux.xml")
+
+
+def _style_file(path: Path) -> Path:
+    return path.with_suffix(".qml")
+
+
+_SIDECARS: tuple[Sidecar, ...] = (_metadata_file, appended(".ovr"), appended(".msk"))
 
 
 class GeoTiffWriter:
@@ -56,6 +62,7 @@ class GeoTiffWriter:
 
     _overviews = Resampling.nearest
     _predictor = 1
+    _sidecars = _SIDECARS
 
     def __init__(  # noqa: PLR0917
         self,
@@ -72,7 +79,7 @@ class GeoTiffWriter:
         self._dtype = dtype
         self._nodata = nodata
         self._tags = {f"GEOSEG_{key.upper()}": str(value) for key, value in provenance.items()}
-        self._draft = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.part")
+        self._draft = Draft(self.path, self._sidecars)
         self._dataset: Any = None
 
     def __enter__(self: _Writer) -> _Writer:
@@ -86,7 +93,7 @@ class GeoTiffWriter:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                self._dataset = rasterio.open(self._draft, "w", **self._profile())
+                self._dataset = rasterio.open(self._draft.path, "w", **self._profile())
             self._dataset.update_tags(TIFFTAG_SOFTWARE="GeoSeg", **self._tags)
             self._describe(self._dataset)
         except (RasterioError, OSError, ValueError) as error:
@@ -158,22 +165,17 @@ class GeoTiffWriter:
     def _finish(self) -> None:
         self._dataset.close()
         self._dataset = None
-        _check_complete(self._draft)
+        _check_complete(self._draft.path)
         self._build_overviews()
         metadata = self._metadata()
         if metadata is not None:
-            beside = _beside(self._draft, ".aux.xml")
+            beside = _metadata_file(self._draft.path)
             known = beside.read_text(encoding="utf-8") if beside.exists() else ""
             beside.write_text(_merge(known, metadata), encoding="utf-8")
         style = self._style()
-        style_draft = self._draft.with_suffix(".qml")
         if style is not None:
-            style_draft.write_text(style, encoding="utf-8")
-        self._draft.replace(self.path)
-        for suffix in _SIDECARS:
-            _move(_beside(self._draft, suffix), _beside(self.path, suffix))
-        if style is not None:
-            _move(style_draft, self.path.with_suffix(".qml"))
+            _style_file(self._draft.path).write_text(style, encoding="utf-8")
+        self._draft.commit()
 
     def _build_overviews(self) -> None:
         largest = max(self.grid.shape)
@@ -182,20 +184,17 @@ class GeoTiffWriter:
         factors = [2**power for power in range(1, 16) if largest / 2**power > _BLOCK / 2]
         with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_OVR_BLOCKSIZE=_BLOCK):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(self._draft, "r+") as dataset:
+            with rasterio.open(self._draft.path, "r+") as dataset:
                 dataset.build_overviews(factors, self._overviews)
         for level in range(len(factors)):
-            _check_complete(self._draft, level)
+            _check_complete(self._draft.path, level)
 
     def _discard(self) -> None:
         if self._dataset is not None:
             with suppress(RasterioError, OSError):
                 self._dataset.close()
             self._dataset = None
-        beside = [_beside(self._draft, suffix) for suffix in _SIDECARS]
-        for path in [self._draft, self._draft.with_suffix(".qml"), *beside]:
-            with suppress(OSError):
-                path.unlink()
+        self._draft.discard()
 
 
 class ClassRasterWriter(GeoTiffWriter):
@@ -209,6 +208,7 @@ class ClassRasterWriter(GeoTiffWriter):
     """
 
     _overviews = Resampling.mode
+    _sidecars = (*_SIDECARS, _style_file)
 
     def __init__(
         self,
@@ -368,17 +368,6 @@ def _check_complete(path: Path, level: int | None = None) -> None:
                         dataset.read(band, window=Window(0, top, dataset.width, rows))
         except RasterioError as error:
             raise OSError("no space left: the file was cut short") from error
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
-def _move(draft: Path, final: Path) -> None:
-    if draft.exists():
-        draft.replace(final)
-    else:
-        final.unlink(missing_ok=True)
 
 
 def _merge(known: str, band_xml: str) -> str:

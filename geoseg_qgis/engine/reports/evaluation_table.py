@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
+from pathlib import Path
 
+from geoseg_qgis.engine.files import draft
 from geoseg_qgis.engine.methods.evaluation.class_metrics import ClassRow, Evaluation
-
-from .text_file import write_text
 
 OVER_ALL = "(all)"
 COLUMNS = (
@@ -35,7 +35,8 @@ def write_table(path: str, evaluation: Evaluation) -> None:
         writer.writerow([*_cells(row), "", "", *counts])
     totals = [int(evaluation.matrix[:, column].sum()) for column in shown]
     writer.writerow([*_over_all(evaluation), *totals])
-    write_text(path, text.getvalue())
+    with draft(Path(path)) as unfinished:
+        unfinished.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
 def _cells(row: ClassRow) -> list[str | int]:

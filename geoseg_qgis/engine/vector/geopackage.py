@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataSourceError
 
-from geoseg_qgis.engine.files import unwritable
+from geoseg_qgis.engine.files import appended, draft
 from geoseg_qgis.engine.raster.style import polygon_style
 from geoseg_qgis.protocol.legend import LegendClass
 
@@ -30,6 +29,8 @@ _STYLES_TABLE = """CREATE TABLE IF NOT EXISTS layer_styles (
     update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))"""
 # What GDAL of QGIS 3.22 reads without a warning.
 _VERSION = "1.3"
+# SQLite would apply a log that an earlier file of this name has left to the new one.
+_SIDECARS = tuple(appended(suffix) for suffix in ("-journal", "-wal", "-shm"))
 
 
 def write_geopackage(
@@ -61,14 +62,13 @@ def write_geopackage(
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
-    draft = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part.gpkg")
     id_column, geometry_column = free_names(("fid", "geom"), fields)
-    try:
+    with draft(path, DataSourceError, sqlite3.Error, sidecars=_SIDECARS) as unfinished:
         with warnings.catch_warnings():
             # A raster without a CRS has polygons without one.
             warnings.filterwarnings("ignore", message="'crs' was not provided")
             pyogrio.raw.write(
-                str(draft),
+                str(unfinished),
                 geometry=shapely.to_wkb(polygons),
                 field_data=list(fields.values()),
                 fields=list(fields),
@@ -83,13 +83,7 @@ def write_geopackage(
                 layer_metadata={key: str(value) for key, value in metadata.items()},
             )
         if legend:
-            _store_style(draft, layer, polygon_style(legend, style_field), geometry_column)
-        draft.replace(path)
-    except (DataSourceError, OSError, sqlite3.Error) as error:
-        raise unwritable(path, error) from error
-    finally:
-        for leftover in draft.parent.glob(f"{draft.name}*"):
-            leftover.unlink(missing_ok=True)
+            _store_style(unfinished, layer, polygon_style(legend, style_field), geometry_column)
 
 
 def _store_style(path: Path, layer: str, style: str, geometry_column: str) -> None:

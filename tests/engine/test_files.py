@@ -1,0 +1,89 @@
+"""Files appear when they are complete, or not at all."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from geoseg_qgis.engine.files import Draft, appended, draft
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_file_appears_at_the_end(tmp_path: Path) -> None:
+    final = tmp_path / "table.csv"
+    final.write_text("before")
+    with draft(final) as unfinished:
+        unfinished.write_text("after")
+        assert unfinished.parent == tmp_path
+        assert unfinished.suffix == ".csv"
+        assert final.read_text() == "before"
+    assert final.read_text() == "after"
+    assert names(tmp_path) == {"table.csv"}
+
+
+@pytest.mark.parametrize("error", [KeyError("other"), KeyboardInterrupt()])
+def test_nothing_is_left_after_an_error(tmp_path: Path, error: BaseException) -> None:
+    final = tmp_path / "table.csv"
+    final.write_text("before")
+    with pytest.raises(type(error)), draft(final) as unfinished:
+        unfinished.write_text("half")
+        raise error
+    assert names(tmp_path) == {"table.csv"}
+    assert final.read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), ErrorCode.DISK_FULL),
+        (OSError(errno.EACCES, "Permission denied"), ErrorCode.OUTPUT_UNWRITABLE),
+        (ZeroDivisionError("database or disk full"), ErrorCode.DISK_FULL),
+        (ZeroDivisionError("malformed"), ErrorCode.OUTPUT_UNWRITABLE),
+    ],
+)
+def test_errors_of_the_disk_and_of_the_library(
+    tmp_path: Path, error: Exception, code: ErrorCode
+) -> None:
+    with pytest.raises(JobError) as caught, draft(tmp_path / "x.gpkg", ZeroDivisionError):
+        raise error
+    assert caught.value.code is code
+    assert caught.value.hint
+    assert not names(tmp_path)
+
+
+def test_folder_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    with pytest.raises(JobError, match="cannot be written"), draft(tmp_path / "x") as unfinished:
+        unfinished.write_text("x")
+    assert names(tmp_path) == {"x"}
+
+
+@pytest.mark.parametrize("name", ["a" * 250 + ".tif", "ä" * 127, "a." + "b" * 250, "x", ".hidden"])
+def test_names_of_any_length(tmp_path: Path, name: str) -> None:
+    sidecars = (appended(".aux.xml"),)
+    unfinished = Draft(tmp_path / name, sidecars)
+    assert len(sidecars[0](unfinished.path).name.encode()) <= 255
+    with draft(tmp_path / name) as path:
+        path.write_text("x")
+    assert names(tmp_path) == {name}
+
+
+def test_sidecars_move_with_their_file(tmp_path: Path) -> None:
+    sidecars = (appended(".aux.xml"), appended(".ovr"))
+    (tmp_path / "x.tif.ovr").write_text("of the file before")
+    with draft(tmp_path / "x.tif", sidecars=sidecars) as unfinished:
+        unfinished.write_text("x")
+        sidecars[0](unfinished).write_text("metadata")
+    assert names(tmp_path) == {"x.tif", "x.tif.aux.xml"}
+    assert (tmp_path / "x.tif.aux.xml").read_text() == "metadata"
+    with pytest.raises(KeyError), draft(tmp_path / "x.tif", sidecars=sidecars) as unfinished:
+        sidecars[0](unfinished).write_text("half")
+        raise KeyError
+    assert (tmp_path / "x.tif.aux.xml").read_text() == "metadata"
+    assert names(tmp_path) == {"x.tif", "x.tif.aux.xml"}
