@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from geoseg_qgis.engine.files import Draft, appended, draft
+from geoseg_qgis.engine.files import Draft, Sidecar, appended, draft
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
+
+
+def fail(final: Path, error: BaseException, sidecars: tuple[Sidecar, ...] = ()) -> None:
+    """Write half of a file and of what belongs to it, then raise."""
+    with draft(final, ZeroDivisionError, sidecars=sidecars) as unfinished:
+        for path in (unfinished, *(sidecar(unfinished) for sidecar in sidecars)):
+            path.write_text("half")
+        raise error
 
 
 def names(folder: Path) -> set[str]:
@@ -31,9 +39,8 @@ def test_file_appears_at_the_end(tmp_path: Path) -> None:
 def test_nothing_is_left_after_an_error(tmp_path: Path, error: BaseException) -> None:
     final = tmp_path / "table.csv"
     final.write_text("before")
-    with pytest.raises(type(error)), draft(final) as unfinished:
-        unfinished.write_text("half")
-        raise error
+    with pytest.raises(type(error)):
+        fail(final, error)
     assert names(tmp_path) == {"table.csv"}
     assert final.read_text() == "before"
 
@@ -50,8 +57,8 @@ def test_nothing_is_left_after_an_error(tmp_path: Path, error: BaseException) ->
 def test_errors_of_the_disk_and_of_the_library(
     tmp_path: Path, error: Exception, code: ErrorCode
 ) -> None:
-    with pytest.raises(JobError) as caught, draft(tmp_path / "x.gpkg", ZeroDivisionError):
-        raise error
+    with pytest.raises(JobError) as caught:
+        fail(tmp_path / "x.gpkg", error)
     assert caught.value.code is code
     assert caught.value.hint
     assert not names(tmp_path)
@@ -82,8 +89,7 @@ def test_sidecars_move_with_their_file(tmp_path: Path) -> None:
         sidecars[0](unfinished).write_text("metadata")
     assert names(tmp_path) == {"x.tif", "x.tif.aux.xml"}
     assert (tmp_path / "x.tif.aux.xml").read_text() == "metadata"
-    with pytest.raises(KeyError), draft(tmp_path / "x.tif", sidecars=sidecars) as unfinished:
-        sidecars[0](unfinished).write_text("half")
-        raise KeyError
+    with pytest.raises(KeyError):
+        fail(tmp_path / "x.tif", KeyError(), sidecars)
     assert (tmp_path / "x.tif.aux.xml").read_text() == "metadata"
     assert names(tmp_path) == {"x.tif", "x.tif.aux.xml"}
