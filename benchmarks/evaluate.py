@@ -21,7 +21,6 @@ import numpy as np
 import rasterio
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
 from benchmarks.clicks import click_rows
 from benchmarks.image_sets import (
     GENERATED,
@@ -47,6 +46,7 @@ from geoseg_qgis.protocol.tasks import OpenVocabularyTask
 from training.evaluate import confusion, score
 from training.preset_folder import write_json, write_text
 
+ROOT = Path(__file__).resolve().parent.parent
 BUILT_IN = "offline-small"
 METHODS = ("gumix", "mask_selection", "fast")
 ABLATIONS: dict[str, dict[str, Any]] = {

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +46,7 @@ from geoseg_qgis.engine.models.sam2 import MaskChoice
 from geoseg_qgis.engine.zoo.registry import Origin, Preset, catalogue
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
+ROOT = Path(__file__).resolve().parent.parent
 SIDE = 512
 PROMPTS = 8
 SPREAD = 0.02

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 from geoseg_qgis.engine_client import EngineClient, EngineLocation
 from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.source import RasterSource
 from geoseg_qgis.protocol.tasks import OpenVocabularyTask
 from training.scenes import write_scene
 
+ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 5
 SIDE = 1024
 LARGE_SIDE = 2048

@@ -1,6 +1,6 @@
-"""The demo behind ``make demo``: one orthophoto through the real ``qgis_process``.
+"""Runs the demo (``make demo``): maps one orthophoto with the real ``qgis_process``.
 
-Writes the class GeoTIFF, the polygons GeoPackage and a PNG preview, and prints what was found.
+Writes a class raster, polygons and a preview, and prints where they are.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 from geoseg_qgis.engine.raster.preview import write_preview
 from geoseg_qgis.protocol.legend import parse_classes
 from training.scenes import write_scene
 
+ROOT = Path(__file__).resolve().parent.parent
 SCENE = 7
 CLASSES = "building, roof, house; road; tree, forest; water"
 
@@ -25,7 +25,7 @@ CLASSES = "building, roof, house; road; tree, forest; water"
 def main() -> int:
     """Run the demo and return the exit status of ``qgis_process``."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--image", type=Path, help="an orthophoto of your own")
+    parser.add_argument("--image", type=Path, help="an orthophoto (default: a generated scene)")
     parser.add_argument("--classes", default=CLASSES)
     parser.add_argument("--folder", type=Path, default=ROOT / "demo")
     arguments = parser.parse_args()
@@ -33,7 +33,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     image = arguments.image or write_scene(folder / "scene.tif", seed=SCENE)
     outputs = {"OUTPUT": folder / "classes.tif", "POLYGONS": folder / "polygons.gpkg"}
-    # QGIS fails when it is told to enable a plugin twice, so every run has a new profile.
+    # Enabling a plugin twice is an error in QGIS, so every run gets a new profile.
     with tempfile.TemporaryDirectory() as profile:
         status = run_algorithm(image, arguments.classes, outputs, Path(profile))
     if status == 0:
@@ -65,7 +65,7 @@ def run_algorithm(image: Path, classes: str, outputs: dict[str, Path], profile: 
 
 
 def find_qgis_process() -> str:
-    """Return the program; Debian's wrapper of 3.22 passes a flag that its binary refuses."""
+    """Return the program; the wrapper of QGIS 3.22 in Debian passes a flag that does not exist."""
     for name in ("qgis_process.bin", "qgis_process"):
         program = shutil.which(name)
         if program:

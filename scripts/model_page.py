@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 from geoseg_qgis.engine.zoo.addresses import address_of, is_pinned
 from geoseg_qgis.engine.zoo.card import ModelCard, WeightsFile
 from geoseg_qgis.engine.zoo.memory_table import tabled_memory
 from geoseg_qgis.engine.zoo.registry import Origin, Preset, catalogue
 
+ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "models.md"
 FRAME = ROOT / "scripts" / "model_page.md"
 GROUPS = {

@@ -1,7 +1,7 @@
-"""Writes the plugin's zip, the same bytes from the same files, and checks it like the repository.
+"""Writes the plugin's zip and checks it as plugins.qgis.org does.
 
-The rules are those of plugins.qgis.org: one folder, at most 25 MB, a licence, complete metadata,
-no binaries and nothing that a build leaves behind.
+The rules: one folder, at most 25 MB, a licence, complete metadata, no binaries and no build files.
+The same files always give the same bytes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ MAXIMUM_SIZE = 25_000_000
 MOMENT = (1980, 1, 1, 0, 0, 0)
 REQUIRED = ("name", "description", "version", "qgisMinimumVersion", "author", "email", "about",
             "tracker", "repository")  # fmt: skip
-LEFT_BEHIND = (".pyc", ".pyo", ".part", ".orig")
+BUILD_FILES = (".pyc", ".pyo", ".part", ".orig")
 REFUSED = (".exe", ".dll", ".so", ".dylib", ".bat", ".cmd", ".sh", ".ps1", ".pyd")
 
 
 def main() -> int:
-    """Write the zip and say how large it is; return 1 when the repository would refuse it."""
+    """Write the zip and print its size; return 1 if the plugin repository would refuse it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "dist" / "geoseg_qgis.zip")
     output: Path = parser.parse_args().output
@@ -42,12 +42,12 @@ def main() -> int:
 
 
 def plugin_files() -> list[Path]:
-    """Return the files that belong into the zip, in a fixed order."""
+    """Return the files of the zip in a fixed order."""
     return sorted(
         path
         for path in PACKAGE.rglob("*")
         if path.is_file()
-        and path.suffix not in LEFT_BEHIND
+        and path.suffix not in BUILD_FILES
         and not any(
             part.startswith((".", "__pycache__")) for part in path.relative_to(PACKAGE).parts
         )
@@ -55,7 +55,7 @@ def plugin_files() -> list[Path]:
 
 
 def write_zip(files: list[Path], output: Path) -> None:
-    """Write the files below one folder, with the same time and mode for all; links are followed."""
+    """Write the files into one folder, all with the same time and mode; links are followed."""
     output.parent.mkdir(parents=True, exist_ok=True)
     draft = output.with_suffix(".part")
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -69,7 +69,7 @@ def write_zip(files: list[Path], output: Path) -> None:
 
 
 def name_problems(files: list[Path]) -> list[str]:
-    """Return which files the repository refuses or misses."""
+    """Return the files that are missing or not allowed."""
     names = {path.relative_to(PACKAGE).as_posix() for path in files}
     problems = [f"{name} is missing." for name in ("LICENSE", "__init__.py", "metadata.txt")
                 if name not in names]  # fmt: skip
@@ -79,18 +79,20 @@ def name_problems(files: list[Path]) -> list[str]:
 
 
 def metadata_problems() -> list[str]:
-    """Return what the metadata lacks; the repository reads it with interpolation, as here."""
+    """Return what the metadata lacks; the repository reads it with interpolation, too."""
     parser = configparser.ConfigParser()
     parser.read(PACKAGE / "metadata.txt", encoding="utf-8")
     general = dict(parser.items("general"))
-    problems = [f"metadata.txt lacks {name}." for name in REQUIRED if not general.get(name.lower())]
+    problems = [
+        f"metadata.txt has no {name}." for name in REQUIRED if not general.get(name.lower())
+    ]
     if "/" in general.get("author", ""):
-        problems.append("The author in metadata.txt has a slash.")
+        problems.append("The author in metadata.txt contains a slash.")
     return problems
 
 
 def size_problems(output: Path) -> list[str]:
-    """Return whether the zip is too large."""
+    """Return a sentence if the zip is too large."""
     size = output.stat().st_size
     return [] if size <= MAXIMUM_SIZE else [f"The zip has {size} bytes, more than {MAXIMUM_SIZE}."]
 

@@ -1,7 +1,7 @@
-"""Pictures of the plugin at work, made by a real QGIS window on a virtual display.
+"""Takes the pictures of the documentation in a real QGIS window on a virtual display.
 
-Run as ``python scripts/screenshots.py [--image FILE]``; needs Xvfb and QGIS. QGIS runs this same
-file once more, inside, where `Tour` walks through the windows and takes the pictures.
+Run it with ``make screenshots`` or ``python -m scripts.screenshots [--image FILE]``. It needs Xvfb
+and QGIS. QGIS runs this same file again, and there `Tour` opens the windows and saves the pictures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
-# QGIS executes this file without telling its name.
+# QGIS executes this file without setting __file__.
 ROOT = Path(os.environ.get("GEOSEG_ROOT") or Path(__file__).resolve().parent.parent)
 CLASSES = "building, roof, house; road; tree, forest; water"
 SIZE = (1400, 900)
@@ -41,9 +41,9 @@ userLocale=en_US
 
 
 def main() -> int:
-    """Start display and QGIS and return the exit status of QGIS."""
+    """Start a display and QGIS, and return QGIS's exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--image", type=Path, help="an orthophoto; a generated scene without it")
+    parser.add_argument("--image", type=Path, help="an orthophoto (default: a generated scene)")
     parser.add_argument("--classes", default=CLASSES)
     parser.add_argument("--method", default="gumix")
     parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "images")
@@ -71,7 +71,6 @@ def main() -> int:
 
 
 def _generated_scene(folder: Path) -> Path:
-    sys.path.append(str(ROOT))
     from training.scenes import write_scene  # noqa: PLC0415
 
     scene: Path = write_scene(folder / "orthophoto.tif", seed=SEED)
@@ -89,11 +88,11 @@ def _layers_of_scene(folder: Path) -> dict[str, Path]:
     scene = generate_scene(SEED, 1024, 0.3, "riverside")
     with rasterio.open(folder / "orthophoto.tif") as image:
         transform, code = image.transform, image.crs.to_epsg()
-    buildings = [thing for thing in scene.objects if thing.class_name == "building"]
-    buildings.sort(key=lambda thing: -thing.area)
+    buildings = [instance for instance in scene.objects if instance.class_name == "building"]
+    buildings.sort(key=lambda instance: -instance.area)
     boxes, footprints = [], []
-    for rank, thing in enumerate(buildings):
-        left, top, right, bottom = thing.bounds
+    for rank, building in enumerate(buildings):
+        left, top, right, bottom = building.bounds
         corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
         if rank < MOST_BOXES:
             boxes.append({"type": "Polygon", "coordinates": [[transform @ xy for xy in corners]]})
@@ -101,7 +100,7 @@ def _layers_of_scene(folder: Path) -> dict[str, Path]:
             continue
         # Every sixth footprint is missing, every sixth one lies beside its building.
         moved = transform @ Affine.translation(26, 22) if rank % 6 == 2 else transform
-        mask = scene.instances == thing.instance
+        mask = scene.instances == building.instance
         shapes = rasterio.features.shapes(mask.astype(np.uint8), mask, transform=moved)
         footprints += [geometry for geometry, _ in shapes]
     return {
@@ -147,7 +146,7 @@ def _run_qgis(environment: dict[str, str], scratch: Path) -> int:
 
 
 class Tour:
-    """Walks through the windows; every step yields when it waits for the event loop.
+    """Opens the windows one after the other; a step yields while the event loop has to run.
 
     Args:
         iface: The running QGIS window.
@@ -172,19 +171,19 @@ class Tour:
                 self.wait = next(self.steps)
         except StopIteration:
             self.leave()
-        except Exception:  # noqa: BLE001  a hanging window would tell nothing
+        except Exception:  # noqa: BLE001  else the window hangs without a message
             sys.stderr.write(traceback.format_exc())
             self.status = 1
             self.leave()
 
     def leave(self) -> None:
-        """End QGIS without questions about unsaved work."""
+        """Quit QGIS without asking about unsaved work."""
         self.timer.stop()
         sys.stderr.flush()
         os._exit(self.status)
 
     def walk(self) -> Iterator[Callable[[], bool]]:
-        """Yield conditions to wait for between the steps."""
+        """Yield what to wait for between the steps."""
         from qgis.core import QgsProject, QgsRasterLayer  # noqa: PLC0415  only inside QGIS
 
         window = self.iface.mainWindow()
@@ -224,7 +223,7 @@ class Tour:
         )
 
     def add_polygons(self, path: str, title: str) -> Any:
-        """Add a layer of polygons that starts hidden, and return it."""
+        """Add a hidden polygon layer and return it."""
         from qgis.core import QgsProject, QgsVectorLayer  # noqa: PLC0415  only inside QGIS
 
         layer = QgsVectorLayer(path, title, "ogr")
@@ -262,7 +261,7 @@ class Tour:
         self.save(self.iface.mainWindow(), picture)
 
     def picture_options(self) -> Iterator[Callable[[], bool]]:
-        """Open the options at GeoSeg's page; the dialog is modal, so a timer closes it."""
+        """Take a picture of GeoSeg's options; the dialog is modal, so a timer closes it."""
         from qgis.PyQt.QtCore import QTimer  # noqa: PLC0415  only inside QGIS
         from qgis.PyQt.QtWidgets import QApplication  # noqa: PLC0415
 
