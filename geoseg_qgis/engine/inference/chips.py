@@ -74,6 +74,11 @@ class ChipReader:
         self._stretch = stretch
         self.failures: list[str] = []
 
+    @property
+    def source_grid(self) -> Grid:
+        """The raster's own pixels."""
+        return self._raster.grid
+
     def read(self, grid: Grid, window: Window) -> Chip | None:
         """Return the window, or None when it stayed unreadable after a second try."""
         for attempt in range(READ_ATTEMPTS):

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
+from geoseg_qgis.engine.inference.chips import RasterScene
+from geoseg_qgis.engine.inference.messages import report_pixel_size, report_unreadable
 from geoseg_qgis.engine.methods.assessment.mask_input import open_mask
 from geoseg_qgis.engine.methods.assessment.numbers import assessment_numbers
 from geoseg_qgis.engine.methods.assessment.polygons import write_missed, write_objects
@@ -15,10 +16,6 @@ from geoseg_qgis.engine.methods.assessment.run import Assessment, Assessor, unju
 from geoseg_qgis.engine.models.model_cache import warm_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
-from geoseg_qgis.engine.raster.grid import Grid, model_grid, output_grid
-from geoseg_qgis.engine.raster.scratch import ScratchFolder
-from geoseg_qgis.engine.raster.source import Raster, open_raster
-from geoseg_qgis.engine.raster.stretch import measure_stretch
 from geoseg_qgis.engine.reports.assessment import Surroundings, write_report
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
@@ -27,9 +24,11 @@ from geoseg_qgis.protocol.tasks import AssessTask
 
 from .destinations import check_destinations
 from .provenance import describe_run
+from .scene import prepare_scene
 
 METHOD = "segassess"
 _MANY_CLASSES = 5
+_TOO_COARSE = "Its judgement means little here. Choose another model or finer imagery."
 
 
 def run(job: Job, context: JobContext) -> Result:
@@ -42,27 +41,24 @@ def run(job: Job, context: JobContext) -> Result:
     files = _files(task)
     check_destinations(files, "Give a file for the quality raster, the polygons or the report.")
     job = _with_method(job)
-    with open_raster(job.raster) as raster:
-        output = output_grid(raster.grid, job.grid)
-        context.progress(0.0, "Loading the models")
-        models = warm_models(job, context)
-        folder = Path(next(iter(files.values()))).resolve().parent
-        with ScratchFolder(folder) as scratch:
-            reading = context.span(0.01, 0.08)
-            mask = open_mask(
-                task, output, scratch, lambda done: reading.progress(done, "Reading the mask")
-            )
-            scene = RasterScene(
-                ChipReader(raster, measure_stretch(raster, output, job.raster.stretch)),
-                output,
-                _network_grid(raster, output, models, context),
-                scratch,
-            )
-            _tell(mask.remarks, len(mask.classes), context)
-            assessor = Assessor(scene, models.segassess, mask, task)
-            found = assessor.assess(context.span(0.08, 0.88))
-            _report_failures(scene.reader, context)
-            return _write(job, found, scene, models, context.span(0.88, 1.0))
+    context.progress(0.0, "Loading the models")
+    models = warm_models(job, context)
+    made_for = models.card.pixel_size
+    folder = Path(next(iter(files.values()))).resolve().parent
+    with prepare_scene(job, folder, made_for) as scene:
+        reading = context.span(0.01, 0.08)
+        mask = open_mask(
+            task,
+            scene.output,
+            scene.folder,
+            lambda done: reading.progress(done, "Reading the mask"),
+        )
+        report_pixel_size(models.card.title, scene.base, made_for, context, advice=_TOO_COARSE)
+        _tell(mask.remarks, len(mask.classes), context)
+        assessor = Assessor(scene, models.segassess, mask, task)
+        found = assessor.assess(context.span(0.08, 0.88))
+        report_unreadable(scene.reader, "were not assessed", context)
+        return _write(job, found, scene, models, context.span(0.88, 1.0))
 
 
 def _task(job: Job) -> AssessTask:
@@ -105,37 +101,11 @@ def _files(task: AssessTask) -> dict[str, str]:
     return {name: path for name, path in named.items() if path is not None}
 
 
-def _network_grid(raster: Raster, output: Grid, models: LoadedPreset, context: JobContext) -> Grid:
-    """Return the grid that the network reads, and say where it was not made for its pixels."""
-    liked = models.card.pixel_size
-    base = model_grid(output, raster.grid, liked.preferred if liked else None)
-    size = base.ground_pixel_size()
-    if size is None:
-        return base
-    context.info(f"{models.card.title} reads the image at {max(size):.3g} m per pixel.")
-    if liked is not None and max(size) > liked.coarsest:
-        context.warn(
-            f"The image has {max(size):.3g} m per pixel, but {models.card.title} was made for "
-            f"{liked.finest:g} to {liked.coarsest:g} m: its judgement means little here. Choose "
-            "another model or finer imagery."
-        )
-    return base
-
-
 def _tell(remarks: Iterable[str], classes: int, context: JobContext) -> None:
     for remark in remarks:
         context.warn(remark)
     if classes > _MANY_CLASSES:
         context.info(f"{classes} classes are assessed, one after the other.")
-
-
-def _report_failures(reader: ChipReader, context: JobContext) -> None:
-    failures = sorted(set(reader.failures))
-    if failures:
-        context.warn(
-            "Places of the raster that could not be read and were not assessed: "
-            f"{len(failures)}. {failures[0]} Repair the file, then run again."
-        )
 
 
 def _write(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
+from geoseg_qgis.engine.inference.messages import (
+    report_pixel_size,
+    report_unknown_words,
+    report_unreadable,
+)
 from geoseg_qgis.engine.methods.open_vocabulary.background_prompts import (
     BackgroundPrompts,
     add_background_prompts,
@@ -17,10 +21,6 @@ from geoseg_qgis.engine.methods.open_vocabulary.matching import (
 from geoseg_qgis.engine.models.model_cache import warm_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
-from geoseg_qgis.engine.raster.grid import Grid, model_grid, output_grid
-from geoseg_qgis.engine.raster.scratch import ScratchFolder
-from geoseg_qgis.engine.raster.source import Raster, open_raster
-from geoseg_qgis.engine.raster.stretch import measure_stretch
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.legend import EVERYTHING_ELSE, LegendClass, parse_classes
@@ -29,6 +29,7 @@ from geoseg_qgis.protocol.tasks import OpenVocabularyTask
 
 from .provenance import describe_run
 from .results import Labelled, ResultFiles, write_results
+from .scene import prepare_scene
 
 MATCHERS = {"gumix": match_gumix, "mask_selection": match_selection, "fast": match_fast}
 REST_COLOR = "#ffffff"
@@ -44,29 +45,24 @@ def run(job: Job, context: JobContext) -> Result:
     legend = parse_classes(task.classes)
     files = ResultFiles(task.class_raster, task.polygon_file, task.scores)
     files.check()
-    with open_raster(job.raster) as raster:
-        output = output_grid(raster.grid, job.grid)
-        context.progress(0.0, "Loading the models")
-        models = warm_models(job, context)
-        _tell_unknown_words(models, legend, context)
-        contest = add_background_prompts([item.synonyms for item in legend], task.rivals)
-        with ScratchFolder(files.folder) as folder:
-            scene = RasterScene(
-                ChipReader(raster, measure_stretch(raster, output, job.raster.stretch)),
-                output,
-                _network_grid(raster, output, models, context),
-                folder,
-            )
-            request = MatchRequest(scene, models, contest, task)
-            labelling = _label(job.method, request, context.span(0.02, 0.9))
-            _report_failures(scene.reader, context)
-            return write_results(
-                Labelled(output, labelling.blocks, legend, score_legend(legend, contest), folder),
-                files,
-                task.polygons,
-                describe_run(job, models, scene.base),
-                context.span(0.9, 1.0),
-            )
+    context.progress(0.0, "Loading the models")
+    models = warm_models(job, context)
+    _report_unknown_words(models, legend, context)
+    made_for = models.card.pixel_size
+    contest = add_background_prompts([item.synonyms for item in legend], task.rivals)
+    with prepare_scene(job, files.folder, made_for) as scene:
+        report_pixel_size(models.card.title, scene.base, made_for, context)
+        request = MatchRequest(scene, models, contest, task)
+        labelling = _label(job.method, request, context.span(0.02, 0.9))
+        report_unreadable(scene.reader, "stay unclassified", context)
+        score_classes = score_legend(legend, contest)
+        return write_results(
+            Labelled(scene.output, labelling.blocks, legend, score_classes, scene.folder),
+            files,
+            task.polygons,
+            describe_run(job, models, scene.base),
+            context.span(0.9, 1.0),
+        )
 
 
 def _task(job: Job) -> OpenVocabularyTask:
@@ -110,46 +106,12 @@ def score_legend(
     return (*legend, LegendClass(len(legend) + 1, (EVERYTHING_ELSE,), REST_COLOR))
 
 
-def _network_grid(raster: Raster, output: Grid, models: LoadedPreset, context: JobContext) -> Grid:
-    liked = models.card.pixel_size
-    base = model_grid(output, raster.grid, liked.preferred if liked else None)
-    size = base.ground_pixel_size()
-    if size is not None:
-        context.info(f"{models.card.title} reads the image at {max(size):.3g} m per pixel.")
-    if size is not None and liked is not None and max(size) > liked.coarsest:
-        context.warn(
-            f"The image has {max(size):.3g} m per pixel, but {models.card.title} was made for "
-            f"{liked.finest:g} to {liked.coarsest:g} m. Expect poor results, or choose another "
-            "model."
-        )
-    return base
-
-
-def _tell_unknown_words(
+def _report_unknown_words(
     models: LoadedPreset, legend: tuple[LegendClass, ...], context: JobContext
 ) -> None:
     vocabulary = models.vocabulary
-    if vocabulary is None:
-        return
-    unknown = [
-        word
-        for item in legend
-        for synonym in item.synonyms
-        for word in vocabulary.unknown_words(synonym)
-    ]
-    if unknown:
-        similar = {word for item in unknown for word in vocabulary.similar_words(item)}
-        advice = f" such as {', '.join(sorted(similar))}" if similar else ""
-        context.warn(
-            f"{models.card.title} does not know {', '.join(sorted(set(unknown)))}: what it maps "
-            f"there is a guess. Use other words{advice}, or a model with an open vocabulary."
-        )
-
-
-def _report_failures(reader: ChipReader, context: JobContext) -> None:
-    failures = sorted(set(reader.failures))
-    if failures:
-        context.warn(
-            f"{len(failures)} places of the raster could not be read and stay unclassified: "
-            f"{failures[0]} Repair the file, then run again."
-        )
+    if vocabulary is not None:
+        synonyms = (synonym for item in legend for synonym in item.synonyms)
+        unknown = (word for synonym in synonyms for word in vocabulary.unknown_words(synonym))
+        other = "a model with an open vocabulary"
+        report_unknown_words(models.card.title, vocabulary, unknown, other, context)

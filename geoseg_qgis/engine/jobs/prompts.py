@@ -10,7 +10,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg_qgis.engine.inference.chips import ChipReader
+from geoseg_qgis.engine.inference.chips import RasterScene
+from geoseg_qgis.engine.inference.messages import report_pixel_size
 from geoseg_qgis.engine.inference.windows import blocks
 from geoseg_qgis.engine.methods.prompted.masks import logit_of
 from geoseg_qgis.engine.methods.prompted.predictions import Predictor
@@ -31,9 +32,7 @@ from geoseg_qgis.engine.methods.referring.unigeoseg import preset_segmenter
 from geoseg_qgis.engine.models.model_cache import warm_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
-from geoseg_qgis.engine.raster.grid import Grid, model_grid, output_grid
-from geoseg_qgis.engine.raster.source import Raster, open_raster
-from geoseg_qgis.engine.raster.stretch import measure_stretch
+from geoseg_qgis.engine.raster.grid import Grid, model_grid
 from geoseg_qgis.engine.raster.write import ClassRasterWriter
 from geoseg_qgis.engine.vector.geopackage import write_geopackage
 from geoseg_qgis.engine.vector.measure import measure_polygons
@@ -48,6 +47,7 @@ from geoseg_qgis.protocol.tasks import PromptsTask
 
 from .provenance import describe_run
 from .results import ResultFiles
+from .scene import prepare_scene
 
 METHODS: dict[str, type[Predictor]] = {"sam2": Sam2Predictor, "unigeoseg": UniGeoSegPredictor}
 OBJECT = (LegendClass(1, ("object",), "#d1495b"),)
@@ -63,8 +63,8 @@ def run(job: Job, context: JobContext) -> Result:
     task = _task(job)
     files = ResultFiles(task.mask_raster, task.polygon_file)
     files.check()
-    with open_raster(job.raster) as raster:
-        output = output_grid(raster.grid, job.grid)
+    with prepare_scene(job, files.folder, None) as scene:
+        output = scene.output
         context.progress(0.0, "Reading prompts")
         layer = read_prompts(task.prompts, output, task.label_field, task.group_field)
         for note in layer.notes:
@@ -74,8 +74,8 @@ def run(job: Job, context: JobContext) -> Result:
         models = warm_models(job, context)
         answerer = _answerer(job.method, models)
         segmentation = PromptedSegmentation(
-            ChipReader(raster, measure_stretch(raster, output, job.raster.stretch)),
-            _ladder(raster, output, models, answerer, context),
+            scene.reader,
+            _ladder(scene, models, answerer, context),
             answerer,
             MaskRules(logit_of(task.threshold), task.minimum_score, task.polygons),
         )
@@ -138,23 +138,18 @@ def _answerer(method: str, models: LoadedPreset) -> Predictor:
 
 
 def _ladder(
-    raster: Raster, output: Grid, models: LoadedPreset, answerer: Predictor, context: JobContext
+    scene: RasterScene, models: LoadedPreset, answerer: Predictor, context: JobContext
 ) -> Ladder:
-    """Return the grids to look at, and tell when the raster is too coarse for the model."""
+    """Return the grids to read, and report when the raster is too coarse for the model."""
+    output, source = scene.output, scene.reader.source_grid
     own = isinstance(answerer, UniGeoSegPredictor)
     liked = models.instruction_pixel_size if own else models.card.pixel_size
     wish = None
     if liked is not None:
         wish = liked.finest if answerer.wants_detail else liked.preferred
-    finest = model_grid(output, raster.grid, wish)
-    size = finest.ground_pixel_size()
-    if size is not None and liked is not None and max(size) > liked.coarsest:
-        context.warn(
-            f"The image has {max(size):.3g} m per pixel, but {models.card.title} was made for "
-            f"{liked.finest:g} to {liked.coarsest:g} m. Expect poor results, or choose another "
-            "model."
-        )
-    return Ladder(output, finest, answerer.tile, _ground_of(raster.grid, output))
+    finest = model_grid(output, source, wish)
+    report_pixel_size(models.card.title, finest, liked, context)
+    return Ladder(output, finest, answerer.tile, _ground_of(source, output))
 
 
 def _ground_of(source: Grid, output: Grid) -> Rectangle:

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
+from geoseg_qgis.engine.inference.chips import RasterScene
+from geoseg_qgis.engine.inference.messages import report_unreadable
 from geoseg_qgis.engine.inference.windows import blocks
 from geoseg_qgis.engine.methods.open_vocabulary.labelling import LabelBlock, quantise
 from geoseg_qgis.engine.methods.referring.messages import (
     TASK_NAMES,
-    tell_failures,
     tell_unknown_words,
     tell_view,
 )
@@ -31,10 +31,7 @@ from geoseg_qgis.engine.methods.referring.unigeoseg.raster_inference import (
 from geoseg_qgis.engine.models.model_cache import warm_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
-from geoseg_qgis.engine.raster.grid import Grid, model_grid, output_grid
-from geoseg_qgis.engine.raster.scratch import ScratchFolder
-from geoseg_qgis.engine.raster.source import Raster, open_raster
-from geoseg_qgis.engine.raster.stretch import measure_stretch
+from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.vector.components import find_components
 from geoseg_qgis.engine.vector.measure import pixel_areas
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
@@ -45,6 +42,7 @@ from geoseg_qgis.protocol.tasks import ReferTask
 
 from .provenance import describe_run
 from .results import Labelled, ResultFiles, write_results
+from .scene import prepare_scene
 
 METHOD = "unigeoseg"
 CLICKS = "clicks"
@@ -61,26 +59,19 @@ def run(job: Job, context: JobContext) -> Result:
     task = _task(job)
     files = ResultFiles(task.mask_raster, task.polygon_file, task.scores)
     files.check()
-    with open_raster(job.raster) as raster:
-        output = output_grid(raster.grid, job.grid)
-        context.progress(0.0, "Loading the models")
-        models = warm_models(job, context)
-        tell_unknown_words(models, task.instruction, context)
-        segmenter = preset_segmenter(models)
-        question = _question(task, models)
-        with ScratchFolder(files.folder) as folder:
-            scene = RasterScene(
-                ChipReader(raster, measure_stretch(raster, output, job.raster.stretch)),
-                output,
-                _network_grid(raster, output, models),
-                folder,
-            )
-            span = context.span(0.02, 0.85)
-            answer = answer_raster(
-                scene, segmenter, question, lambda done: span.progress(done, THINKING)
-            )
-            tell_view(answer, scene, models, context)
-            return _write(answer, scene, job, models, context.span(0.85, 1.0))
+    context.progress(0.0, "Loading the models")
+    models = warm_models(job, context)
+    tell_unknown_words(models, task.instruction, context)
+    segmenter = preset_segmenter(models)
+    question = _question(task, models)
+    made_for = models.instruction_pixel_size
+    with prepare_scene(job, files.folder, made_for) as scene:
+        span = context.span(0.02, 0.85)
+        answer = answer_raster(
+            scene, segmenter, question, lambda done: span.progress(done, THINKING)
+        )
+        tell_view(answer, scene, models, context)
+        return _write(answer, scene, job, models, context.span(0.85, 1.0))
 
 
 def _task(job: Job) -> ReferTask:
@@ -127,11 +118,6 @@ def _question(task: ReferTask, models: LoadedPreset) -> Question:
         coarsest=None if made_for is None else made_for.coarsest,
         knows=None if vocabulary is None else vocabulary.words.__contains__,
     )
-
-
-def _network_grid(raster: Raster, output: Grid, models: LoadedPreset) -> Grid:
-    liked = models.instruction_pixel_size
-    return model_grid(output, raster.grid, liked.preferred if liked else None)
 
 
 class _Tally:
@@ -191,7 +177,7 @@ def _write(
     )
     wanted = ResultFiles(mask_raster, task.polygon_file, task.scores)
     result = write_results(labelled, wanted, task.polygons, provenance, context)
-    tell_failures(scene.reader, context)
+    report_unreadable(scene.reader, "stay outside of the mask", context)
     if not tally.pixels:
         context.warn(
             "Nothing in this extent matches the instruction. Use other words, a lower threshold "

@@ -10,7 +10,19 @@ from typing import Any
 
 import pytest
 import tiny_models
+from prompt_scenes import houses, landscape, suburb, tiny
+from unigeoseg_golden import text_cases, tiny_model, tiny_weights, toy_tokenizer
 
+__all__ = [
+    "houses",
+    "landscape",
+    "suburb",
+    "text_cases",
+    "tiny",
+    "tiny_model",
+    "tiny_weights",
+    "toy_tokenizer",
+]
 ODD_RASTERS = Path(__file__).parents[3].parent / "shared" / "data" / "odd_geotiffs" / "images"
 GUMIX = {
     "window": 112,

@@ -542,5 +542,5 @@ def test_a_raster_that_is_too_coarse_is_told(tmp_path: Path) -> None:
     image = write_image(tmp_path / "coarse.tif", tiny_models.landscape(150, 160), coarse)
     layer = write_layer(tmp_path / "a.gpkg", on_map(shapely.points([[80.0, 70.0]]), coarse))
     outcome = segment(image, layer, tmp_path, "offline-small")
-    assert outcome.result.warnings[0].startswith("The image has 10 m per pixel, but ")
+    assert "reads the image at 10 m per pixel, but it was made for" in outcome.result.warnings[0]
     assert outcome.result.provenance["network_pixel"] == "10 m"

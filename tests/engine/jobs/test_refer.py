@@ -259,7 +259,7 @@ def test_words_that_were_never_taught_are_named(preset: Path, tmp_path: Path) ->
     image = write_image(tmp_path / "image.tif", (40, 60))
     result = run_job(make_job(image, preset, instruction="2 plans on the ziggurat"), JobContext())
     (warning,) = [text for text in result.warnings if "does not know" in text]
-    assert "does not know plans, ziggurat: its answer is a guess" in warning
+    assert "does not know plans, ziggurat: its result is a guess" in warning
     assert "plane" in warning
     names = [
         entry.card.name

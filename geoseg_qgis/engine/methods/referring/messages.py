@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
+from geoseg_qgis.engine.inference.chips import RasterScene
+from geoseg_qgis.engine.inference.messages import report_pixel_size, report_unknown_words
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.progress import JobContext
@@ -25,20 +26,13 @@ def tell_unknown_words(models: LoadedPreset, instruction: str, context: JobConte
     if vocabulary is None:
         return
     unknown = [word for word in vocabulary.unknown_words(instruction) if not word[:1].isdigit()]
-    if not unknown:
-        return
     open_models = sorted(
         preset.card.name
         for preset in catalogue().presets.values()
         if preset.card.unigeoseg is not None and preset.card.unigeoseg.vocabulary is None
     )
     bigger = f"the model {' or '.join(open_models)}" if open_models else "a bigger model"
-    similar = sorted({near for word in unknown for near in vocabulary.similar_words(word)})
-    advice = f" such as {', '.join(similar)}" if similar else ""
-    context.warn(
-        f"{models.card.title} does not know {', '.join(unknown)}: its answer is a guess. "
-        f"Use other words{advice}, or {bigger}."
-    )
+    report_unknown_words(models.card.title, vocabulary, unknown, bigger, context)
 
 
 def tell_view(
@@ -102,25 +96,12 @@ def _tell_closer_looks(answer: RasterPrediction, context: JobContext) -> None:
 def _tell_pixel_size(
     answer: RasterPrediction, scene: RasterScene, models: LoadedPreset, context: JobContext
 ) -> None:
-    size = scene.base.ground_pixel_size()
-    liked = models.instruction_pixel_size
-    if size is None:
-        return
-    shown = max(size) * answer.shrink
-    context.info(f"{models.card.title} reads the image at {shown:.3g} m per pixel.")
-    if liked is not None and shown > liked.coarsest:
-        advice = "Choose a smaller extent" if answer.shrink > 1.0 else "Choose another model"
-        context.warn(
-            f"{models.card.title} sees the extent at {shown:.3g} m per pixel, but it was made for "
-            f"{liked.finest:g} to {liked.coarsest:g} m: small things are missed. {advice}."
-        )
-
-
-def tell_failures(reader: ChipReader, context: JobContext) -> None:
-    """Tell which places could not be read."""
-    failures = sorted(set(reader.failures))
-    if failures:
-        context.warn(
-            f"{len(failures)} places of the raster could not be read and stay outside of the "
-            f"answer: {failures[0]} Repair the file, then run again."
-        )
+    advice = "Choose a smaller extent" if answer.shrink > 1.0 else "Choose another model"
+    report_pixel_size(
+        models.card.title,
+        scene.base,
+        models.instruction_pixel_size,
+        context,
+        shrink=answer.shrink,
+        advice=f"Small objects are missed. {advice}.",
+    )
