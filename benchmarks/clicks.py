@@ -15,7 +15,7 @@ from geoseg_qgis.engine.models.sam2 import Sam2Model
 from geoseg_qgis.engine.zoo.registry import Preset
 from training import train_sam2
 from training.clicks import click_scores, examples
-from training.datasets import load_scenes
+from training.datasets import load_images
 from training.land_cover import BIT
 
 OBJECTS = {
@@ -36,8 +36,8 @@ def click_rows(preset: Preset, data: Path, limit: int | None) -> list[dict[str, 
     untrained = Sam2Predictor(untrained_model(), multimask=False)
     rows = []
     for title, (dataset, surface) in OBJECTS.items():
-        scenes = load_scenes(data, "validation", (dataset,))[:limit]
-        chosen = list(examples(scenes, BIT[surface], WINDOW, OF_EACH_IMAGE))
+        images = load_images(data, "validation", (dataset,))[:limit]
+        chosen = list(examples(images, BIT[surface], WINDOW, OF_EACH_IMAGE))
         if not chosen:
             continue
         row: dict[str, Any] = {"objects": title, "number": len(chosen)}

@@ -28,7 +28,7 @@ from benchmarks.image_sets import (
     OTHER_WORDS,
     REAL,
     WORDS,
-    LabelledImage,
+    BenchmarkImage,
     Question,
     drawn_images,
     real_images,
@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
 def open_vocabulary_rows(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Return a row for each preset and method at hand, the ablations, the U-Net and the absent."""
     presets = catalogue().presets
-    asked: dict[str, tuple[Question, list[LabelledImage]]] = {
+    asked: dict[str, tuple[Question, list[BenchmarkImage]]] = {
         dataset: (question, list(real_images(options.data, dataset, options.limit)))
         for dataset, question in REAL.items()
     }
@@ -160,7 +160,7 @@ def open_vocabulary_rows(options: argparse.Namespace, folder: Path) -> list[dict
 
 def variant_rows(
     measured: Sequence[tuple[str, str, Preset]],
-    asked: Mapping[str, tuple[Question, list[LabelledImage]]],
+    asked: Mapping[str, tuple[Question, list[BenchmarkImage]]],
     processes: int,
 ) -> list[dict[str, Any]]:
     """Return the rows of variants in their order, so many measured at a time."""
@@ -181,7 +181,7 @@ def variant_row(
     name: str,
     method: str,
     model: str,
-    asked: Mapping[str, tuple[Question, list[LabelledImage]]],
+    asked: Mapping[str, tuple[Question, list[BenchmarkImage]]],
 ) -> dict[str, Any]:
     """Return the row of one variant; ablations are measured on the sets of `ABLATED` alone."""
     row: dict[str, Any] = {"model": title, "method": name}
@@ -230,7 +230,7 @@ def changed_preset(preset: Preset, change: Mapping[str, Any], folder: Path) -> P
 
 
 def segmentation_score(
-    model: str, method: str, question: Question, images: Sequence[LabelledImage], folder: Path
+    model: str, method: str, question: Question, images: Sequence[BenchmarkImage], folder: Path
 ) -> float | None:
     """Return the mean IoU of the scored classes over all images, None without images."""
     count = len(question.surfaces)

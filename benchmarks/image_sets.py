@@ -16,7 +16,7 @@ from training.datasets import SOURCES
 from training.generated import class_surfaces
 from training.land_cover import BIT, all_but, partial_label
 from training.scenes import generate_scene
-from training.scenes.drawn_scene import Scene
+from training.scenes.drawn_scene import DrawnScene
 from training.scenes.legend import class_ids
 from training.unseen import unseen_labels
 
@@ -43,7 +43,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class LabelledImage:
+class BenchmarkImage:
     """An image file and its partial labels, (H, W) int32 bit masks."""
 
     path: Path
@@ -103,7 +103,7 @@ GENERATED = Question(
 )
 
 
-Pick = Callable[[Scene], NDArray[np.bool_]]
+Pick = Callable[[DrawnScene], NDArray[np.bool_]]
 
 
 def _of_class(*names: str) -> Pick:
@@ -111,7 +111,7 @@ def _of_class(*names: str) -> Pick:
 
 
 def _of_roof(colour: str) -> Pick:
-    def pick(scene: Scene) -> NDArray[np.bool_]:
+    def pick(scene: DrawnScene) -> NDArray[np.bool_]:
         meant = [
             thing.instance
             for thing in scene.objects
@@ -161,14 +161,14 @@ def scenes_with(
             return
 
 
-def real_images(data: Path, dataset: str, limit: int | None) -> Iterator[LabelledImage]:
+def real_images(data: Path, dataset: str, limit: int | None) -> Iterator[BenchmarkImage]:
     """Yield the validation images of a set with their labels."""
     split = json.loads((data / "splits.json").read_text())[dataset]
     folder = data / dataset / "images"
     trained = [folder / file for file in split["train"]]
     for path in [folder / file for file in split["validation"][:limit]]:
         labels = _road_labels(path) if dataset == "mass_roads" else SOURCES[dataset].read(path)[1]
-        yield LabelledImage(path, torch.from_numpy(unseen_labels(path, labels, trained)))
+        yield BenchmarkImage(path, torch.from_numpy(unseen_labels(path, labels, trained)))
 
 
 def _road_labels(path: Path) -> NDArray[np.int32]:
@@ -178,22 +178,22 @@ def _road_labels(path: Path) -> NDArray[np.int32]:
     return labels.astype(np.int32)
 
 
-def drawn_images(folder: Path, count: int) -> Iterator[LabelledImage]:
+def drawn_images(folder: Path, count: int) -> Iterator[BenchmarkImage]:
     """Yield generated scenes that no training saw, as GeoTIFFs in ``folder``."""
     surfaces = class_surfaces()
     for number in range(count):
         scene, size = _drawn(GENERATED_SEED + number)
         path = folder / f"scene-{number:04d}.tif"
         _write(path, scene, size)
-        yield LabelledImage(path, torch.from_numpy(surfaces[scene.classes]))
+        yield BenchmarkImage(path, torch.from_numpy(surfaces[scene.classes]))
 
 
-def _drawn(seed: int) -> tuple[Scene, float]:
+def _drawn(seed: int) -> tuple[DrawnScene, float]:
     size = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.2), np.log(0.7))))
     return generate_scene(seed, GENERATED_SIDE, size), size
 
 
-def _write(path: Path, scene: Scene, size: float) -> None:
+def _write(path: Path, scene: DrawnScene, size: float) -> None:
     profile = {
         "driver": "GTiff",
         "width": GENERATED_SIDE,

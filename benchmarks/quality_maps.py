@@ -7,7 +7,7 @@ from typing import Any
 
 from geoseg_qgis.engine.models.segassess import load_segassess
 from geoseg_qgis.engine.zoo.registry import Preset
-from training.datasets import load_scenes
+from training.datasets import load_images
 from training.evaluate import evaluate
 from training.segassess.evaluate import (
     SEED,
@@ -37,16 +37,16 @@ def quality_rows(preset: Preset, data: Path, unet: Path, limit: int | None) -> l
         limit: Images of each set.
     """
     model = load_segassess(preset.folder / "segassess.safetensors").eval()
-    scenes = load_scenes(data, "validation")
+    images = load_images(data, "validation")
     if limit is not None:
-        names = {scene.dataset for scene in scenes}
-        scenes = [one for name in sorted(names) for one in _of(scenes, name)[:limit]]
+        names = {image.dataset for image in images}
+        images = [one for name in sorted(names) for one in _of(images, name)[:limit]]
     makers: dict[str, MaskMaker] = {"corrupted": from_truth(SEED)}
     if _is_run(unet):
         makers = {"unet": from_network(unet_network(read_unet(unet))), **makers}
     rows = []
     for name, make in makers.items():
-        groups = judge_source(model, scenes, make)
+        groups = judge_source(model, images, make)
         rows.append(_row(TITLES[name], report(total(groups))))
         rows += [
             _row(f"&nbsp;&nbsp;{group}", report(one))
@@ -61,16 +61,16 @@ def yardstick_score(data: Path, unet: Path) -> float | None:
     if not _is_run(unet):
         return None
     network = unet_network(read_unet(unet))
-    scenes = load_scenes(data, "validation", (LEGEND,))
-    return max(evaluate(lambda _: network, scenes, {LEGEND: zoom})[LEGEND].mean for zoom in ZOOMS)
+    images = load_images(data, "validation", (LEGEND,))
+    return max(evaluate(lambda _: network, images, {LEGEND: zoom})[LEGEND].mean for zoom in ZOOMS)
 
 
 def _is_run(folder: Path) -> bool:
     return (folder / "checkpoint.pt").is_file()
 
 
-def _of(scenes: list[Any], dataset: str) -> list[Any]:
-    return [scene for scene in scenes if scene.dataset == dataset]
+def _of(images: list[Any], dataset: str) -> list[Any]:
+    return [image for image in images if image.dataset == dataset]
 
 
 def _row(title: str, numbers: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from .datasets import CROWN_EDGE, SOURCES, VEGETATION, Scene
+from .datasets import CROWN_EDGE, SOURCES, VEGETATION, LabelledImage
 from .land_cover import BIT, UNKNOWN, partial_label
 
 Mask = npt.NDArray[np.bool_]
@@ -52,15 +52,15 @@ def outlined(labels: npt.NDArray[np.int32 | np.int64]) -> Mask:
     return told
 
 
-def with_labelled_objects(scene: Scene) -> Scene:
-    """Return a scene in which green patches that only their colour names are no objects.
+def with_labelled_objects(image: LabelledImage) -> LabelledImage:
+    """Return an image in which green patches that only their colour names are no objects.
 
     Guesses have ragged borders; where people drew the vegetation it stays.
     """
-    if scene.dataset not in SOURCES or not SOURCES[scene.dataset].guesses_vegetation:
-        return scene
-    guessed = scene.labels == VEGETATION
-    return replace(scene, labels=scene.labels | guessed * BIT["other"])
+    if image.dataset not in SOURCES or not SOURCES[image.dataset].guesses_vegetation:
+        return image
+    guessed = image.labels == VEGETATION
+    return replace(image, labels=image.labels | guessed * BIT["other"])
 
 
 def label_components(labels: Tensor, random: np.random.Generator) -> List[Target]:

@@ -20,7 +20,7 @@ from geoseg_qgis.engine.methods.prompted.prompted_objects import ObjectPrompt
 from geoseg_qgis.engine.models.sam2 import upsample
 
 from .clickable_objects import Mask, outlined
-from .datasets import Scene
+from .datasets import LabelledImage
 
 SMALLEST = 150
 REACH = 4
@@ -43,17 +43,19 @@ class Example:
     valid: Mask
 
 
-def examples(scenes: Sequence[Scene], mask_value: int, size: int, limit: int) -> Iterator[Example]:
+def examples(
+    images: Sequence[LabelledImage], mask_value: int, size: int, limit: int
+) -> Iterator[Example]:
     """Yield the largest connected objects of a class, each in a window round it.
 
     Args:
-        scenes: Where to look.
+        images: Where to look.
         mask_value: The partial label of the class.
         size: Side of a window in pixels.
-        limit: Most objects a scene.
+        limit: Most objects an image.
     """
-    for scene in scenes:
-        numbers, count = ndimage.label(scene.labels.numpy() == mask_value)
+    for image in images:
+        numbers, count = ndimage.label(image.labels.numpy() == mask_value)
         sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
         order = np.argsort(-sizes, kind="stable")[:limit]
         boxes = ndimage.find_objects(numbers)
@@ -65,8 +67,8 @@ def examples(scenes: Sequence[Scene], mask_value: int, size: int, limit: int) ->
             )
             window = slice(top, top + size), slice(left, left + size)
             mask = numbers[window] == index + 1
-            told = outlined(scene.labels[window].numpy())
-            pixels = scene.pixels[:, window[0], window[1]]
+            told = outlined(image.labels[window].numpy())
+            pixels = image.pixels[:, window[0], window[1]]
             right, bottom = size - mask.shape[1], size - mask.shape[0]
             around = ((0, bottom), (0, right))
             yield Example(

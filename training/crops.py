@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from .datasets import GENERATED, GENERATED_SHARE, SOURCES, Scene
+from .datasets import GENERATED, GENERATED_SHARE, SOURCES, LabelledImage
 from .land_cover import BIT
 
 UNCHANGED_SHARE = 0.4
@@ -35,10 +35,10 @@ class Batch:
 
 
 class CropSampler:
-    """Draws augmented crops from scenes, endless and seeded.
+    """Draws augmented crops from images, endless and seeded.
 
     Args:
-        scenes: Scenes to draw from.
+        images: Images to draw from.
         size: Side of a crop in pixels.
         seed: Seed of every random choice.
         generated_share: Weight of generated scenes beside the real ones, whose weights sum to 1.
@@ -47,29 +47,29 @@ class CropSampler:
 
     def __init__(
         self,
-        scenes: List[Scene],
+        images: List[LabelledImage],
         size: int,
         seed: int,
         generated_share: float = GENERATED_SHARE,
         real_shares: Optional[Mapping[str, float]] = None,
     ) -> None:
-        self.scenes = scenes
+        self.images = images
         self.size = size
         self.random = np.random.default_rng(seed)
-        area = np.array([s.labels.numel() for s in scenes], np.float64) ** 0.5
-        weights = np.zeros(len(scenes))
+        area = np.array([s.labels.numel() for s in images], np.float64) ** 0.5
+        weights = np.zeros(len(images))
         shares = real_shares or {name: source.weight for name, source in SOURCES.items()}
         for dataset, share in {**shares, GENERATED: generated_share}.items():
-            member = np.array([s.dataset == dataset for s in scenes])
+            member = np.array([s.dataset == dataset for s in images])
             if member.any():
                 weights[member] = share * area[member] / area[member].sum()
         self._weights = weights / weights.sum()
-        self._anchors = [_rare_pixels(scene, self.random) for scene in scenes]
-        self._levels = [_pyramid(scene.pixels) for scene in scenes]
+        self._anchors = [_rare_pixels(image, self.random) for image in images]
+        self._levels = [_pyramid(image.pixels) for image in images]
 
     def batch(self, count: int) -> Batch:
         """Return `count` crops."""
-        chosen = self.random.choice(len(self.scenes), count, p=self._weights)
+        chosen = self.random.choice(len(self.images), count, p=self._weights)
         crops = [self._crop(int(index)) for index in chosen]
         clean = torch.stack([pixels for pixels, _ in crops])
         labels = torch.stack([labels for _, labels in crops])
@@ -82,10 +82,10 @@ class CropSampler:
         return torch.stack([vary_colour(pixels, self.random) for pixels in clean])
 
     def _crop(self, index: int) -> Tuple[torch.Tensor, torch.Tensor]:
-        scene = self.scenes[index]
-        low, high = scene.zoom
+        image = self.images[index]
+        low, high = image.zoom
         zoom = math.exp(self.random.uniform(math.log(low), math.log(high)))
-        height, width = scene.labels.shape
+        height, width = image.labels.shape
         half = self.size / zoom / 2
         centre = self._centre(index, half, height, width)
         angle = self.random.uniform(0, 2 * math.pi) if self.random.random() < 0.5 else 0.0
@@ -104,7 +104,7 @@ class CropSampler:
         source = grid + torch.tensor(centre, dtype=torch.float32)
         level = max(0, min(len(self._levels[index]) - 1, round(math.log2(1 / zoom))))
         pixels = _sample(self._levels[index][level], source / 2**level, "bilinear") / 255
-        labels = _sample(scene.labels[None], source, "nearest")[0].long()
+        labels = _sample(image.labels[None], source, "nearest")[0].long()
         return pixels, labels
 
     def _centre(self, index: int, half: float, height: int, width: int) -> Tuple[float, float]:
@@ -153,10 +153,10 @@ def _pyramid(pixels: torch.Tensor) -> List[torch.Tensor]:
     return levels
 
 
-def _rare_pixels(scene: Scene, random: np.random.Generator) -> List[np.ndarray]:
-    """Return up to 2000 positions of each surface that a scene labels with certainty."""
+def _rare_pixels(image: LabelledImage, random: np.random.Generator) -> List[np.ndarray]:
+    """Return up to 2000 positions of each surface that an image labels with certainty."""
     anchors = []
-    labels = scene.labels.numpy()
+    labels = image.labels.numpy()
     for name in ("building", "road", "water", "car", "tree", "field", "vegetation"):
         if name == "road":
             mask = BIT["road"] | BIT["car"]

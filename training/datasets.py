@@ -46,7 +46,7 @@ class TrainingDataError(Exception):
 
 
 @dataclass(frozen=True)
-class Scene:
+class LabelledImage:
     """One image with its partial labels.
 
     Attributes:
@@ -286,12 +286,12 @@ SOURCES: Dict[str, Source] = {
 }
 
 
-def load_scenes(data: Path, part: str, datasets: Tuple[str, ...] = ()) -> List[Scene]:
-    """Read every scene of one part of the split.
+def load_images(data: Path, split: str, datasets: Tuple[str, ...] = ()) -> List[LabelledImage]:
+    """Read every image of one split.
 
     Args:
         data: The data folder, holding `splits.json` and one folder per set.
-        part: "train" or "validation".
+        split: "train" or "validation".
         datasets: Names of sets; all that may train shipped weights when empty.
 
     Raises:
@@ -303,16 +303,16 @@ def load_scenes(data: Path, part: str, datasets: Tuple[str, ...] = ()) -> List[S
             f"There is no splits.json in {data.name}. Point --data to the labelled images."
         )
     splits = json.loads(split_file.read_text())
-    scenes = []
+    images = []
     for dataset in datasets or tuple(SOURCES):
         folder = data / dataset / "images"
-        for file in splits[dataset][part]:
+        for file in splits[dataset][split]:
             pixels, labels, zoom = SOURCES[dataset].read(folder / file)
-            if part != "train":
+            if split != "train":
                 trained = (folder / name for name in splits[dataset]["train"])
                 labels = unseen_labels(folder / file, labels, trained)
-            scenes.append(
-                Scene(
+            images.append(
+                LabelledImage(
                     dataset,
                     Path(file).stem,
                     torch.from_numpy(np.ascontiguousarray(pixels)),
@@ -320,4 +320,4 @@ def load_scenes(data: Path, part: str, datasets: Tuple[str, ...] = ()) -> List[S
                     zoom,
                 )
             )
-    return scenes
+    return images

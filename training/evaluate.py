@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 import torch
 from torch.nn import functional
 
-from .datasets import Scene
+from .datasets import LabelledImage
 from .land_cover import BIT, partial_label
 
 WindowNetwork = Callable[[torch.Tensor], torch.Tensor]
@@ -118,7 +118,7 @@ def score(histogram: torch.Tensor, names: Sequence[str]) -> Score:
 
 def evaluate(
     make_network: Callable[[List[List[str]]], WindowNetwork],
-    scenes: Sequence[Scene],
+    images: Sequence[LabelledImage],
     zoom: Dict[str, float],
     size: int = 224,
     stride: int = 168,
@@ -127,38 +127,38 @@ def evaluate(
 
     Args:
         make_network: Takes lists of synonyms and returns the network for these classes.
-        scenes: Validation scenes.
+        images: Validation images.
         zoom: Output pixels per image pixel of each set; 1 where absent.
         size: Side of a window.
         stride: Step between windows.
     """
     results = {}
-    for dataset in dict.fromkeys(scene.dataset for scene in scenes):
+    for dataset in dict.fromkeys(image.dataset for image in images):
         if dataset not in LEGENDS:
             continue
         legend = LEGENDS[dataset]
         network = make_network([list(words) for words, _ in legend])
         histogram = torch.zeros(len(legend), len(legend), dtype=torch.int64)
-        for scene in scenes:
-            if scene.dataset == dataset:
-                prediction = class_map(network, scene, zoom.get(dataset, 1.0), size, stride)
-                histogram += confusion(prediction, scene.labels, [mask for _, mask in legend])
+        for image in images:
+            if image.dataset == dataset:
+                prediction = class_map(network, image, zoom.get(dataset, 1.0), size, stride)
+                histogram += confusion(prediction, image.labels, [mask for _, mask in legend])
         results[dataset] = score(histogram, [words[0] for words, _ in legend])
     return results
 
 
 def class_map(
-    network: WindowNetwork, scene: Scene, zoom: float, size: int = 224, stride: int = 168
+    network: WindowNetwork, image: LabelledImage, zoom: float, size: int = 224, stride: int = 168
 ) -> torch.Tensor:
-    """Return (H, W) class indices of a scene, computed at another zoom."""
-    pixels = scene.pixels.float()[None] / 255
+    """Return (H, W) class indices of an image, computed at another zoom."""
+    pixels = image.pixels.float()[None] / 255
     if zoom != 1.0:
         pixels = functional.interpolate(
             pixels, scale_factor=zoom, mode="bilinear", antialias=True, align_corners=False
         )
     logits = slide(network, pixels[0], size, stride)
     full = functional.interpolate(
-        logits[None], size=tuple(scene.labels.shape), mode="bilinear", align_corners=False
+        logits[None], size=tuple(image.labels.shape), mode="bilinear", align_corners=False
     )
     return full[0].argmax(0)
 

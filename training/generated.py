@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from .array_files import write_arrays
-from .datasets import GENERATED, Scene
+from .datasets import GENERATED, LabelledImage
 from .land_cover import UNKNOWN, partial_label
 from .scenes import VERSION, generate_scene
 from .scenes.legend import CLASS_NAMES
@@ -54,7 +54,7 @@ def class_surfaces() -> npt.NDArray[np.int32]:
     return table
 
 
-def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> List[Scene]:
+def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> List[LabelledImage]:
     """Return the first ``count`` generated scenes, drawing those that ``folder`` lacks.
 
     Args:
@@ -74,7 +74,7 @@ def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> Li
         with np.load(path) as stored:
             pixels, classes = stored["image"], stored["classes"]
         labels = torch.from_numpy(table[classes])
-        scenes.append(Scene(GENERATED, path.stem, torch.from_numpy(pixels), labels, ZOOM))
+        scenes.append(LabelledImage(GENERATED, path.stem, torch.from_numpy(pixels), labels, ZOOM))
     return scenes
 
 

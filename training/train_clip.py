@@ -14,7 +14,7 @@ from torch.nn import functional
 from .bytepair import learn_merges, write_merges
 from .colours import with_roof_colours
 from .crops import Batch, CropSampler
-from .datasets import load_scenes
+from .datasets import load_images
 from .dense_clip import (
     fast_cosines,
     image_embedding,
@@ -226,7 +226,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         facts["started_from"] = start.resolve().name
     trainer = Trainer(model, plan, facts)
     seed = trainer.stage_seed(options.seed)
-    scenes = load_scenes(options.data, "train")
+    scenes = load_images(options.data, "train")
     drawn = options.out.parent / "scenes"
     scenes += generated_scenes(drawn, options.scenes)
     scenes += generated_scenes(drawn, options.estates, "desert estate")
@@ -242,7 +242,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     trainer.finish()
     network = clip_network(model.cpu(), tokenizer, "fast", mean, std)
-    found = evaluate(network, load_scenes(options.data, "validation"), {"oam_buildings": 0.5})
+    found = evaluate(network, load_images(options.data, "validation"), {"oam_buildings": 0.5})
     validation = {f"{name}, mean IoU": score.mean for name, score in found.items()}
     write_run_page(options.out, CLIP, validation=validation)
 

@@ -21,7 +21,7 @@ from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSetti
 from .affinity import affinity_loss, cell_labels
 from .clickable_objects import NAMED
 from .crops import Batch, CropSampler
-from .datasets import GENERATED_SHARE, load_scenes
+from .datasets import GENERATED_SHARE, load_images
 from .device import add_device_option, device_of, half_precision
 from .exported_networks import DINO
 from .generated import generated_scenes
@@ -196,13 +196,13 @@ def main(arguments: Optional[List[str]] = None) -> None:
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     trainer = Trainer(model, plan, facts)
     seed = trainer.stage_seed(options.seed)
-    scenes = load_scenes(options.data, "train")
+    scenes = load_images(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
     crops = prefetch(lambda n: crop_pairs(CropSampler(scenes, 224, n)), seed, options.device)
     objective = DinoObjective(model, crops, options.batch, seed)
     trainer.run(objective)
     trainer.finish()
-    unseen = crop_pairs(CropSampler(load_scenes(options.data, "validation"), 224, 0))
+    unseen = crop_pairs(CropSampler(load_images(options.data, "validation"), 224, 0))
     judge = DinoObjective(model, unseen, options.batch, seed=0)
     write_run_page(options.out, DINO, validation=mean_losses(judge))
 

@@ -22,7 +22,7 @@ from geoseg_qgis.engine.zoo.architecture import Sam2Architecture
 
 from .clickable_objects import Target, colour_regions, label_components, with_labelled_objects
 from .crops import Batch, CropSampler
-from .datasets import Scene, load_scenes
+from .datasets import LabelledImage, load_images
 from .device import add_device_option, device_of, half_precision
 from .exported_networks import SAM2
 from .generated import generated_scenes
@@ -91,7 +91,7 @@ def _look_near_clicks(transformer: Any) -> None:
             attention.k_proj.weight.copy_(attention.q_proj.weight)
 
 
-def seen_closer(scene: Scene) -> Scene:
+def seen_closer(scene: LabelledImage) -> LabelledImage:
     """Return a scene whose crops come as close as the plugin looks at single objects."""
     low, high = scene.zoom
     return replace(scene, zoom=(low, max(high, min(CLOSEST, high * CLOSER))))
@@ -327,7 +327,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     trainer = Trainer(network, plan, facts)
     seed = trainer.stage_seed(options.seed)
-    scenes = load_scenes(options.data, "train")
+    scenes = load_images(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
     scenes = [seen_closer(with_labelled_objects(scene)) for scene in scenes]
 
@@ -338,7 +338,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     objective = Sam2Objective(network, crops, options.batch, options.prompts, seed)
     trainer.run(objective)
     trainer.finish()
-    unseen = [with_labelled_objects(scene) for scene in load_scenes(options.data, "validation")]
+    unseen = [with_labelled_objects(scene) for scene in load_images(options.data, "validation")]
     sampler = CropSampler(unseen, CROP, 0, 0.0, REAL_SHARES)
     judge = Sam2Objective(network, sampler.batch, options.batch, options.prompts, seed=0)
     write_run_page(options.out, SAM2, validation=mean_losses(judge))

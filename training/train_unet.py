@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .crops import Batch, CropSampler
-from .datasets import load_scenes
+from .datasets import load_images
 from .device import add_device_option, device_of, half_precision
 from .evaluate import LEGENDS, WindowNetwork, evaluate
 from .exported_networks import UNET
@@ -136,13 +136,13 @@ def main(arguments: Optional[List[str]] = None) -> None:
     }
     plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
     trainer = Trainer(model, plan, facts)
-    learnt = load_scenes(options.data, "train")
+    learnt = load_images(options.data, "train")
     seed = trainer.stage_seed(options.seed)
     crops = prefetch(lambda n: CropSampler(learnt, 224, n).batch, seed, options.device)
     trainer.run(UNetObjective(model, crops, options.batch))
     trainer.finish()
     network = unet_network(model)
-    scenes = load_scenes(options.data, "validation", (LEGEND,))
+    scenes = load_images(options.data, "validation", (LEGEND,))
     validation = {}
     for zoom in (1.0, 1.5):
         result = evaluate(lambda _: network, scenes, {LEGEND: zoom})[LEGEND]

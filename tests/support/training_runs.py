@@ -14,11 +14,11 @@ from geoseg_qgis.engine.models.unigeoseg.sequence import split_dialogue
 from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
 from training import train_clip, train_dino, train_sam2, train_unet
 from training.crops import CropSampler
-from training.datasets import Scene
+from training.datasets import LabelledImage
 from training.evaluate import LEGENDS
 from training.land_cover import BIT, partial_label
 from training.segassess import train_preset as assess
-from training.segassess.mask_tiles import SceneTiles
+from training.segassess.mask_tiles import MaskTiles
 from training.trainer import Plan, Trainer
 from training.unigeoseg import train_preset as refer
 from training.unigeoseg.alignment import align_places
@@ -34,7 +34,7 @@ ROAD = partial_label("road", "car")
 SIDE = 300
 
 
-def town() -> list[Scene]:
+def town() -> list[LabelledImage]:
     """Return one scene with a roof, a road and a pond in colours of their own."""
     labels = torch.full((SIDE, SIDE), BIT["grass"], dtype=torch.int32)
     labels[50:130, 60:160] = BIT["building"]
@@ -43,7 +43,7 @@ def town() -> list[Scene]:
     pixels = 40 * torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     for channel, surface in enumerate((BIT["building"], ROAD, BIT["water"])):
         pixels[channel][labels == surface] += 180
-    return [Scene("dubai_landcover", "town", pixels.to(torch.uint8), labels, (0.8, 1.2))]
+    return [LabelledImage("dubai_landcover", "town", pixels.to(torch.uint8), labels, (0.8, 1.2))]
 
 
 def clip(plan: Plan) -> Run:
@@ -84,7 +84,7 @@ def segassess(plan: Plan) -> Run:
     torch.manual_seed(5)
     network = assess.PresetNetwork(SegAssess(assess.BUILT_IN))
     trainer = Trainer(network.to(memory_format=torch.channels_last), plan, {})
-    return trainer, assess.PresetObjective(network, SceneTiles(town(), 64, 5).batch, 1)
+    return trainer, assess.PresetObjective(network, MaskTiles(town(), 64, 5).batch, 1)
 
 
 def unigeoseg(plan: Plan) -> Run:

@@ -1,6 +1,6 @@
 """Procedural scenes: orthophotos made on the fly, with exact labels."""
 
-from .drawn_scene import CRS, KINDS, RARE_KINDS, VERSION, Scene, SceneObject, generate_scene
+from .drawn_scene import CRS, KINDS, RARE_KINDS, VERSION, DrawnScene, SceneObject, generate_scene
 from .geotiff import write_scene
 
 __all__ = [
@@ -8,7 +8,7 @@ __all__ = [
     "KINDS",
     "RARE_KINDS",
     "VERSION",
-    "Scene",
+    "DrawnScene",
     "SceneObject",
     "generate_scene",
     "write_scene",

@@ -87,7 +87,7 @@ class SceneObject:
 
 
 @dataclass(frozen=True)
-class Scene:
+class DrawnScene:
     """A generated orthophoto and all that is true about it.
 
     Attributes:
@@ -140,7 +140,7 @@ def generate_scene(
     size: int | tuple[int, int] = 512,
     pixel_size: float | None = None,
     kind: str | None = None,
-) -> Scene:
+) -> DrawnScene:
     """Make a scene; the same arguments give the same pixels.
 
     Args:
@@ -172,7 +172,7 @@ def generate_scene(
     sensor = random_sensor(random)
     image = sensor.expose(colour, random)
     instances, objects = _describe(canvas.drafts, instances, pixel_size, sensor.grey)
-    return Scene(image, classes, CLASS_NAMES, instances, objects, pixel_size, kind, seed)
+    return DrawnScene(image, classes, CLASS_NAMES, instances, objects, pixel_size, kind, seed)
 
 
 def _check(seed: int, shape: tuple[int, int], pixel_size: float | None, kind: str | None) -> None:

@@ -15,7 +15,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 
-from .drawn_scene import Scene, generate_scene
+from .drawn_scene import DrawnScene, generate_scene
 from .legend import CLASS_NAMES
 from .sensor import near_infrared, sixteen_bit
 
@@ -70,7 +70,9 @@ def write_scene(
     return path
 
 
-def picture_bands(scene: Scene, bands: Bands = "rgb", depth: Literal[8, 16] = 8) -> NDArray[Any]:
+def picture_bands(
+    scene: DrawnScene, bands: Bands = "rgb", depth: Literal[8, 16] = 8
+) -> NDArray[Any]:
     """Return the picture (B, H, W) as uint8 or uint16."""
     pixels = scene.image
     if bands == "rgbn":
@@ -83,7 +85,7 @@ def picture_bands(scene: Scene, bands: Bands = "rgb", depth: Literal[8, 16] = 8)
     return pixels.transpose(2, 0, 1)
 
 
-def _write(path: Path, scene: Scene, values: NDArray[Any], is_class_map: bool) -> None:
+def _write(path: Path, scene: DrawnScene, values: NDArray[Any], is_class_map: bool) -> None:
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     height, width = values.shape[1:]
     try:

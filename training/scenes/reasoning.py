@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from scipy import ndimage
 
-from .drawn_scene import Scene, SceneObject
+from .drawn_scene import DrawnScene, SceneObject
 from .legend import CLASS_ID, class_ids
 from .referring import Expression, clearly_nearest, select
 
@@ -55,7 +55,7 @@ NEAREST: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
 )
 
 
-def ask(scene: Scene, seed: int, count: int = 6) -> tuple[Expression, ...]:
+def ask(scene: DrawnScene, seed: int, count: int = 6) -> tuple[Expression, ...]:
     """Return questions whose answer is a mask that follows from the scene.
 
     Args:
@@ -69,7 +69,7 @@ def ask(scene: Scene, seed: int, count: int = 6) -> tuple[Expression, ...]:
     return tuple(found[int(index)] for index in order[:count])
 
 
-def use_questions(scene: Scene, random: np.random.Generator) -> Iterator[Expression]:
+def use_questions(scene: DrawnScene, random: np.random.Generator) -> Iterator[Expression]:
     """Yield one question for every use that the scene has ground for."""
     present = set(np.unique(scene.classes).tolist())
     for names, texts in USES:
@@ -79,7 +79,7 @@ def use_questions(scene: Scene, random: np.random.Generator) -> Iterator[Express
             yield Expression(str(random.choice(texts)), mask, (), "reasoning")
 
 
-def nearest_questions(scene: Scene) -> Iterator[Expression]:
+def nearest_questions(scene: DrawnScene) -> Iterator[Expression]:
     """Yield questions for the object nearest to something, where one is clearly nearest."""
     for name, targets, text in NEAREST:
         members = [o for o in scene.objects if o.class_name == name]
@@ -91,7 +91,7 @@ def nearest_questions(scene: Scene) -> Iterator[Expression]:
             yield select(scene, text, [nearest], "reasoning")
 
 
-def group_questions(scene: Scene) -> Iterator[Expression]:
+def group_questions(scene: DrawnScene) -> Iterator[Expression]:
     """Yield questions for objects that share what surrounds them or what they carry."""
     parked = _surrounded(scene, "car", ("parking lot", "driveway"))
     if parked:
@@ -110,7 +110,7 @@ def group_questions(scene: Scene) -> Iterator[Expression]:
 _HOMES: Final = ("house", "terraced house", "villa", "apartment building")
 
 
-def _surrounded(scene: Scene, name: str, grounds: Sequence[str]) -> list[SceneObject]:
+def _surrounded(scene: DrawnScene, name: str, grounds: Sequence[str]) -> list[SceneObject]:
     wanted = [CLASS_ID[ground] for ground in grounds]
     chosen: list[SceneObject] = []
     height, width = scene.classes.shape

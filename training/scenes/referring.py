@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .drawn_scene import Scene, SceneObject, position_word
+from .drawn_scene import DrawnScene, SceneObject, position_word
 from .legend import GROUPS
 
 COUNTABLE: Final = (
@@ -67,7 +67,7 @@ class Group:
     members: tuple[SceneObject, ...]
 
 
-def refer(scene: Scene, seed: int, count: int = 12) -> tuple[Expression, ...]:
+def refer(scene: DrawnScene, seed: int, count: int = 12) -> tuple[Expression, ...]:
     """Return sentences about a scene, no two alike.
 
     Args:
@@ -101,7 +101,7 @@ def refer(scene: Scene, seed: int, count: int = 12) -> tuple[Expression, ...]:
 Maker = Callable[[], Expression]
 
 
-def noun_groups(scene: Scene) -> tuple[Group, ...]:
+def noun_groups(scene: DrawnScene) -> tuple[Group, ...]:
     """Return the groups of objects by class, and by kind where a class has several."""
     groups: list[Group] = []
     for name in COUNTABLE:
@@ -122,13 +122,13 @@ def plural_of(noun: str) -> str:
     return PLURALS.get(noun, f"{noun}s")
 
 
-def select(scene: Scene, text: str, members: Sequence[SceneObject], kind: str) -> Expression:
+def select(scene: DrawnScene, text: str, members: Sequence[SceneObject], kind: str) -> Expression:
     """Return an expression that means some objects."""
     numbers = tuple(sorted(member.instance for member in members))
     return Expression(text, scene.mask(*numbers), numbers, kind)
 
 
-def class_expressions(scene: Scene) -> Iterator[Maker]:
+def class_expressions(scene: DrawnScene) -> Iterator[Maker]:
     """Yield sentences about all of a class, a kind, or several classes with one name."""
     present = {scene.class_names[index] for index in np.unique(scene.classes)}
     numbers = Counter(o.class_name for o in scene.objects)
@@ -147,7 +147,7 @@ def class_expressions(scene: Scene) -> Iterator[Maker]:
             )
 
 
-def attribute_expressions(scene: Scene) -> Iterator[Maker]:
+def attribute_expressions(scene: DrawnScene) -> Iterator[Maker]:
     """Yield sentences that name colour, roof or shape where it shows: all objects that have it."""
     for group in noun_groups(scene):
         for label in ("colour", "roof", "shape"):
@@ -161,7 +161,7 @@ def attribute_expressions(scene: Scene) -> Iterator[Maker]:
                 )
 
 
-def _nameable(scene: Scene, group: Group, label: str) -> list[str]:
+def _nameable(scene: DrawnScene, group: Group, label: str) -> list[str]:
     """Return the values of an attribute that nobody would dispute, sorted."""
     if label == "shape" and any(_is_cut(scene, o) for o in group.members):
         return []
@@ -175,12 +175,12 @@ def _nameable(scene: Scene, group: Group, label: str) -> list[str]:
     return sorted(values - {""})
 
 
-def _visible(scene: Scene, member: SceneObject) -> float:
+def _visible(scene: DrawnScene, member: SceneObject) -> float:
     """Return the pixels in which an object shows."""
     return member.area / scene.pixel_size**2
 
 
-def _is_cut(scene: Scene, member: SceneObject) -> bool:
+def _is_cut(scene: DrawnScene, member: SceneObject) -> bool:
     """Return whether the picture's border may hide a part of an object."""
     height, width = scene.instances.shape
     left, top, right, bottom = member.bounds
@@ -201,7 +201,7 @@ def _indefinite(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 
-def position_expressions(scene: Scene) -> Iterator[Maker]:
+def position_expressions(scene: DrawnScene) -> Iterator[Maker]:
     """Yield sentences about the only object of its noun in a ninth, or all in a half."""
     height, width = scene.instances.shape
     for group in noun_groups(scene):
@@ -221,7 +221,7 @@ def position_expressions(scene: Scene) -> Iterator[Maker]:
                 )
 
 
-def _ninths(scene: Scene, group: Group) -> Iterator[Maker]:
+def _ninths(scene: DrawnScene, group: Group) -> Iterator[Maker]:
     for word in sorted({o.position for o in group.members}):
         chosen = [o for o in group.members if o.position == word]
         near = [o for o in group.members if _may_lie(o.centroid, word, scene.instances.shape)]
@@ -271,7 +271,7 @@ def _halves(
     )
 
 
-def extreme_expressions(scene: Scene) -> Iterator[Maker]:
+def extreme_expressions(scene: DrawnScene) -> Iterator[Maker]:
     """Yield sentences about the largest, smallest and outermost object of a noun."""
     shape = scene.instances.shape
     for group in noun_groups(scene):
@@ -295,11 +295,11 @@ def extreme_expressions(scene: Scene) -> Iterator[Maker]:
                 yield _one(scene, f"the {words[1]} {group.noun}", line[-1], "extreme")
 
 
-def _one(scene: Scene, text: str, member: SceneObject, kind: str) -> Maker:
+def _one(scene: DrawnScene, text: str, member: SceneObject, kind: str) -> Maker:
     return lambda: select(scene, text, [member], kind)
 
 
-def relation_expressions(scene: Scene) -> Iterator[Maker]:
+def relation_expressions(scene: DrawnScene) -> Iterator[Maker]:
     """Yield sentences about the object nearest to a landmark, of which there is one alone."""
     groups = noun_groups(scene)
     landmarks = [g for g in groups if len(g.members) == 1]
@@ -319,7 +319,7 @@ def relation_expressions(scene: Scene) -> Iterator[Maker]:
 
 
 def clearly_nearest(
-    scene: Scene, members: Sequence[SceneObject], target: NDArray[np.bool_]
+    scene: DrawnScene, members: Sequence[SceneObject], target: NDArray[np.bool_]
 ) -> SceneObject | None:
     """Return the object nearest to a mask by its centre and by its edge, or None if in doubt."""
     rows, columns = np.nonzero(target)
@@ -336,7 +336,7 @@ def clearly_nearest(
     return members[nearest] if nearest == _clear_minimum(scene, edges) >= 0 else None
 
 
-def _clear_minimum(scene: Scene, distances: Sequence[float]) -> int:
+def _clear_minimum(scene: DrawnScene, distances: Sequence[float]) -> int:
     """Return the index of the least distance in pixels, or -1 when the next is about as small."""
     first, second, *_ = np.argsort(distances)
     margin = 0.015 * math.hypot(*scene.instances.shape)
@@ -345,7 +345,7 @@ def _clear_minimum(scene: Scene, distances: Sequence[float]) -> int:
     return -1 if distances[second] - distances[first] < margin else int(first)
 
 
-def count_expressions(scene: Scene) -> Iterator[Maker]:
+def count_expressions(scene: DrawnScene) -> Iterator[Maker]:
     """Yield sentences that name how many objects are meant: all of a noun, or the largest few."""
     for group in noun_groups(scene):
         count = len(group.members)

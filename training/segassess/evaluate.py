@@ -29,7 +29,7 @@ from torch import Tensor
 
 from geoseg_qgis.engine.metrics.quality import QualityCounts, calibrate
 from geoseg_qgis.engine.models.segassess import SegAssess, load_segassess
-from training.datasets import Scene, load_scenes
+from training.datasets import LabelledImage, load_images
 from training.evaluate import LEGENDS, class_map
 from training.scenes.corruptions import corrupt
 from training.train_unet import LEGEND, UNet, unet_network
@@ -52,7 +52,7 @@ TITLES = {
     "clip": "built-in image and text encoder",
 }
 MaskOf = Callable[[Case], NDArray[np.bool_]]
-MaskMaker = Callable[[Scene], MaskOf]
+MaskMaker = Callable[[LabelledImage], MaskOf]
 
 
 def read_unet(run: Path) -> UNet:
@@ -68,12 +68,14 @@ def from_network(network: Callable[[Tensor], Tensor], factor: float = 1.0) -> Ma
 
     Args:
         network: Logits (B, 5, h, w) of windows.
-        factor: Zoom relative to the usual one of a scene.
+        factor: Zoom relative to the usual one of an image.
     """
 
-    def make(scene: Scene) -> MaskOf:
-        classes = class_map(network, scene, usual_zoom(scene) * factor)
-        codes = zoomed(Scene(scene.dataset, scene.name, scene.pixels, classes, scene.zoom))[1]
+    def make(image: LabelledImage) -> MaskOf:
+        classes = class_map(network, image, usual_zoom(image) * factor)
+        codes = zoomed(LabelledImage(image.dataset, image.name, image.pixels, classes, image.zoom))[
+            1
+        ]
         return lambda case: (codes == CODES[case.kind] - 1).numpy()
 
     return make
@@ -136,24 +138,26 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else round(float(value), 4)
 
 
-def judge_source(model: SegAssess, scenes: list[Scene], make: MaskMaker) -> dict[str, Judgement]:
-    """Judge the masks of one source on all scenes; masks that show hardly anything are left out.
+def judge_source(
+    model: SegAssess, images: list[LabelledImage], make: MaskMaker
+) -> dict[str, Judgement]:
+    """Judge the masks of one source on all images; masks that show hardly anything are left out.
 
     Returns:
         The sums of each kind, and of each data set.
     """
     sums: dict[str, Judgement] = {}
-    for scene in scenes:
-        found = cases(scene)
+    for image in images:
+        found = cases(image)
         if not found:
             continue
-        mask_of = make(scene)
+        mask_of = make(image)
         for case in found:
             mask = mask_of(case)
             if mask.mean() < SMALLEST_MASK:
                 continue
             judgement, _ = judge(model, case, mask)
-            for group in (case.kind, scene.dataset):
+            for group in (case.kind, image.dataset):
                 sums.setdefault(group, Judgement.empty()).add(judgement)
     return sums
 
@@ -184,11 +188,11 @@ def main(arguments: list[str] | None = None) -> None:
         "corrupted": lambda: from_truth(SEED),
         "clip": lambda: from_network(read_clip(options.clip, "fast")),
     }
-    scenes = load_scenes(options.data, "validation")
+    images = load_images(options.data, "validation")
     numbers: dict[str, Any] = {}
     calibrations = {}
     for name in options.sources:
-        sums = judge_source(model.eval(), scenes, makers[name]())
+        sums = judge_source(model.eval(), images, makers[name]())
         whole = total(sums)
         groups = {group: report(one) for group, one in sums.items()}
         numbers[name] = {"all": report(whole), **groups}

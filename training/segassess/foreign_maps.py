@@ -21,7 +21,7 @@ from torch import Tensor
 
 from training import train_clip
 from training.array_files import write_arrays
-from training.datasets import Scene, load_scenes
+from training.datasets import LabelledImage, load_images
 from training.evaluate import LEGENDS, WindowNetwork, class_map, clip_network
 from training.trainer import CHECKPOINT_FILE
 
@@ -52,9 +52,9 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def usual_zoom(scene: Scene) -> float:
-    """Return the middle of the range of zooms that suits a scene."""
-    return math.sqrt(scene.zoom[0] * scene.zoom[1])
+def usual_zoom(image: LabelledImage) -> float:
+    """Return the middle of the range of zooms that suits an image."""
+    return math.sqrt(image.zoom[0] * image.zoom[1])
 
 
 def read_clip(run: Path, head: str) -> WindowNetwork:
@@ -77,14 +77,14 @@ def read_clip(run: Path, head: str) -> WindowNetwork:
     return half
 
 
-def foreign_map(network: WindowNetwork, scene: Scene, zoom: float) -> Tensor:
-    """Return the codes 1..5 of a scene, (H, W), uint8."""
-    return (class_map(network, scene, zoom) + 1).to(torch.uint8)
+def foreign_map(network: WindowNetwork, image: LabelledImage, zoom: float) -> Tensor:
+    """Return the codes 1..5 of an image, (H, W), uint8."""
+    return (class_map(network, image, zoom) + 1).to(torch.uint8)
 
 
-def stored_maps(folder: Path, scene: Scene) -> Tensor | None:
-    """Return the maps (K, H, W), uint8, of a scene, or None where none were made."""
-    path = folder / f"{scene.dataset}-{scene.name}.npz"
+def stored_maps(folder: Path, image: LabelledImage) -> Tensor | None:
+    """Return the maps (K, H, W), uint8, of an image, or None where none were made."""
+    path = folder / f"{image.dataset}-{image.name}.npz"
     if not path.is_file():
         return None
     with np.load(path) as stored:
@@ -117,14 +117,14 @@ def main(arguments: list[str] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     networks = [(read_clip(options.runs / run, head), zoom) for run, head, zoom in options.sources]
     makers = made_by(options.sources, options.runs)
-    for scene in load_scenes(options.data, "train"):
-        path = folder / f"{scene.dataset}-{scene.name}.npz"
+    for image in load_images(options.data, "train"):
+        path = folder / f"{image.dataset}-{image.name}.npz"
         if stored_makers(path) == makers:
             continue
-        zoom = usual_zoom(scene)
-        maps = [foreign_map(network, scene, zoom * factor) for network, factor in networks]
+        zoom = usual_zoom(image)
+        maps = [foreign_map(network, image, zoom * factor) for network, factor in networks]
         write_arrays(path, maps=torch.stack(maps).numpy(), made_by=makers)
-        logger.info("%s %s", scene.dataset, scene.name)
+        logger.info("%s %s", image.dataset, image.name)
 
 
 if __name__ == "__main__":

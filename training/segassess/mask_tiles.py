@@ -1,7 +1,7 @@
-"""Training tiles from labelled scenes: one kind of object each, with faulty masks of it.
+"""Training tiles from labelled images: one kind of object each, with faulty masks of it.
 
 The masks come from several sources in turn (augmented mixup sampling): faults made on purpose,
-groups of similar pixels, and the class maps that other networks made of the same scene.
+groups of similar pixels, and the class maps that other networks made of the same image.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from training.crops import CropSampler
-from training.datasets import Scene
+from training.datasets import LabelledImage
 from training.land_cover import SURFACES, UNKNOWN, partial_label
 from training.scenes.corruptions import corrupt
 
@@ -41,7 +41,7 @@ GENERATED_SHARE = 0.4
 _LABEL_BITS, _CODE_BITS = len(SURFACES), 3
 
 
-class SceneBatch(NamedTuple):
+class MaskTileBatch(NamedTuple):
     """A batch of tiles.
 
     Attributes:
@@ -58,9 +58,9 @@ class SceneBatch(NamedTuple):
     valid: Tensor
     labels: Tensor
 
-    def to(self, device: torch.device) -> SceneBatch:
+    def to(self, device: torch.device) -> MaskTileBatch:
         """Return the batch on a device."""
-        return SceneBatch(*(tensor.to(device) for tensor in self))
+        return MaskTileBatch(*(tensor.to(device) for tensor in self))
 
 
 class CorruptedShapes:
@@ -93,14 +93,14 @@ def truth_of_kind(labels: Tensor, kind: int) -> tuple[Tensor, Tensor]:
     return is_object, is_object | is_other
 
 
-def with_maps(scene: Scene, maps: Tensor | None) -> Scene:
-    """Hide class maps (K, H, W) of other networks in the high bits of a scene's labels."""
+def with_maps(image: LabelledImage, maps: Tensor | None) -> LabelledImage:
+    """Hide class maps (K, H, W) of other networks in the high bits of an image's labels."""
     if maps is None:
-        return scene
-    labels = scene.labels.clone()
+        return image
+    labels = image.labels.clone()
     for index, codes in enumerate(maps.int()):
         labels |= codes << (_LABEL_BITS + index * _CODE_BITS)
-    return dataclasses.replace(scene, labels=labels)
+    return dataclasses.replace(image, labels=labels)
 
 
 def split_labels(packed: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -113,29 +113,29 @@ def split_labels(packed: Tensor) -> tuple[Tensor, list[Tensor]]:
     return packed & (2**_LABEL_BITS - 1), maps
 
 
-class SceneTiles:
-    """Endless seeded batches from labelled scenes.
+class MaskTiles:
+    """Endless seeded batches from labelled images.
 
     Args:
-        scenes: Scenes to draw from.
+        images: Scenes to draw from.
         size: Side of the tiles, in pixels.
         seed: Start of every random choice.
         kinds: Names from `KINDS`.
-        maps: Class maps (K, H, W) of other networks for each scene, or None for those without.
+        maps: Class maps (K, H, W) of other networks for each image, or None for those without.
     """
 
     def __init__(
         self,
-        scenes: list[Scene],
+        images: list[LabelledImage],
         size: int,
         seed: int,
         kinds: Sequence[str] = tuple(KINDS),
         maps: Sequence[Tensor | None] = (),
     ) -> None:
-        self._crops = CropSampler(scenes, size, seed, GENERATED_SHARE)
+        self._crops = CropSampler(images, size, seed, GENERATED_SHARE)
         if maps:
             # The sampler has read the plain labels; from now on it cuts the maps out with them.
-            self._crops.scenes = [with_maps(*pair) for pair in zip(scenes, maps, strict=True)]
+            self._crops.images = [with_maps(*pair) for pair in zip(images, maps, strict=True)]
         self._random = np.random.default_rng(seed + 1)
         self._sources: tuple[tuple[float, MaskSource], ...] = (
             (0.4, CorruptedTruth(seed + 2)),
@@ -144,13 +144,13 @@ class SceneTiles:
         )
         self._kinds = tuple(kinds)
 
-    def batch(self, count: int) -> SceneBatch:
+    def batch(self, count: int) -> MaskTileBatch:
         """Return a batch of tiles, each with a kind of object that it or its mask shows.
 
         Raises:
-            ValueError: The scenes hardly show any of the kinds.
+            ValueError: The images hardly show any of the kinds.
         """
-        tiles: list[SceneBatch] = []
+        tiles: list[MaskTileBatch] = []
         for _ in range(ATTEMPTS):
             crops = self._crops.batch(count)
             for pixels, packed in zip(crops.pixels, crops.labels):
@@ -160,10 +160,10 @@ class SceneTiles:
             if len(tiles) >= count:
                 break
         else:
-            raise ValueError("the scenes show too little of the wanted kinds of objects")
-        return SceneBatch(*(torch.stack(part) for part in zip(*tiles[:count])))
+            raise ValueError("the images show too little of the wanted kinds of objects")
+        return MaskTileBatch(*(torch.stack(part) for part in zip(*tiles[:count])))
 
-    def _tile(self, pixels: Tensor, packed: Tensor) -> SceneBatch | None:
+    def _tile(self, pixels: Tensor, packed: Tensor) -> MaskTileBatch | None:
         """Return one tile without the batch axis, or None where it shows no kind."""
         labels, maps = split_labels(packed)
         foreign = None
@@ -183,7 +183,7 @@ class SceneTiles:
         truth, valid, mask = shown[self._random.integers(len(shown))]
         if mask is None:
             mask = self._made(pixels, truth)
-        return SceneBatch(pixels, mask, truth, valid, labels)
+        return MaskTileBatch(pixels, mask, truth, valid, labels)
 
     def _made(self, pixels: Tensor, truth: Tensor) -> Tensor:
         shares = [share for share, _ in self._sources]

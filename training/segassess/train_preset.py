@@ -24,7 +24,7 @@ from geoseg_qgis.engine.models.segassess import (
     save_segassess,
 )
 from geoseg_qgis.engine.models.segassess.loading import CONFIGURATION_KEY
-from training.datasets import load_scenes
+from training.datasets import load_images
 from training.device import add_device_option, device_of, half_precision
 from training.exported_networks import SEGASSESS
 from training.generated import generated_scenes
@@ -36,7 +36,7 @@ from training.trainer import Plan, Trainer
 
 from .foreign_maps import stored_maps
 from .losses import LossOptions, segassess_losses
-from .mask_tiles import GENERATED_SHARE, KINDS, SceneBatch, SceneTiles
+from .mask_tiles import GENERATED_SHARE, KINDS, MaskTileBatch, MaskTiles
 
 BUILT_IN = SegAssessConfiguration(
     encoder_width=128,
@@ -91,7 +91,7 @@ class PresetObjective:
     """
 
     def __init__(
-        self, network: PresetNetwork, tiles: Callable[[int], SceneBatch], batch: int
+        self, network: PresetNetwork, tiles: Callable[[int], MaskTileBatch], batch: int
     ) -> None:
         self._network = network.train()
         self._tiles = tiles
@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     trainer = Trainer(network, plan, facts)
     runs = options.out.parent
-    scenes = load_scenes(options.data, "train")
+    scenes = load_images(options.data, "train")
     maps = [stored_maps(runs / "foreign", scene) for scene in scenes]
     mapped = sum(one is not None for one in maps)
     if not mapped and not options.without_maps:
@@ -176,8 +176,8 @@ def main(arguments: list[str] | None = None) -> None:
     maps += [None] * len(generated)
     seed = trainer.stage_seed(options.seed)
 
-    def source(seed: int) -> Callable[[int], SceneBatch]:
-        return SceneTiles(scenes + generated, TILE, seed, options.kinds, maps).batch
+    def source(seed: int) -> Callable[[int], MaskTileBatch]:
+        return MaskTiles(scenes + generated, TILE, seed, options.kinds, maps).batch
 
     tiles = prefetch(source, seed, options.device)
     trainer.run(PresetObjective(network, tiles, options.batch))

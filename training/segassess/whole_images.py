@@ -14,7 +14,7 @@ from torch.nn import functional
 from geoseg_qgis.engine.methods.assessment import ObjectAccumulator, ObjectStatus, constrain
 from geoseg_qgis.engine.metrics.quality import QualityCounts
 from geoseg_qgis.engine.models.segassess import SegAssess
-from training.datasets import Scene
+from training.datasets import LabelledImage
 from training.evaluate import slide
 
 from .foreign_maps import usual_zoom
@@ -68,27 +68,27 @@ class Judgement:
         self.masks += other.masks
 
 
-def zoomed(scene: Scene) -> tuple[Tensor, Tensor]:
-    """Return pixels (3, H, W), float 0..1, and labels (H, W) of a scene at its usual zoom."""
-    zoom = usual_zoom(scene)
+def zoomed(image: LabelledImage) -> tuple[Tensor, Tensor]:
+    """Return pixels (3, H, W), float 0..1, and labels (H, W) of an image at its usual zoom."""
+    zoom = usual_zoom(image)
     pixels = functional.interpolate(
-        scene.pixels.float()[None] / 255, scale_factor=zoom, mode="bilinear", antialias=True
+        image.pixels.float()[None] / 255, scale_factor=zoom, mode="bilinear", antialias=True
     )[0]
     size = list(pixels.shape[-2:])
-    labels = functional.interpolate(scene.labels[None, None].double(), size, mode="nearest-exact")
-    return pixels, labels[0, 0].to(scene.labels.dtype)
+    labels = functional.interpolate(image.labels[None, None].double(), size, mode="nearest-exact")
+    return pixels, labels[0, 0].to(image.labels.dtype)
 
 
-def cases(scene: Scene) -> list[Case]:
-    """Return the kinds of which a scene labels both object and background."""
-    pixels, labels = zoomed(scene)
+def cases(image: LabelledImage) -> list[Case]:
+    """Return the kinds of which an image labels both object and background."""
+    pixels, labels = zoomed(image)
     found = []
     for kind, bits in KINDS.items():
         is_object, known = truth_of_kind(labels, bits)
         share = float(is_object.float().mean())
         background = float((known & ~is_object).float().mean())
         if share >= SMALLEST_SHARE and background >= SMALLEST_SHARE:
-            name = f"{scene.dataset}/{scene.name}"
+            name = f"{image.dataset}/{image.name}"
             found.append(Case(name, kind, pixels, is_object.numpy(), known.numpy()))
     return found
 

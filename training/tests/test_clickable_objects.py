@@ -7,7 +7,7 @@ from training.clickable_objects import (
     label_components,
     with_labelled_objects,
 )
-from training.datasets import CROWN_EDGE, VEGETATION, Scene
+from training.datasets import CROWN_EDGE, VEGETATION, LabelledImage
 from training.land_cover import BIT, all_but
 from training.regions import random_regions, region_affinity
 from training.simulated_prompts import (
@@ -54,7 +54,7 @@ def test_edges_of_crowns_are_not_known_and_guessed_vegetation_is_no_object():
     random = np.random.default_rng(0)
     pixels = torch.zeros(3, 64, 64, dtype=torch.uint8)
     for dataset, count in (("dubai_landcover", 2), ("oam_buildings", 1)):
-        scene = with_labelled_objects(Scene(dataset, "x", pixels, labels, (1, 1)))
+        scene = with_labelled_objects(LabelledImage(dataset, "x", pixels, labels, (1, 1)))
         found = label_components(scene.labels, random)
         assert [int(one.mask.sum()) for one in found] == [144, 64][:count]
         assert not found[0].known[4:6, 4:20].any()

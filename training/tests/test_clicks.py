@@ -9,7 +9,7 @@ from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.zoo.registry import open_preset
 from training.clicks import Example, click_scores, deepest_point, examples
-from training.datasets import CROWN_EDGE, Scene
+from training.datasets import CROWN_EDGE, LabelledImage
 from training.land_cover import BIT, all_but, partial_label
 
 
@@ -30,7 +30,7 @@ def test_objects_come_largest_first_in_their_window():
     labels[100:150, 200:290] = BIT["building"]
     labels[180:185, 5:10] = BIT["building"]
     pixels = torch.arange(300).expand(3, 200, 300).to(torch.uint8)
-    scene = Scene("oam_buildings", "houses", pixels, labels, (1, 1))
+    scene = LabelledImage("oam_buildings", "houses", pixels, labels, (1, 1))
     found = list(examples([scene], BIT["building"], 128, 5))
     assert [int(example.mask.sum()) for example in found] == [50 * 90, 30 * 30]
     assert found[1].mask[10:40, 10:40].all()
@@ -41,7 +41,7 @@ def test_objects_come_largest_first_in_their_window():
 def test_a_window_larger_than_the_image_is_mirrored_beyond_it():
     labels = torch.full((100, 90), all_but("building"), dtype=torch.int32)
     labels[20:60, 20:60] = BIT["building"]
-    scene = Scene(
+    scene = LabelledImage(
         "oam_buildings", "house", torch.full((3, 100, 90), 9).to(torch.uint8), labels, (1, 1)
     )
     (found,) = examples([scene], BIT["building"], 128, 1)
@@ -56,7 +56,9 @@ def test_the_uncertain_edge_of_a_crown_does_not_count():
     labels[30:70, 30:70] = CROWN_EDGE
     labels[40:60, 40:60] = BIT["tree"]
     labels[:, 95:] = 0
-    scene = Scene("neon_tree_boxes", "crown", torch.zeros(3, 100, 100).byte(), labels, (1, 1))
+    scene = LabelledImage(
+        "neon_tree_boxes", "crown", torch.zeros(3, 100, 100).byte(), labels, (1, 1)
+    )
     (found,) = examples([scene], BIT["tree"], 128, 1)
     assert found.mask.sum() == 400
     assert not found.valid[30:40, 30:70].any()

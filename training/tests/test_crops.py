@@ -4,12 +4,12 @@ import numpy as np
 import torch
 
 from training.crops import CropSampler, vary_colour
-from training.datasets import Scene
+from training.datasets import LabelledImage
 from training.land_cover import BIT
 from training.train_sam2 import CLOSEST, seen_closer
 
 
-def two_halves() -> Scene:
+def two_halves() -> LabelledImage:
     """Red buildings left of a diagonal, blue water right of it."""
     rows, columns = np.mgrid[:300, :360]
     left = torch.from_numpy(columns + 0.4 * rows < 240)
@@ -17,7 +17,7 @@ def two_halves() -> Scene:
     pixels[0][left] = 200
     pixels[2][~left] = 200
     labels = torch.where(left, BIT["building"], BIT["water"]).int()
-    return Scene("dubai_landcover", "halves", pixels, labels, (0.5, 2.0))
+    return LabelledImage("dubai_landcover", "halves", pixels, labels, (0.5, 2.0))
 
 
 def test_pixels_and_labels_move_together():

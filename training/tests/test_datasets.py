@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.datasets import TrainingDataError, load_scenes, with_weak_labels
+from training.datasets import TrainingDataError, load_images, with_weak_labels
 from training.land_cover import BIT, all_but, partial_label
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -32,7 +32,7 @@ def share(labels: torch.Tensor, mask: int) -> float:
 
 @needs_data
 def test_dubai_classes_become_surfaces():
-    scenes = load_scenes(DATA, "validation", ("dubai_landcover",))
+    scenes = load_images(DATA, "validation", ("dubai_landcover",))
     first = scenes[0]
     assert [scene.name for scene in scenes] == [f"t1_p00{n}" for n in range(1, 10)]
     assert first.pixels.shape == (3, 644, 797)
@@ -45,7 +45,7 @@ def test_dubai_classes_become_surfaces():
 
 @needs_data
 def test_korean_bands_are_read_as_red_green_blue():
-    scene = load_scenes(DATA, "validation", ("s2_korea_10m",))[0]
+    scene = load_images(DATA, "validation", ("s2_korea_10m",))[0]
     forest = scene.labels == BIT["tree"]
     red, green, blue = (float(band[forest].float().mean()) for band in scene.pixels)
     assert share(scene.labels, BIT["field"]) == pytest.approx(0.1651, abs=1e-3)
@@ -57,7 +57,7 @@ def test_korean_bands_are_read_as_red_green_blue():
 def test_boxes_and_footprints_are_partial_labels():
     scenes = {
         scene.name: scene
-        for scene in load_scenes(
+        for scene in load_images(
             DATA, "train", ("aerial_cars", "neon_tree_boxes", "spacenet_linz_buildings")
         )
     }
@@ -75,12 +75,12 @@ def test_boxes_and_footprints_are_partial_labels():
 
 @needs_data
 def test_training_and_validation_share_no_scene():
-    train = {(s.dataset, s.name) for s in load_scenes(DATA, "train")}
-    validation = {(s.dataset, s.name) for s in load_scenes(DATA, "validation")}
+    train = {(s.dataset, s.name) for s in load_images(DATA, "train")}
+    validation = {(s.dataset, s.name) for s in load_images(DATA, "validation")}
     assert len(train) == 107
     assert not train & validation
 
 
 def test_a_folder_without_a_split_is_refused(tmp_path):
     with pytest.raises(TrainingDataError, match=r"Point --data"):
-        load_scenes(tmp_path, "train")
+        load_images(tmp_path, "train")

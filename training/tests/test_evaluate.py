@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.datasets import Scene
+from training.datasets import LabelledImage
 from training.evaluate import class_map, confusion, score, slide
 from training.land_cover import BIT, all_but, partial_label
 
@@ -44,6 +44,6 @@ def test_class_map_lies_on_its_scene(zoom):
     pixels[2] = 255 - pixels[0]
     truth = (pixels[0] == 0).long()
     labels = torch.where(truth == 0, BIT["building"], BIT["water"]).int()
-    scene = Scene("dubai_landcover", "corner", pixels, labels, (1, 1))
+    scene = LabelledImage("dubai_landcover", "corner", pixels, labels, (1, 1))
     prediction = class_map(colour_network, scene, zoom, 64, 40)
     assert (prediction == truth).float().mean() > 0.97

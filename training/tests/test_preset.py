@@ -10,7 +10,7 @@ from torch.nn import functional
 from geoseg_qgis.engine.models.clip import load_clip
 from geoseg_qgis.engine.zoo.registry import Origin, catalogue
 from geoseg_qgis.engine.zoo.vocabulary import Vocabulary
-from training.datasets import load_scenes
+from training.datasets import load_images
 from training.evaluate import LEGENDS, clip_network, evaluate
 from training.scenes import generate_scene
 from training.sizes import LARGE_FROM, SMALL_UP_TO
@@ -100,7 +100,7 @@ def test_large_buildings_are_told_from_small_ones(drawn, ask):
 def test_unseen_real_images_are_mapped(preset):
     clip = load_clip(preset.card.clip, preset.folder, torch.device("cpu"))
     mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
-    scenes = load_scenes(DATA, "validation", ("dubai_landcover",))[4:6]
+    scenes = load_images(DATA, "validation", ("dubai_landcover",))[4:6]
     make = clip_network(clip.module, clip.tokenizer, "plain", mean, std)
     result = evaluate(make, scenes, {})["dubai_landcover"]
     scores = dict(zip(result.classes, result.iou))

@@ -24,7 +24,7 @@ from geoseg_qgis.engine.models.unigeoseg.template import (
     encode_template,
 )
 from training.crops import CropSampler
-from training.datasets import load_scenes
+from training.datasets import load_images
 
 from .letterbox_augmentation import between_bars, draw_band
 from .queries import SENTENCE_KINDS, Asked, Asker
@@ -123,7 +123,7 @@ def score_unseen(
     scores = score_scenes(reader, squares)
     for name, others in (("wide", wide), ("barred", barred)):
         scores[f"{name}_ref"] = score_scenes(reader, others)["ref"]
-    crops = CropSampler(load_scenes(data, "validation"), SIDE, _SEED_OF_CROPS)
+    crops = CropSampler(load_images(data, "validation"), SIDE, _SEED_OF_CROPS)
     return scores | score_real(reader, crops, REAL_CROPS)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from training.array_files import write_arrays
 from training.scenes import VERSION, generate_scene
-from training.scenes.drawn_scene import Scene
+from training.scenes.drawn_scene import DrawnScene
 from training.scenes.reasoning import ask
 from training.scenes.referring import Expression, refer
 
@@ -118,7 +118,7 @@ def pixel_size_of(seed: int) -> float:
     return round(math.exp(np.random.default_rng([seed, 7]).uniform(low, high)), 3)
 
 
-def wishes_of(scene: Scene) -> tuple[Wish, ...]:
+def wishes_of(scene: DrawnScene) -> tuple[Wish, ...]:
     """Return every sentence about a scene, and its questions in several wordings."""
     questions = [question for seed in range(_WORDINGS) for question in ask(scene, seed, 100)]
     found: dict[str, Wish] = {}
@@ -127,7 +127,7 @@ def wishes_of(scene: Scene) -> tuple[Wish, ...]:
     return tuple(found.values())
 
 
-def _wish(scene: Scene, expression: Expression) -> Wish:
+def _wish(scene: DrawnScene, expression: Expression) -> Wish:
     classes: Sequence[int] = ()
     if not expression.instances:
         classes = np.unique(scene.classes[expression.mask]).tolist()

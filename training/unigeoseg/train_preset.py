@@ -28,7 +28,7 @@ from geoseg_qgis.engine.models.unigeoseg.sequence import Piece, split_dialogue
 from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, load_tokenizer
 from training.crops import CropSampler
-from training.datasets import load_scenes
+from training.datasets import load_images
 from training.device import add_device_option
 from training.distributed import Team, team_size, work_together
 from training.exported_networks import UNIGEOSEG
@@ -229,7 +229,7 @@ def train(team: Team, options: argparse.Namespace) -> None:
     trainer = Trainer(pupil, plan, facts, team)
     # Otherwise all processes, and a run that goes on, would drop out the same values.
     torch.manual_seed(trainer.stage_seed(options.seed))
-    real = load_scenes(options.data, "train")
+    real = load_images(options.data, "train")
 
     def source(seed: int) -> Callable[..., Lesson]:
         crops = [CropSampler(real, size, seed + size) for size in sorted({SIDE, options.side})]

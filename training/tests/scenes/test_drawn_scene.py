@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.scenes import KINDS, RARE_KINDS, Scene, generate_scene
+from training.scenes import KINDS, RARE_KINDS, DrawnScene, generate_scene
 from training.scenes.drawn_scene import position_word
 
 SIZE = 160
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[Scene]:
+def scenes() -> list[DrawnScene]:
     """Two scenes of every kind."""
     return [
         generate_scene(seed, SIZE, 0.7, kind)
@@ -51,7 +51,7 @@ def test_rare_kinds_are_drawn_by_name_alone():
     assert estate.class_mask("sand").mean() > 0.1
 
 
-def test_every_class_appears(scenes: list[Scene]):
+def test_every_class_appears(scenes: list[DrawnScene]):
     seen = set().union(*(np.unique(scene.classes).tolist() for scene in scenes))
     names = {scenes[0].class_names[index] for index in seen}
     assert names == set(scenes[0].class_names) - {"unlabelled"}
@@ -64,7 +64,7 @@ def test_arrays_have_the_shape_asked_for():
     assert scene.classes.shape == scene.instances.shape == (96, 130)
 
 
-def test_instances_agree_with_objects_and_classes(scenes: list[Scene]):
+def test_instances_agree_with_objects_and_classes(scenes: list[DrawnScene]):
     for scene in scenes:
         numbers = np.unique(scene.instances)
         assert numbers[numbers > 0].tolist() == [o.instance for o in scene.objects]
@@ -83,7 +83,7 @@ def test_instances_agree_with_objects_and_classes(scenes: list[Scene]):
 
 
 @pytest.mark.parametrize("name", ["building", "car", "lake", "field"])
-def test_countable_classes_belong_to_objects(scenes: list[Scene], name: str):
+def test_countable_classes_belong_to_objects(scenes: list[DrawnScene], name: str):
     """Slivers of fewer than nine pixels keep their class and lose their number."""
     masks = [(scene.instances, scene.class_mask(name)) for scene in scenes]
     pixels = sum(int(mask.sum()) for _, mask in masks)
@@ -105,7 +105,7 @@ def test_surfaces_look_like_themselves():
     assert water.mean() < grass.mean() < sand.mean()
 
 
-def test_no_flat_surfaces(scenes: list[Scene]):
+def test_no_flat_surfaces(scenes: list[DrawnScene]):
     for scene in scenes:
         grey = scene.image.astype(float).mean(2)
         for index in np.unique(scene.classes):

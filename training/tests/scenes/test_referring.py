@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.scenes import KINDS, Scene, SceneObject, generate_scene
+from training.scenes import KINDS, DrawnScene, SceneObject, generate_scene
 from training.scenes.referring import NUMBERS, Expression, clearly_nearest, noun_groups, refer
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[Scene]:
+def scenes() -> list[DrawnScene]:
     """One scene of every kind."""
     return [generate_scene(30 + i, 192, 0.6, kind) for i, kind in enumerate(KINDS)]
 
 
 @pytest.fixture(scope="module")
-def spoken(scenes: list[Scene]) -> list[tuple[Scene, Expression]]:
+def spoken(scenes: list[DrawnScene]) -> list[tuple[DrawnScene, Expression]]:
     """Every sentence that the scenes allow."""
     return [(scene, e) for scene in scenes for e in refer(scene, 0, 10_000)]
 
 
-def members(scene: Scene, noun: str) -> list[SceneObject]:
+def members(scene: DrawnScene, noun: str) -> list[SceneObject]:
     """Return the objects of a noun in singular or plural."""
     for group in noun_groups(scene):
         if noun in (group.noun, group.plural):
@@ -29,7 +29,7 @@ def members(scene: Scene, noun: str) -> list[SceneObject]:
     raise AssertionError(noun)
 
 
-def test_masks_are_the_instances(spoken: list[tuple[Scene, Expression]]):
+def test_masks_are_the_instances(spoken: list[tuple[DrawnScene, Expression]]):
     assert len(spoken) > 300
     for scene, expression in spoken:
         assert expression.mask.any(), expression.text
@@ -37,19 +37,19 @@ def test_masks_are_the_instances(spoken: list[tuple[Scene, Expression]]):
             assert np.array_equal(expression.mask, scene.mask(*expression.instances))
 
 
-def test_a_sentence_has_one_meaning_in_a_scene(spoken: list[tuple[Scene, Expression]]):
+def test_a_sentence_has_one_meaning_in_a_scene(spoken: list[tuple[DrawnScene, Expression]]):
     meanings: dict[tuple[int, str], bytes] = {}
     for scene, expression in spoken:
         key = (id(scene), expression.text)
         assert meanings.setdefault(key, expression.mask.tobytes()) == expression.mask.tobytes()
 
 
-def test_every_kind_of_sentence_occurs(spoken: list[tuple[Scene, Expression]]):
+def test_every_kind_of_sentence_occurs(spoken: list[tuple[DrawnScene, Expression]]):
     kinds = {expression.kind for _, expression in spoken}
     assert kinds == {"class", "attribute", "position", "extreme", "relation", "count"}
 
 
-def test_largest_is_the_largest(spoken: list[tuple[Scene, Expression]]):
+def test_largest_is_the_largest(spoken: list[tuple[DrawnScene, Expression]]):
     checked = 0
     for scene, expression in spoken:
         if expression.text.startswith("the largest "):
@@ -62,7 +62,7 @@ def test_largest_is_the_largest(spoken: list[tuple[Scene, Expression]]):
     assert checked > 10
 
 
-def test_counts_count(spoken: list[tuple[Scene, Expression]]):
+def test_counts_count(spoken: list[tuple[DrawnScene, Expression]]):
     checked = 0
     for scene, expression in spoken:
         words = expression.text.split(" ", 2)
@@ -73,7 +73,7 @@ def test_counts_count(spoken: list[tuple[Scene, Expression]]):
     assert checked > 5
 
 
-def test_halves_hold_everything_on_that_side(spoken: list[tuple[Scene, Expression]]):
+def test_halves_hold_everything_on_that_side(spoken: list[tuple[DrawnScene, Expression]]):
     checked = 0
     for scene, expression in spoken:
         if expression.text.endswith(" in the left half of the image"):
@@ -87,7 +87,7 @@ def test_halves_hold_everything_on_that_side(spoken: list[tuple[Scene, Expressio
     assert checked > 3
 
 
-def test_attributes_select_all_that_have_them(scenes: list[Scene]):
+def test_attributes_select_all_that_have_them(scenes: list[DrawnScene]):
     checked = 0
     for scene in scenes:
         for expression in refer(scene, 0, 10_000):
@@ -98,10 +98,10 @@ def test_attributes_select_all_that_have_them(scenes: list[Scene]):
     assert checked > 1
 
 
-def scene_of(objects: list[SceneObject], instances: np.ndarray) -> Scene:
+def scene_of(objects: list[SceneObject], instances: np.ndarray) -> DrawnScene:
     """A scene of which only the objects matter."""
     blank = np.zeros((*instances.shape, 3), np.uint8)
-    return Scene(blank, blank[..., 0], ("",), instances, tuple(objects), 1, "", 0)
+    return DrawnScene(blank, blank[..., 0], ("",), instances, tuple(objects), 1, "", 0)
 
 
 def block(number: int, box: tuple[int, int, int, int], **known: str) -> SceneObject:
@@ -113,7 +113,7 @@ def block(number: int, box: tuple[int, int, int, int], **known: str) -> SceneObj
     return SceneObject(number, "building", bounds=box, centroid=centroid, area=area, **words)
 
 
-def blocks(*boxes: tuple[int, int, int, int], **known: str) -> Scene:
+def blocks(*boxes: tuple[int, int, int, int], **known: str) -> DrawnScene:
     """A scene of 100 x 100 pixels with buildings."""
     instances = np.zeros((100, 100), np.int32)
     for number, (left, top, right, bottom) in enumerate(boxes, start=1):
@@ -121,7 +121,7 @@ def blocks(*boxes: tuple[int, int, int, int], **known: str) -> Scene:
     return scene_of([block(n, box, **known) for n, box in enumerate(boxes, start=1)], instances)
 
 
-def texts(scene: Scene) -> set[str]:
+def texts(scene: DrawnScene) -> set[str]:
     """Everything that can be said of a scene's objects."""
     return {e.text for e in refer(scene, 0, 10_000)}
 
@@ -187,7 +187,7 @@ def test_nearest_needs_a_clear_margin():
     assert clearly_nearest(close, close.objects, target) is None
 
 
-def test_sentences_follow_the_seed(scenes: list[Scene]):
+def test_sentences_follow_the_seed(scenes: list[DrawnScene]):
     assert [e.text for e in refer(scenes[0], 1)] == [e.text for e in refer(scenes[0], 1)]
     assert [e.text for e in refer(scenes[0], 1)] != [e.text for e in refer(scenes[0], 2)]
     assert len(refer(scenes[1], 1, 5)) == 5
@@ -203,7 +203,7 @@ def test_grey_pictures_have_no_colour_words():
     assert not any(o.colour for scene in grey for o in scene.objects)
 
 
-def test_ninths_hold_one_and_nearly_no_other(spoken: list[tuple[Scene, Expression]]):
+def test_ninths_hold_one_and_nearly_no_other(spoken: list[tuple[DrawnScene, Expression]]):
     """No other object of the noun has its centre in the top left third, nor close to it."""
     ending = " at the top left of the image"
     checked = 0

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from geoseg_qgis.engine.models.segassess import SegAssess, load_segassess, save_segassess
-from training.datasets import Scene, load_scenes
+from training.datasets import LabelledImage, load_images
 from training.land_cover import ANY, BIT, all_but, partial_label
 from training.scenes.corruptions import corrupt
 from training.segassess.lookalikes import Lookalikes
@@ -17,7 +17,7 @@ from training.segassess.mask_tiles import (
     CODES,
     KINDS,
     CorruptedShapes,
-    SceneTiles,
+    MaskTiles,
     split_labels,
     truth_of_kind,
     with_maps,
@@ -40,15 +40,15 @@ def test_truth_from_partial_labels() -> None:
     assert known.tolist() == [False, True, True, False, False, True]
 
 
-def scene(label: int) -> Scene:
+def scene(label: int) -> LabelledImage:
     labels = torch.full((300, 300), all_but("building"), dtype=torch.int32)
     labels[100:200, 100:220] = label
     pixels = (labels == label).to(torch.uint8).mul(150).add(50).expand(3, -1, -1).contiguous()
-    return Scene("oam_buildings", "made", pixels, labels, (0.9, 1.1))
+    return LabelledImage("oam_buildings", "made", pixels, labels, (0.9, 1.1))
 
 
 def test_tiles_show_their_object() -> None:
-    batch = SceneTiles([scene(BIT["building"])], 128, 4, ("building",)).batch(6)
+    batch = MaskTiles([scene(BIT["building"])], 128, 4, ("building",)).batch(6)
     assert batch.images.shape == (6, 3, 128, 128)
     share = batch.truth.mean((1, 2, 3))
     assert (share >= 0.02).all()
@@ -58,10 +58,10 @@ def test_tiles_show_their_object() -> None:
     bright = batch.images.mean(1, keepdim=True)
     assert bright[batch.truth > 0].mean() > bright[batch.truth == 0].mean() + 0.1
     assert not torch.equal(batch.masks, batch.truth)
-    again = SceneTiles([scene(BIT["building"])], 128, 4, ("building",)).batch(6)
+    again = MaskTiles([scene(BIT["building"])], 128, 4, ("building",)).batch(6)
     assert torch.equal(again.masks, batch.masks)
     with pytest.raises(ValueError, match="show too little"):
-        SceneTiles([scene(ANY)], 128, 4, ("building",)).batch(2)
+        MaskTiles([scene(ANY)], 128, 4, ("building",)).batch(2)
 
 
 def test_built_in_size(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_maps_of_other_networks_come_along() -> None:
     assert torch.equal(labels, made.labels)
     assert all(torch.equal(one, codes[0].int()) for one in maps)
     assert len(maps) == 3
-    tiles = SceneTiles([made], 128, 6, ("building",), [codes]).batch(24)
+    tiles = MaskTiles([made], 128, 6, ("building",), [codes]).batch(24)
     true_share, mask_share = tiles.truth.mean((1, 2, 3)), tiles.masks.mean((1, 2, 3))
     inside = (tiles.masks <= tiles.truth).all((1, 2, 3))
     foreign = inside & (mask_share < 0.45 * true_share) & (mask_share > 0.35 * true_share)
@@ -116,7 +116,7 @@ def overfitted(steps: int) -> list[float]:
     """Return the losses of steps on one and the same batch of a made scene."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    tiles = SceneTiles([scene(BIT["building"])], 96, 5, ("building",))
+    tiles = MaskTiles([scene(BIT["building"])], 96, 5, ("building",))
     batch = tiles.batch(2)
     tiles.batch = lambda count: batch  # type: ignore[method-assign]  # noqa: ARG005
     network = PresetNetwork(SegAssess(BUILT_IN))
@@ -143,7 +143,7 @@ def test_steps_on_one_batch_lower_the_loss() -> None:
 def test_judging_a_real_image() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    one = load_scenes(DATA, "validation", ("spacenet_linz_buildings",))[0]
+    one = load_images(DATA, "validation", ("spacenet_linz_buildings",))[0]
     found = {case.kind: case for case in cases(one)}
     case = found["building"]
     assert case.pixels.shape[1:] == case.truth.shape

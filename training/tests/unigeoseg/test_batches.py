@@ -15,7 +15,7 @@ from unigeoseg_facts import REPOSITORY
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint, save_checkpoint
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from training.crops import CropSampler
-from training.datasets import Scene
+from training.datasets import LabelledImage
 from training.land_cover import BIT
 from training.scenes.legend import CLASS_ID
 from training.trainer import Plan, Trainer
@@ -180,7 +180,7 @@ def test_real_pictures_are_enlarged_with_their_labels(tmp_path: Path) -> None:
     labels[200:] = 0
     pixels = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
     pixels[0, :, 100:160] = 250
-    town = Scene("oam_buildings", "town", pixels, labels, (1.0, 1.0))
+    town = LabelledImage("oam_buildings", "town", pixels, labels, (1.0, 1.0))
     teacher = Teacher(scenes, [CropSampler([town], SIDE, 1)], tokenizer, 384, 1)
     for _ in range(20):
         lesson = teacher._real(4)
