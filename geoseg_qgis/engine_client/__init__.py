@@ -1,6 +1,6 @@
-"""Finds or makes the engine's Python, starts the engine, talks to it and stops it.
+"""Installs and finds the engine's Python, starts the engine process and runs jobs on it.
 
-Standard library only: this package runs inside QGIS, in plain Python and in tests alike, from any
+This package uses the standard library only. It works inside QGIS and in plain Python, from any
 thread and without an event loop.
 """
 

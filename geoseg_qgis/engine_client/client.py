@@ -1,4 +1,4 @@
-"""Runs jobs on a warm engine process, one at a time, from any thread."""
+"""Runs jobs on an engine process that stays alive between them, one at a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from ..protocol.result import Result
 from .locate import EngineLocation, data_folder, locate_engine
 from .process import EngineProcess
 
+# Times are in seconds. A cancelled call waits CANCEL_GRACE for the engine to confirm.
 POLL = 0.1
 CANCEL_GRACE = 1.0
 DRAIN_LIMIT = 15.0
 START_LIMIT = 60.0
+# While it works, the engine sends a heartbeat every two seconds.
 SILENCE_LIMIT = 180.0
-_SLEPT = 10.0
+# A poll that takes this much longer than asked means that the computer was in standby.
+_STANDBY = 10.0
 _ENDED = (ErrorCode.ENGINE_STOPPED, ErrorCode.ENGINE_MISSING)
 
 ProgressCallback = Callable[[float, str], None]
@@ -44,17 +47,17 @@ def _never() -> bool:
 
 
 class EngineClient:
-    """A handle on one engine process, which is started when first needed and again after a crash.
+    """One engine process, which is started when it is first needed and again after a crash.
 
     Args:
         location: The engine's Python.
-        log_file: Where the engine's stderr goes; by default in the data folder.
-        silence_limit: Seconds without any sign of life after which a working engine is given up.
+        log_file: File for the engine's stderr; by default in the data folder.
+        silence_limit: Seconds without a message after which a working engine counts as dead.
         drain_limit: Seconds that a cancelled job may take to end before the engine is killed.
 
     Attributes:
-        variables: Variables of the engine on top of the system's; an engine that was started with
-            others is replaced before its next call.
+        variables: Environment variables of the engine besides the system's. A running engine that
+            was started with other variables is replaced before the next call.
     """
 
     def __init__(
@@ -69,17 +72,17 @@ class EngineClient:
         self._log_file = log_file or data_folder() / "logs" / "engine.log"
         self._silence_limit = silence_limit
         self._drain_limit = drain_limit
-        self._turn = threading.Lock()
+        self._busy = threading.Lock()
         self._process: Optional[EngineProcess] = None
         self._identifiers = itertools.count(1)
         self._abandoned: Optional[int] = None
-        self._reaper: Optional[threading.Timer] = None
+        self._timer: Optional[threading.Timer] = None
         self._last_exit: Optional[int] = None
         self._closings = 0
 
     @property
     def pid(self) -> Optional[int]:
-        """Process id of the engine, or None when none runs."""
+        """Process id of the engine, or None if none is running."""
         process = self._process
         return process.pid if process is not None and process.alive else None
 
@@ -90,60 +93,60 @@ class EngineClient:
         on_log: LogCallback = _ignore_log,
         is_cancelled: CancelCallback = _never,
     ) -> Result:
-        """Do a job and wait for its result. Callbacks are called in the calling thread.
+        """Run a job and return its result. Callbacks are called in the calling thread.
 
         Args:
-            job: What to do.
-            on_progress: Gets the finished fraction in 0..1 and the phase.
-            on_log: Gets ``info`` or ``warning`` and a sentence.
+            job: The job.
+            on_progress: Called with the finished fraction in 0..1 and the phase.
+            on_log: Called with ``info`` or ``warning`` and a sentence.
             is_cancelled: Polled ten times a second; once true, the call ends within about a second.
 
         Raises:
             CancelledError: When the user cancelled.
-            JobError: What the engine reported, or ``ENGINE_STOPPED`` when it died.
+            JobError: The engine's error, or ``ENGINE_STOPPED`` when it died.
         """
-        with self._taking_turns(on_log, is_cancelled):
-            answer = self._call("run", job.to_json(), on_progress, on_log, is_cancelled)
-        return Result.from_json(answer)
+        with self._exclusive_use(on_log, is_cancelled):
+            response = self._call("run", job.to_json(), on_progress, on_log, is_cancelled)
+        return Result.from_json(response)
 
     def start(self, is_cancelled: CancelCallback = _never) -> None:
-        """Start the engine if it does not run, so that the first job need not wait for it."""
-        with self._taking_turns(_ignore_log, is_cancelled):
+        """Start the engine if it is not running, so that the first job does not wait for it."""
+        with self._exclusive_use(_ignore_log, is_cancelled):
             self._ensure_started(is_cancelled)
 
     def status(self, is_cancelled: CancelCallback = _never) -> Dict[str, Any]:
-        """Return the engine's versions, devices with free memory, and what it keeps warm."""
-        with self._taking_turns(_ignore_log, is_cancelled):
+        """Return the engine's versions, its devices with free memory, and the models in memory."""
+        with self._exclusive_use(_ignore_log, is_cancelled):
             return self._call("status", {}, is_cancelled=is_cancelled)
 
     def release(self) -> None:
-        """Make a running engine give its memory back; does nothing while it works."""
-        if not self._turn.acquire(blocking=False):
+        """Let a running engine free its memory; does nothing while it works."""
+        if not self._busy.acquire(blocking=False):
             return
         try:
             if self.pid is not None:
                 self._call("release", {})
         finally:
-            self._turn.release()
+            self._busy.release()
 
     def close(self) -> None:
-        """Stop the engine, whatever it does; a later call starts a new one."""
+        """Stop the engine at once; a later call starts a new one."""
         self._closings += 1
         self._end_process(grace=1.0)
 
     @contextlib.contextmanager
-    def _taking_turns(self, on_log: LogCallback, is_cancelled: CancelCallback) -> Iterator[None]:
-        told = False
-        while not self._turn.acquire(timeout=POLL):
+    def _exclusive_use(self, on_log: LogCallback, is_cancelled: CancelCallback) -> Iterator[None]:
+        reported = False
+        while not self._busy.acquire(timeout=POLL):
             if is_cancelled():
                 raise CancelledError
-            if not told:
+            if not reported:
                 on_log("info", "Waiting for another run to finish.")
-                told = True
+                reported = True
         try:
             yield
         finally:
-            self._turn.release()
+            self._busy.release()
 
     def _call(
         self,
@@ -159,7 +162,7 @@ class EngineClient:
             return self._attempt(method, params, on_progress, on_log, is_cancelled)
         except JobError as error:
             ended = error.code in _ENDED
-            # An engine that is told to close may still manage to cancel its job.
+            # An engine that is being closed may still report its job as cancelled.
             cancelled_by_nobody = error.code is ErrorCode.CANCELLED and not is_cancelled()
             if closings != self._closings and (ended or cancelled_by_nobody):
                 raise JobError(
@@ -183,20 +186,20 @@ class EngineClient:
         process.last_sign = time.monotonic()
         try:
             process.send(messages.request(identifier, method, params))
-            answer = self._await_answer(process, identifier, on_progress, on_log, is_cancelled)
+            response = self._await_response(process, identifier, on_progress, on_log, is_cancelled)
         except BaseException as error:
             if isinstance(error, JobError) and error.code in _ENDED:
                 self._last_exit = process.exit_status
                 self._end_process(grace=0.0)
             elif self._abandoned != identifier:
-                # A callback raised: nobody waits for the job any more.
+                # A callback raised an error, so nobody waits for the job any more.
                 with contextlib.suppress(JobError):
                     process.send(messages.notification("cancel", {"id": identifier}))
                 self._abandon(process, identifier)
             raise
-        return _unpack(answer)
+        return _unpack(response)
 
-    def _await_answer(
+    def _await_response(
         self,
         process: EngineProcess,
         identifier: int,
@@ -225,13 +228,13 @@ class EngineClient:
             message = process.inbox.get(timeout=POLL)
         except queue.Empty:
             now = time.monotonic()
-            if now - asked_at > POLL + _SLEPT:
-                # The computer slept, and the engine with it: its silence begins anew.
+            if now - asked_at > POLL + _STANDBY:
+                # The computer was in standby, and so was the engine: count its silence from here.
                 process.last_sign = now
             if now - process.last_sign > self._silence_limit:
                 raise JobError(
                     ErrorCode.ENGINE_STOPPED,
-                    f"The engine gave no sign of life for {self._silence_limit:.0f} seconds.",
+                    f"The engine has not responded for {self._silence_limit:.0f} seconds.",
                     "Run again; a new engine is started.",
                 ) from None
             return None
@@ -267,28 +270,29 @@ class EngineClient:
             if time.monotonic() > deadline:
                 raise JobError(
                     ErrorCode.ENGINE_STOPPED,
-                    f"The engine did not answer within {START_LIMIT:.0f} seconds of its start.",
-                    "Run again; if that fails too, let an antivirus programme trust its folder.",
+                    f"The engine did not respond within {START_LIMIT:.0f} seconds after its start.",
+                    "Run again. If that fails too, add its folder to your antivirus exceptions.",
                 )
             message = self._next_message(process)
-        answer = _unpack(message)
-        if answer.get("protocol") != PROTOCOL_VERSION:
+        greeting = _unpack(message)
+        if greeting.get("protocol") != PROTOCOL_VERSION:
             raise JobError(
                 ErrorCode.PROTOCOL_MISMATCH,
-                f"The engine speaks protocol {answer.get('protocol')}, the plugin "
-                f"{PROTOCOL_VERSION}.",
+                f"The engine uses version {greeting.get('protocol')} of the protocol, the plugin "
+                f"version {PROTOCOL_VERSION}.",
                 "Restart QGIS so that both halves come from the same version of GeoSeg.",
             )
 
     def _abandon(self, process: EngineProcess, identifier: int) -> None:
-        """Let a cancelled job end by itself, but not for ever."""
+        """Let a cancelled job end by itself; kill the engine if that takes too long."""
         self._abandoned = identifier
-        self._reaper = threading.Timer(self._drain_limit, self._reap, (process, identifier))
-        self._reaper.daemon = True
-        self._reaper.start()
+        arguments = (process, identifier)
+        self._timer = threading.Timer(self._drain_limit, self._kill_abandoned, arguments)
+        self._timer.daemon = True
+        self._timer.start()
 
-    def _reap(self, process: EngineProcess, identifier: int) -> None:
-        with self._turn:
+    def _kill_abandoned(self, process: EngineProcess, identifier: int) -> None:
+        with self._busy:
             if self._abandoned != identifier or self._process is not process:
                 return
             while True:
@@ -302,7 +306,7 @@ class EngineClient:
             self._end_process(grace=0.0)
 
     def _settle_abandoned(self, is_cancelled: CancelCallback) -> None:
-        """Wait until a job that was cancelled before has ended, and kill the engine if it won't."""
+        """Wait for a job that was cancelled earlier; kill the engine if it takes too long."""
         identifier, process = self._abandoned, self._process
         if identifier is None or process is None:
             return
@@ -323,9 +327,9 @@ class EngineClient:
 
     def _forget_abandoned(self) -> None:
         self._abandoned = None
-        if self._reaper is not None:
-            self._reaper.cancel()
-            self._reaper = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _end_process(self, grace: float) -> None:
         self._forget_abandoned()
@@ -361,11 +365,11 @@ _shared_lock = threading.Lock()
 
 
 def shared_client(setting: str = "", variables: Optional[Mapping[str, str]] = None) -> EngineClient:
-    """Return the client whose warm engine all doors of this process share.
+    """Return the client whose engine everything in this process shares.
 
     Args:
         setting: Interpreter that the user chose; see `locate_engine`.
-        variables: Variables of the engine, such as a proxy; None leaves them as they are.
+        variables: Environment variables of the engine, such as a proxy; None leaves them unchanged.
 
     Raises:
         JobError: ``ENGINE_MISSING`` when no engine is installed.

@@ -1,4 +1,4 @@
-"""Runs the commands of an installation: logged, cancellable, out of QGIS's environment."""
+"""Runs the commands of an installation, with a log file and cancellable."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import IO, Callable, Dict, Iterator, List, Optional, Sequence
 
 from ..protocol.errors import CancelledError
-from .child import start_options
+from .child_process import start_options
 
 _POLL = 0.1
 
 
 class CommandError(Exception):
-    """A command ended with a failure.
+    """A command failed.
 
     Args:
-        command: What was run.
-        status: Its exit status; None when it ran out of time.
-        output: All it said.
+        command: Program and arguments.
+        status: Exit status; None if it could not be started.
+        output: What it wrote to stdout and stderr.
     """
 
     def __init__(self, command: Sequence[str], status: Optional[int], output: str) -> None:
@@ -41,9 +41,9 @@ class CommandRunner:
     """Runs commands one after the other.
 
     Attributes:
-        environment: Variables the commands get.
-        folder: Folder they run in.
-        log_file: Where all they say is kept.
+        environment: Environment variables of the commands.
+        folder: Working directory.
+        log_file: File that their output is appended to.
         is_cancelled: Polled ten times a second; once true, the command is killed.
     """
 
@@ -59,16 +59,16 @@ class CommandRunner:
         on_line: Optional[Callable[[str], None]] = None,
         extra: Optional[Dict[str, str]] = None,
     ) -> str:
-        """Run ``command`` and return what it said, on both streams.
+        """Run ``command`` and return its output, stdout and stderr together.
 
         Args:
             command: Program and arguments; no shell is involved.
             timeout: Seconds after which it is killed.
-            on_line: Called with each line.
-            extra: Variables on top of `environment`.
+            on_line: Called with each line of output.
+            extra: Variables besides those in `environment`.
 
         Raises:
-            CommandError: When it failed, could not be started or ran out of time.
+            CommandError: When it failed, could not be started or took too long.
             CancelledError: When the user cancelled.
         """
         with self._open_log() as log:
@@ -86,7 +86,7 @@ class CommandRunner:
             except OSError as error:
                 log.write(f"{error}\n")
                 raise CommandError(command, None, str(error)) from error
-            with _reaped(process):
+            with _cleaned_up(process):
                 output = self._follow(process, timeout, on_line or _ignore, log)
         if process.returncode != 0:
             raise CommandError(command, process.returncode, output)
@@ -106,14 +106,14 @@ class CommandRunner:
         lines: queue.Queue[Optional[str]] = queue.Queue()
         pump = threading.Thread(target=_pump, args=(process.stdout, lines), daemon=True)
         pump.start()
-        said: List[str] = []
+        output: List[str] = []
         deadline = time.monotonic() + timeout
         while True:
             if self.is_cancelled():
                 raise CancelledError
             if time.monotonic() > deadline:
-                said.append(f"timed out after {timeout:.0f} seconds")
-                log.write(said[-1] + "\n")
+                output.append(f"timed out after {timeout:.0f} seconds")
+                log.write(output[-1] + "\n")
                 kill_group(process)
                 break
             try:
@@ -122,17 +122,17 @@ class CommandRunner:
                 continue
             if line is None:
                 break
-            said.append(line)
+            output.append(line)
             log.write(line + "\n")
             log.flush()
             on_line(line)
         process.wait()
         pump.join(timeout=2.0)
-        return "\n".join(said)
+        return "\n".join(output)
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a command and what it started."""
+    """Kill a command and the processes it started."""
     if sys.platform != "win32":
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -141,12 +141,12 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _ignore(line: str) -> None:
-    """Drop a line."""
+    """Ignore a line."""
 
 
 @contextlib.contextmanager
-def _reaped(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Leave neither a running process nor an open pipe behind."""
+def _cleaned_up(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Make sure that the process has ended and its pipe is closed."""
     try:
         yield
     finally:

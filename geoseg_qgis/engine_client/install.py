@@ -1,8 +1,8 @@
-"""Makes, updates or repairs the engine's environment: one path for QGIS and the command line.
+"""Creates, updates and repairs the engine's environment, for QGIS and the command line alike.
 
-Wheels first, every one checked against the lock's hashes; then the three packages that exist as
-source only, built without isolation, since isolation would fetch a second PyTorch unchecked. A
-marker in the folder tells an unfinished installation from a finished one.
+First the wheels are installed, each checked against the hashes of the lock file. Then the packages
+that are published as source only are built without build isolation, which would download a second
+PyTorch unchecked. A marker file shows that an installation is not finished.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..protocol.errors import ErrorCode, JobError
-from .child import clean_environment
+from .child_process import clean_environment
 from .commands import CommandError, CommandRunner
-from .guard import check_space, check_writable, only_one, space_needed
-from .index import index_environment, trust_environment
-from .installer import find_or_fetch_uv
+from .disk_checks import check_space, check_writable, space_needed
+from .file_lock import exclusive_lock
+from .install_errors import explain_failure
 from .interpreter import choose_python
 from .locate import (
     CRASH_MARKER,
@@ -35,11 +35,13 @@ from .locate import (
     lock_hash,
     read_stamp,
 )
-from .problems import explain_failure
+from .package_index import index_environment, trust_environment
+from .uv import find_or_fetch_uv
 from .verify import verify_environment
 
 ReportCallback = Callable[[float, str], None]
 _SIZE = re.compile(r"Downloading (\S+) \(([\d.]+)([KMG])iB\)")
+# Megabytes that a Linux computer downloads: PyTorch with CUDA makes up most of them.
 _USUAL_DOWNLOAD = 3100.0
 _UNITS = {"K": 1 / 1024, "M": 1.0, "G": 1024.0}
 
@@ -51,20 +53,20 @@ def install_engine(
     extra_locks: Sequence[Path] = (),
     variables: Optional[Mapping[str, str]] = None,
 ) -> EngineLocation:
-    """Make the environment in ``destination`` agree with the lock, and prove that it works.
+    """Bring the environment in ``destination`` up to date with the lock files and check it.
 
-    An environment that already does is only checked; a broken one is made anew.
+    An environment that is up to date is only checked; a broken one is created again.
 
     Args:
         destination: Folder of the environment; see `locate.default_destination`.
-        report: Called with the finished fraction in 0..1 and what is being done.
+        report: Called with the finished fraction in 0..1 and the current step.
         is_cancelled: Polled ten times a second; once true, the running command is killed.
         extra_locks: Further requirement files with hashes, for developers.
-        variables: Variables for the installer on top of the system's, such as QGIS's proxy.
+        variables: Environment variables besides the system's, such as QGIS's proxy.
 
     Raises:
-        CancelledError: When the user cancelled; what was downloaded is kept for the next call.
-        JobError: What went wrong in a sentence, what to do, and the installer's words in detail.
+        CancelledError: When the user cancelled; downloads are kept for the next call.
+        JobError: What went wrong and what to do; the installer's output is in ``detail``.
     """
     destination = Path(os.path.abspath(str(destination)))  # noqa: PTH100  keeps symbolic links
     check_writable(destination.parent)
@@ -73,17 +75,17 @@ def install_engine(
     environment = {
         **trust_environment(), **clean_environment(given), **index_environment(given),
     }  # fmt: skip
-    # The largest package has close to 1 GB; uv's own 30 seconds are short on a slow line.
+    # The largest package has almost 1 GB: uv's default of 30 seconds is too short on a slow line.
     environment.setdefault("UV_HTTP_TIMEOUT", "120")
     runner = CommandRunner(environment, destination.parent, log_file, is_cancelled)
     name = hashlib.sha256(str(destination).encode("utf-8")).hexdigest()[:16]
     lock_file = data_folder() / "locks" / f"{name}.lock"
 
-    def say_waiting() -> None:
+    def report_waiting() -> None:
         report(0.0, "Waiting for another installation")
 
     try:
-        with only_one(lock_file, say_waiting, is_cancelled):
+        with exclusive_lock(lock_file, report_waiting, is_cancelled):
             _Installation(
                 destination, runner, report, tuple(path.resolve() for path in extra_locks)
             ).bring_up_to_date()
@@ -94,7 +96,7 @@ def install_engine(
 
 
 def remove_superseded() -> List[str]:
-    """Delete per-user environments that no longer fit the lock; return their names."""
+    """Delete the per-user environments of other lock files; return their names."""
     removed = []
     for folder in sorted(data_folder().glob("engine-*")):
         if folder.is_dir() and folder != default_destination():
@@ -116,8 +118,8 @@ def _new_log() -> Path:
     except OSError as error:
         raise JobError(
             ErrorCode.OUTPUT_UNWRITABLE,
-            f"The folder {path.parent} may not be written.",
-            "Set GEOSEG_DATA to a folder that may.",
+            f"The folder {path.parent} is not writable.",
+            "Set the variable GEOSEG_DATA to a folder that is.",
             str(error),
         ) from error
     return path
@@ -143,34 +145,34 @@ class _Installation:
         return self.destination / CRASH_MARKER
 
     def bring_up_to_date(self) -> None:
-        """Check, update or rebuild, whichever is the least that helps."""
-        self._refuse_foreign_folder()
-        present = read_stamp(self.destination)
+        """Check, update or create the environment, whichever is enough."""
+        self._check_folder()
+        stamp = read_stamp(self.destination)
         extra = [_digest(path) for path in self.extra_locks]
-        had = present.get("extra", [])
+        installed = stamp.get("extra", [])
         intact = self.python.exists() and not self.marker.exists()
-        current = present.get("lock") == lock_hash() and set(extra) <= set(had)
+        current = stamp.get("lock") == lock_hash() and set(extra) <= set(installed)
         if intact and current and self._check() is not None:
             return
         self.report(0.02, "Getting the installer")
         self.uv = find_or_fetch_uv(self.runner)
         versions = self._update() if intact and not current and self._python_runs() else None
         if versions is None:
-            had = []
+            installed = []
             self._create()
             self._install_packages()
             versions = self._verify()
-        stamp = {"lock": lock_hash(), "extra": sorted({*had, *extra}), "uv": self.uv}
-        self._finish({**stamp, **versions, "made": time.strftime("%Y-%m-%d")})
+        made = {"lock": lock_hash(), "extra": sorted({*installed, *extra}), "uv": self.uv}
+        self._finish({**made, **versions, "made": time.strftime("%Y-%m-%d")})
 
-    def _refuse_foreign_folder(self) -> None:
+    def _check_folder(self) -> None:
         folder = self.destination
         if not folder.exists() or (folder / "pyvenv.cfg").exists() or self.marker.exists():
             return
         if not folder.is_dir() or any(folder.iterdir()):
             raise JobError(
                 ErrorCode.OUTPUT_UNWRITABLE,
-                f"{folder} holds other things than an engine, so nothing was installed there.",
+                f"{folder} is not empty and holds no engine, so nothing was installed there.",
                 "Choose an empty or new folder.",
             )
 
@@ -179,7 +181,7 @@ class _Installation:
         return verify_environment(self.python, self.runner)
 
     def _update(self) -> Optional[Dict[str, Any]]:
-        """Bring an environment of another lock up to date; None when it does not work then."""
+        """Update an environment of other lock files; return None if it does not work afterwards."""
         self._install_packages()
         return self._check()
 
@@ -191,7 +193,7 @@ class _Installation:
 
     def _create(self) -> None:
         check_space(self.destination, space_needed())
-        self.report(0.06, "Making the environment")
+        self.report(0.06, "Creating the environment")
         python = choose_python(self.runner)
         options = ["--clear"] if self.destination.exists() else []
         self.runner.run([self.uv, "venv", "--python", python, *options, str(self.destination)])
@@ -205,13 +207,13 @@ class _Installation:
         return True
 
     def _install_packages(self) -> None:
-        self.marker.write_text("An installation is under way or was cut short.\n", encoding="utf-8")
+        self.marker.write_text("An installation is running or was interrupted.\n", encoding="utf-8")
         checked = ["--require-hashes", "--no-deps"]
         wheels = [*checked, "--only-binary", ":all:", "--compile-bytecode"]
         for lock in (LOCKS / "engine.txt", *self.extra_locks):
             self.report(0.1, f"Installing the packages in {lock.name}")
             self._pip([*wheels, "-r", str(lock)])
-        self.report(0.85, "Building the packages that exist as source only")
+        self.report(0.85, "Building the packages that are published as source only")
         sources = [*checked, "--no-build-isolation", "-r", str(LOCKS / "sources.txt")]
         self._pip([*sources, "--compile-bytecode"], {"SAM2_BUILD_CUDA": "0"})
 
@@ -220,10 +222,10 @@ class _Installation:
         self.runner.run(command, timeout=7200.0, on_line=self._follow_downloads, extra=extra)
 
     def _follow_downloads(self, line: str) -> None:
-        """Turn uv's lines on the larger packages into progress; they carry most of the bytes."""
-        begun = _SIZE.search(line)
-        if begun:
-            self.sizes[begun.group(1)] = float(begun.group(2)) * _UNITS[begun.group(3)]
+        """Report progress from uv's lines about the larger packages, most of the download."""
+        started = _SIZE.search(line)
+        if started:
+            self.sizes[started.group(1)] = float(started.group(2)) * _UNITS[started.group(3)]
         elif line.strip().startswith("Downloaded "):
             self.fetched += self.sizes.get(line.rsplit(maxsplit=1)[-1], 0.0)
         else:

@@ -1,4 +1,4 @@
-"""Chooses the Python that the engine's environment is made from."""
+"""Chooses the Python that the engine's environment is created with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROBE = (
 
 
 def running_python() -> Optional[str]:
-    """Return the interpreter of this process; inside QGIS ``sys.executable`` is QGIS itself."""
+    """Return the interpreter of this process; in QGIS ``sys.executable`` may be QGIS itself."""
     if Path(sys.executable or "").name.lower().startswith("python"):
         return sys.executable
     for prefix in (sys.exec_prefix, sys.base_exec_prefix):
@@ -35,10 +35,10 @@ def running_python() -> Optional[str]:
 
 
 def choose_python(runner: CommandRunner) -> str:
-    """Return what ``uv venv --python`` should take: a path, or a version that uv fetches.
+    """Return the value for ``uv venv --python``: a path, or a version that uv downloads.
 
-    On Linux the running Python comes first. Elsewhere QGIS bundles an incomplete Python, so one
-    that belongs to the user comes first, and QGIS's own is left alone.
+    On Linux the running Python is preferred. On other systems QGIS brings an incomplete Python,
+    which is never used.
     """
     candidates: List[Optional[str]] = []
     bundled = sys.platform != "linux" and "python" not in Path(sys.executable or "").name.lower()
@@ -52,13 +52,13 @@ def choose_python(runner: CommandRunner) -> str:
 
 
 def suits_engine(python: str, runner: CommandRunner) -> bool:
-    """Return whether ``python`` is a 64-bit CPython with ssl, of a version in the lock."""
+    """Return whether ``python`` is a 64-bit CPython with ssl of a supported version."""
     if "WindowsApps" in python:
         return False
     try:
-        said = runner.run([python, "-I", "-c", _PROBE], timeout=60.0).split()
-        start = said.index("python")
-        name, major, minor, bits = said[start + 1 : start + 5]
+        output = runner.run([python, "-I", "-c", _PROBE], timeout=60.0).split()
+        start = output.index("python")
+        name, major, minor, bits = output[start + 1 : start + 5]
         version: Tuple[int, int] = (int(major), int(minor))
     except (CommandError, ValueError):
         return False

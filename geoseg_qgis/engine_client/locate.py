@@ -1,7 +1,7 @@
-"""Where the engine's Python is: the user's own, a checkout's ``.venv``, or the plugin's own.
+"""Finds the engine's Python.
 
-Looked at in this order: the variable ``GEOSEG_PYTHON``, the plugin's setting, ``.venv`` beside the
-package, the per-user environment whose name carries the hash of the lock file.
+The order is: the variable ``GEOSEG_PYTHON``, the plugin's setting, ``.venv`` beside the package,
+and the per-user environment, whose folder is named after the hash of the lock files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class EngineLocation:
 
     Attributes:
         python: Path of the interpreter.
-        origin: Who chose it: ``variable``, ``setting``, ``checkout`` or ``user``.
+        origin: Where it was found: ``variable``, ``setting``, ``checkout`` or ``user``.
     """
 
     python: str
@@ -39,7 +39,7 @@ class EngineLocation:
 
 
 def data_folder() -> Path:
-    """Return the folder that holds the per-user environment, its logs and its installer."""
+    """Return the folder of the per-user environment, its logs and its copy of uv."""
     chosen = os.environ.get(DATA_VARIABLE)
     if chosen:
         return Path(chosen)
@@ -51,7 +51,7 @@ def data_folder() -> Path:
 
 
 def lock_hash() -> str:
-    """Return the SHA-256 of the locks that the engine's environment is made from."""
+    """Return the SHA-256 of the lock files of the engine's environment."""
     digest = hashlib.sha256()
     for name in ("engine.txt", "sources.txt"):
         digest.update((LOCKS / name).read_bytes())
@@ -59,24 +59,24 @@ def lock_hash() -> str:
 
 
 def default_destination() -> Path:
-    """Return the folder of the per-user environment that fits the lock."""
+    """Return the folder of the per-user environment for the current lock files."""
     return data_folder() / f"engine-{lock_hash()[:12]}"
 
 
 def checkout_environment() -> Path:
-    """Return ``.venv`` beside the package, whether it exists or not."""
+    """Return ``.venv`` beside the package; it need not exist."""
     return PACKAGE.parent / ".venv"
 
 
 def environment_python(environment: Path) -> Path:
-    """Return where the interpreter of a virtual environment lies."""
+    """Return the path of the interpreter of a virtual environment."""
     if sys.platform == "win32":
         return environment / "Scripts" / "python.exe"
     return environment / "bin" / "python"
 
 
 def read_stamp(environment: Path) -> Dict[str, Any]:
-    """Return what the last complete installation wrote into ``environment``; {} when none did."""
+    """Return the record of the last complete installation in ``environment``, or {}."""
     try:
         stamp = json.loads((environment / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -85,13 +85,13 @@ def read_stamp(environment: Path) -> Dict[str, Any]:
 
 
 def locate_engine(setting: str = "") -> EngineLocation:
-    """Return the Python that runs the engine, without starting it.
+    """Return the Python that runs the engine; it is not started.
 
     Args:
-        setting: Interpreter or environment folder that the user chose in the plugin's options.
+        setting: Interpreter or environment folder from the plugin's options.
 
     Raises:
-        JobError: ``ENGINE_MISSING`` when there is none, with the next step.
+        JobError: ``ENGINE_MISSING`` when there is none.
     """
     for chosen, origin in ((os.environ.get(PYTHON_VARIABLE, ""), "variable"), (setting, "setting")):
         if chosen.strip():
@@ -107,7 +107,7 @@ def locate_engine(setting: str = "") -> EngineLocation:
 
 
 def engine_ready(setting: str = "") -> Tuple[bool, str]:
-    """Return whether an engine can be started and, if not, why and what to do."""
+    """Return whether there is an engine and, if not, what is wrong and what to do."""
     try:
         locate_engine(setting)
     except JobError as error:
@@ -124,8 +124,8 @@ def _chosen_location(chosen: str, origin: str) -> EngineLocation:
     source = f"the variable {PYTHON_VARIABLE}" if origin == "variable" else "the GeoSeg options"
     raise JobError(
         ErrorCode.ENGINE_MISSING,
-        f"There is no Python interpreter at {chosen}, which {source} names.",
-        "Correct that path, or clear it to use the engine that GeoSeg installs.",
+        f"There is no Python interpreter at {chosen}, the path in {source}.",
+        "Correct the path, or clear it to use the engine that GeoSeg installs.",
     )
 
 

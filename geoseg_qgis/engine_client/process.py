@@ -1,4 +1,4 @@
-"""One engine process: its pipes, its log file and its end."""
+"""Starts, reads and stops one engine process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO, Any, Deque, Dict, Mapping, Optional
 
 from ..protocol import messages
 from ..protocol.errors import ErrorCode, JobError
-from .child import engine_environment, start_options
+from .child_process import engine_environment, start_options
 from .locate import PACKAGE, SETUP_HINT, EngineLocation
 
 _BOOT = (
@@ -34,11 +34,12 @@ class EngineProcess:
 
     Args:
         location: The engine's Python.
-        log_file: Where its stderr goes; the file before it is kept as ``.1``.
-        variables: Variables on top of those of `child.engine_environment`.
+        log_file: File for its stderr; a full one is kept as ``.1``.
+        variables: Variables besides those of `engine_environment`.
 
     Attributes:
-        inbox: Messages from the engine in order; None after its last one.
+        inbox: Messages from the engine in order, and None after the last one.
+        last_sign: Time of the last message, of ``time.monotonic``.
 
     Raises:
         JobError: ``ENGINE_MISSING`` when the interpreter cannot be started.
@@ -77,14 +78,14 @@ class EngineProcess:
 
     @property
     def exit_status(self) -> Optional[int]:
-        """None while it runs; 0 when it ended by itself, being idle for long."""
+        """None while it runs; 0 when it ended by itself after a long time without work."""
         return self._process.poll()
 
     def send(self, line: bytes) -> None:
         """Write one message.
 
         Raises:
-            JobError: ``ENGINE_STOPPED`` when nobody reads it any more.
+            JobError: ``ENGINE_STOPPED`` when the engine does not read any more.
         """
         pipe = self._process.stdin
         try:
@@ -97,14 +98,14 @@ class EngineProcess:
             raise self.failure() from error
 
     def failure(self) -> JobError:
-        """Return why the process ended, in a sentence; waits for its last words."""
+        """Return an error that says why the process ended; waits for the rest of its log."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=2.0)
         self._pumps[1].join(timeout=1.0)
         return _explain_end(self._process.poll(), "\n".join(self._tail), self)
 
     def stop(self, grace: float = 2.0) -> None:
-        """End the process: close its stdin after ``grace`` seconds of asking, then kill it."""
+        """Ask the process to end, and kill it if it still runs after ``grace`` seconds."""
         if self.alive and grace > 0:
             with contextlib.suppress(JobError):
                 self.send(messages.notification("shutdown"))
@@ -175,7 +176,7 @@ class EngineProcess:
 
 
 def _open_log(path: Path) -> Optional[IO[str]]:
-    """Open the log for appending, an overlong one moved aside; None if it cannot be."""
+    """Open the log for appending, after renaming a full one; None if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size > _LOG_LIMIT:
@@ -201,12 +202,12 @@ def _explain_end(status: Optional[int], tail: str, process: EngineProcess) -> Jo
             SETUP_HINT,
             tail,
         )
-    memory = "Use a smaller extent, a coarser resolution or a smaller model, then run again."
+    advice = "Use a smaller extent, a coarser resolution or a smaller model, then run again."
     if "MemoryError" in tail or (status is not None and -status == getattr(signal, "SIGKILL", 9)):
         return JobError(
             ErrorCode.ENGINE_STOPPED,
-            "The engine was killed, most likely because the computer ran out of memory.",
-            memory,
+            "The engine was killed, probably because the computer ran out of memory.",
+            advice,
             tail,
         )
     if status is not None and status < 0:

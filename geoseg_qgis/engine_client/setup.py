@@ -1,4 +1,4 @@
-"""``python -m geoseg_qgis.engine_client.setup``: make or repair the engine's environment."""
+"""``python -m geoseg_qgis.engine_client.setup``: create or repair the engine's environment."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .locate import default_destination
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """Install and say how it went; return the exit status."""
+    """Install the engine, print its Python and return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="geoseg setup", description="Make or repair the engine's environment."
+        prog="geoseg setup", description="Create or repair the engine's environment."
     )
     parser.add_argument("--destination", type=Path, default=None, help="folder of the environment")
     parser.add_argument("--also", type=Path, action="append", default=[], help="another lock file")
@@ -26,7 +26,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     signal.signal(signal.SIGINT, lambda *_: cancelled.set())
     last = ""
 
-    def say(fraction: float, text: str) -> None:
+    def report(fraction: float, text: str) -> None:
         nonlocal last
         if text != last:
             sys.stderr.write(f"[{fraction:4.0%}] {text}\n")
@@ -35,7 +35,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
     try:
         destination = options.destination or default_destination()
-        location = install_engine(destination, say, cancelled.is_set, options.also)
+        location = install_engine(destination, report, cancelled.is_set, options.also)
     except CancelledError as error:
         sys.stderr.write(f"{error}\n")
         return 130

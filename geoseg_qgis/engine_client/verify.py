@@ -1,4 +1,4 @@
-"""Proves in a child process that an environment can run the engine."""
+"""Checks in a child process that an environment can run the engine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from .commands import CommandError, CommandRunner
 MODULES = (
     "numpy", "scipy", "rasterio", "affine", "shapely", "pyogrio", "pyproj", "PIL", "torch",
     "torchvision", "timm", "open_clip", "transformers", "tokenizers", "safetensors",
-    "huggingface_hub", "httpx2", "portalocker", "hydra", "iopath", "sam2", "tqdm", "yaml",
+    "huggingface_hub", "httpx2", "pooch", "pydantic", "jinja2", "matplotlib", "portalocker", "hydra",
+    "iopath", "sam2", "tqdm", "yaml",
 )  # fmt: skip
 
-# Binary clashes pass the imports and show in use: hence one operation of each compiled family.
+# Incompatible binaries can be imported and fail in use, so each family of them computes something.
 _SCRIPT = """
 import importlib, json, sys
 report = {"python": "%d.%d.%d" % sys.version_info[:3], "versions": {}, "problems": {}}
@@ -74,19 +75,19 @@ print("GEOSEG-REPORT " + json.dumps(report))
 def verify_environment(python: Path, runner: CommandRunner) -> Dict[str, Any]:
     """Import every package in the child, compute with the compiled ones and return the versions.
 
-    The first import after an installation may take minutes under an antivirus programme.
+    The first import after an installation may take minutes if an antivirus program scans it.
 
     Returns:
-        ``python`` and ``versions``, by module.
+        ``python``, a version, and ``versions`` by module.
 
     Raises:
         CommandError: With one line for each package that does not work.
     """
     command = [str(python), "-I", "-c", _SCRIPT, json.dumps(MODULES)]
-    said = runner.run(command, timeout=900.0)
-    lines = [line for line in said.splitlines() if line.startswith("GEOSEG-REPORT ")]
+    output = runner.run(command, timeout=900.0)
+    lines = [line for line in output.splitlines() if line.startswith("GEOSEG-REPORT ")]
     if not lines:
-        raise CommandError(command, None, said)
+        raise CommandError(command, None, output)
     report: Dict[str, Any] = json.loads(lines[-1].split(" ", 1)[1])
     problems = report.pop("problems")
     if problems:

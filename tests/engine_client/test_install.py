@@ -1,24 +1,23 @@
-"""The installer for real, on a lock of three small packages, and the whole engine's checks."""
+"""Real installations from a lock file of three small packages, and the checks of the engine."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from geoseg_qgis.engine_client import install, verify
-from geoseg_qgis.engine_client.child import clean_environment
+from geoseg_qgis.engine_client.child_process import clean_environment
 from geoseg_qgis.engine_client.commands import CommandError, CommandRunner
-from geoseg_qgis.engine_client.guard import check_space, only_one
-from geoseg_qgis.engine_client.index import index_environment
+from geoseg_qgis.engine_client.disk_checks import check_space
+from geoseg_qgis.engine_client.file_lock import exclusive_lock
 from geoseg_qgis.engine_client.install import install_engine
-from geoseg_qgis.engine_client.installer import find_or_fetch_uv
 from geoseg_qgis.engine_client.interpreter import choose_python, suits_engine
 from geoseg_qgis.engine_client.locate import (
     CRASH_MARKER,
@@ -27,6 +26,8 @@ from geoseg_qgis.engine_client.locate import (
     environment_python,
     read_stamp,
 )
+from geoseg_qgis.engine_client.package_index import index_environment
+from geoseg_qgis.engine_client.uv import find_or_fetch_uv
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
 
 SMALL = ("tqdm", "setuptools")
@@ -69,7 +70,7 @@ def never() -> bool:
     return False
 
 
-def test_environment_is_made_then_only_checked(small_locks: Path, tmp_path: Path) -> None:
+def test_environment_is_created_then_only_checked(small_locks: Path, tmp_path: Path) -> None:
     reports: list[tuple[float, str]] = []
     destination = tmp_path / "engine"
     location = install_engine(destination, lambda *report: reports.append(report), never)
@@ -85,16 +86,14 @@ def test_environment_is_made_then_only_checked(small_locks: Path, tmp_path: Path
     assert len(caches) == 1
 
     reports.clear()
-    began = time.monotonic()
     install_engine(destination, lambda *report: reports.append(report), never)
     assert [text for _, text in reports] == [
         "Checking that every package works",
         "The engine is ready",
     ]
-    assert time.monotonic() - began < 10.0
 
 
-def test_broken_environment_is_made_anew(small_locks: Path, tmp_path: Path) -> None:
+def test_broken_environment_is_created_again(small_locks: Path, tmp_path: Path) -> None:
     destination = tmp_path / "engine"
     install_engine(destination, ignore, never)
     package = next(destination.glob("lib/*/site-packages/tqdm"))
@@ -103,7 +102,7 @@ def test_broken_environment_is_made_anew(small_locks: Path, tmp_path: Path) -> N
     assert (package / "__init__.py").exists()
 
 
-def test_cut_short_installation_is_made_anew(small_locks: Path, tmp_path: Path) -> None:
+def test_interrupted_installation_is_created_again(small_locks: Path, tmp_path: Path) -> None:
     destination = tmp_path / "engine"
     install_engine(destination, ignore, never)
     (destination / CRASH_MARKER).touch()
@@ -135,7 +134,7 @@ def test_wrong_hash_installs_nothing(small_locks: Path, tmp_path: Path) -> None:
     with pytest.raises(JobError) as caught:
         install_engine(destination, ignore, never)
     assert caught.value.message == (
-        "A downloaded package is not the one in the lock file, so it was not installed."
+        "A downloaded package does not match the lock file, so it was not installed."
     )
     assert (destination / CRASH_MARKER).exists()
     assert not list(destination.glob("lib/*/site-packages/tqdm"))
@@ -152,7 +151,9 @@ def test_cancel_kills_the_running_command(small_locks: Path, tmp_path: Path) -> 
     assert (tmp_path / "engine" / CRASH_MARKER).exists()
 
 
-def test_foreign_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_with_other_files_is_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
     holiday = tmp_path / "pictures" / "holiday.jpg"
     holiday.parent.mkdir()
@@ -184,7 +185,7 @@ def test_chosen_python_suits_the_engine(tmp_path: Path) -> None:
     assert not suits_engine("/bin/sh", runner)
 
 
-def test_full_disk_is_said_before_anything_is_done(tmp_path: Path) -> None:
+def test_full_disk_is_reported_first(tmp_path: Path) -> None:
     check_space(tmp_path / "not" / "there", 1)
     with pytest.raises(JobError) as caught:
         check_space(tmp_path / "not" / "there", 2**60)
@@ -192,43 +193,42 @@ def test_full_disk_is_said_before_anything_is_done(tmp_path: Path) -> None:
     assert str(tmp_path) in caught.value.message
 
 
-def test_two_installations_take_turns_and_a_dead_one_holds_nobody(tmp_path: Path) -> None:
+def test_installations_wait_for_each_other_but_not_for_a_dead_one(tmp_path: Path) -> None:
     lock = tmp_path / "setup.lock"
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from geoseg_qgis.engine_client.guard import only_one\n"
-        "with only_one(Path(sys.argv[1]), lambda: None, lambda: False):\n"
+        "from geoseg_qgis.engine_client.file_lock import exclusive_lock\n"
+        "with exclusive_lock(Path(sys.argv[1]), lambda: None, lambda: False):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )
     command = [sys.executable, "-c", script, str(lock)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        waits: list[float] = []
-        deadline = time.monotonic() + 0.5
+        waits: list[str] = []
+        polls = iter([False, False, True])
         with (
             pytest.raises(CancelledError),
-            only_one(lock, lambda: waits.append(0.0), lambda: time.monotonic() > deadline),
+            exclusive_lock(lock, lambda: waits.append("waiting"), lambda: next(polls)),
         ):
-            pytest.fail("two held the lock at once")
-        assert len(waits) == 1
+            pytest.fail("two processes held the lock at once")
+        assert waits == ["waiting"]
         other.kill()
         other.wait()
-        with only_one(lock, lambda: waits.append(1.0), lambda: time.monotonic() > deadline + 5.0):
+        with exclusive_lock(lock, lambda: pytest.fail("a dead process holds the lock"), never):
             assert lock.exists()
 
 
 def test_command_that_runs_too_long_is_killed(tmp_path: Path) -> None:
     runner = make_runner(tmp_path)
-    began = time.monotonic()
     with pytest.raises(CommandError) as caught:
         runner.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.5)
-    assert time.monotonic() - began < 5.0
+    assert caught.value.status == -signal.SIGKILL
     assert "timed out" in caught.value.output
 
 
-def test_what_a_command_says_is_kept(tmp_path: Path) -> None:
+def test_output_of_a_command_is_logged(tmp_path: Path) -> None:
     runner = make_runner(tmp_path)
     lines: list[str] = []
     script = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"

@@ -1,4 +1,4 @@
-"""Gets uv, which makes the engine's environment: the one on PATH, or an own copy from a lock."""
+"""Finds uv, which creates the engine's environment, or installs a copy of it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Dict, List, Optional, Tuple
 
 from ..protocol.errors import ErrorCode, JobError
 from .commands import CommandError, CommandRunner
-from .index import pip_environment
 from .interpreter import running_python
 from .locate import LOCKS, data_folder, environment_python
+from .package_index import pip_environment
 
 MINIMUM_UV = (0, 6, 0)
 
@@ -22,13 +22,13 @@ def find_or_fetch_uv(runner: CommandRunner) -> str:
     """Return the path of a uv that is new enough.
 
     Raises:
-        CommandError: When it could not be fetched.
-        JobError: ``ENGINE_MISSING`` when no Python can fetch it.
+        CommandError: When it could not be installed.
+        JobError: ``ENGINE_MISSING`` when there is no Python to install it with.
     """
     for candidate in _candidates():
         if _version(candidate, runner) >= MINIMUM_UV:
             return candidate
-    return _fetch(runner)
+    return _install(runner)
 
 
 def _candidates() -> List[str]:
@@ -41,10 +41,10 @@ def _candidates() -> List[str]:
 
 def _version(uv: str, runner: CommandRunner) -> Tuple[int, ...]:
     try:
-        said = runner.run([uv, "--version"], timeout=30.0)
+        output = runner.run([uv, "--version"], timeout=30.0)
     except CommandError:
         return ()
-    found = re.search(r"uv (\d+)\.(\d+)\.(\d+)", said)
+    found = re.search(r"uv (\d+)\.(\d+)\.(\d+)", output)
     return tuple(int(part) for part in found.groups()) if found else ()
 
 
@@ -52,13 +52,13 @@ def _own_folder() -> Path:
     return data_folder() / "installer"
 
 
-def _fetch(runner: CommandRunner) -> str:
-    """Install uv with pip into a folder of its own, checked against the lock's hashes."""
+def _install(runner: CommandRunner) -> str:
+    """Install uv with pip into its own folder, checked against the hashes of its lock file."""
     python = running_python() or shutil.which("python3") or shutil.which("python")
     if python is None:
         raise JobError(
             ErrorCode.ENGINE_MISSING,
-            "No Python was found that could fetch the installer uv.",
+            "No Python was found that could install uv.",
             "Install uv or Python 3.10 or newer, then run the set-up again.",
         )
     folder = _own_folder()
@@ -68,7 +68,7 @@ def _fetch(runner: CommandRunner) -> str:
     quiet = ["--disable-pip-version-check", "--no-input"]
     variables: Dict[str, str] = pip_environment()
     problem: Optional[CommandError] = None
-    for attempt in (_with_own_pip, _with_foreign_pip):
+    for attempt in (_into_environment, _into_folder):
         try:
             attempt(runner, python, folder, [*quiet, *requirements], variables)
             found = [place for place in _candidates() if place.startswith(str(folder) + os.sep)]
@@ -81,7 +81,7 @@ def _fetch(runner: CommandRunner) -> str:
     raise CommandError([python], None, "uv could not be run after its installation")
 
 
-def _with_own_pip(
+def _into_environment(
     runner: CommandRunner, python: str, folder: Path, options: List[str], variables: Dict[str, str]
 ) -> None:
     runner.run([python, "-I", "-m", "venv", "--clear", str(folder)], timeout=300.0)
@@ -89,7 +89,7 @@ def _with_own_pip(
     runner.run([own, "-I", "-m", "pip", "install", *options], timeout=900.0, extra=variables)
 
 
-def _with_foreign_pip(
+def _into_folder(
     runner: CommandRunner, python: str, folder: Path, options: List[str], variables: Dict[str, str]
 ) -> None:
     target = ["--target", str(folder)]

@@ -1,4 +1,4 @@
-"""How child processes are started: a clean environment, no window, a group of their own."""
+"""Starts child processes with a clean environment, without a window, in their own group."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ _KEPT = {
     "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY",
     "MKL_NUM_THREADS", "HF_HOME", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS",
 }  # fmt: skip
-# The user's Hugging Face account, cache and mirror are for models, not for installers.
+# The engine downloads models with the user's Hugging Face settings; the installer needs none.
 _KEPT_FOR_MODELS = ("HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HF_ENDPOINT")
 _KEPT_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "GEOSEG_", "SLURM_")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def clean_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
-    """Return the variables a child gets: those of the system and the user, none of QGIS's.
+    """Return the environment variables of a child process, without those of QGIS.
 
-    PYTHON*, QT_*, GDAL_*, PROJ_*, LD_LIBRARY_PATH and the like would make the child load QGIS's
-    libraries. Certificate files that do not exist are dropped as well.
+    PYTHON*, QT_*, GDAL_*, PROJ_*, LD_LIBRARY_PATH and similar variables would make the child load
+    QGIS's libraries. Certificate files that do not exist are dropped, too.
+
+    Args:
+        source: Variables to choose from; those of this process if None.
     """
     environment = {
         name: value
@@ -40,13 +43,13 @@ def clean_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, s
 
 
 def engine_environment(variables: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
-    """Return the variables of the engine process.
+    """Return the environment variables of the engine process.
 
-    On Linux the allocator is told to keep freed memory: handing every tensor back to the system
-    costs more time than the arithmetic of large batches.
+    On Linux the allocator keeps freed memory, because returning every tensor to the system takes
+    longer than computing large batches.
 
     Args:
-        variables: Variables on top of the system's, such as QGIS's proxy.
+        variables: Variables added to those of the system, such as QGIS's proxy.
     """
     own = dict(variables or {})
     # Programs read http_proxy before HTTP_PROXY.
@@ -56,8 +59,8 @@ def engine_environment(variables: Optional[Mapping[str, str]] = None) -> Dict[st
     environment.update({name: given[name] for name in _KEPT_FOR_MODELS if given.get(name)})
     environment["HF_HUB_DISABLE_TELEMETRY"] = "1"
     environment["TOKENIZERS_PARALLELISM"] = "false"
-    # Waiting threads that spin fight with QGIS for the cores: on a busy machine of two cores a
-    # run took 2.6 times as long.
+    # Spinning threads compete with QGIS for the cores: a run on two busy cores took 2.6 times as
+    # long.
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if sys.platform.startswith("linux"):
         environment["MALLOC_MMAP_THRESHOLD_"] = str(4 * 2**30)
@@ -67,7 +70,7 @@ def engine_environment(variables: Optional[Mapping[str, str]] = None) -> Dict[st
 
 
 def start_options() -> Dict[str, Any]:
-    """Return ``Popen`` options: no console window, and out of reach of the terminal's Ctrl+C."""
+    """Return ``Popen`` options: no console window, and Ctrl+C in the terminal does not reach it."""
     if sys.platform == "win32":
         startup = subprocess.STARTUPINFO()
         startup.dwFlags |= subprocess.STARTF_USESHOWWINDOW

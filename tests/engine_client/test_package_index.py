@@ -1,4 +1,4 @@
-"""What pip was told reaches uv, and nothing else of it does."""
+"""Which of pip's settings are passed on to uv."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from geoseg_qgis.engine_client import index
-from geoseg_qgis.engine_client.index import index_environment, pip_environment, trust_environment
+from geoseg_qgis.engine_client import package_index
+from geoseg_qgis.engine_client.package_index import (
+    index_environment,
+    pip_environment,
+    trust_environment,
+)
 
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """Variables of an account whose home is empty; files of the system are out of sight."""
-    own = index._pip_files
-    monkeypatch.setattr(
-        index,
-        "_pip_files",
-        lambda variables: [path for path in own(variables) if tmp_path in path.parents],
-    )
+    """Variables of an account without any configuration, on a system without any."""
+    monkeypatch.setattr(package_index, "ETC", tmp_path / "etc")
     return {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config")}
 
 

@@ -1,14 +1,14 @@
-"""What installers say in real failures becomes the right sentence."""
+"""Real output of failed installations becomes the right error."""
 
 from __future__ import annotations
 
 import pytest
 
 from geoseg_qgis.engine_client.commands import CommandError
-from geoseg_qgis.engine_client.problems import explain_failure
+from geoseg_qgis.engine_client.install_errors import explain_failure
 from geoseg_qgis.protocol.errors import ErrorCode
 
-SAYINGS = [
+OUTPUTS = [
     ("error: Failed to write: No space left on device (os error 28)", "disk", ErrorCode.DISK_FULL),
     (
         "error: Failed to fetch: `https://index.example/simple/torch/`\n"
@@ -25,12 +25,12 @@ SAYINGS = [
     ),
     (
         "  Caused by: proxy tunnel error: 407 Proxy Authentication Required",
-        "wants a user name",
+        "asks for a user name",
         ErrorCode.ENGINE_MISSING,
     ),
     (
         "error: Hash mismatch for `tqdm==4.67.1`\n\nExpected:\n  sha256:00",
-        "not the one in the lock file",
+        "does not match the lock file",
         ErrorCode.ENGINE_MISSING,
     ),
     (
@@ -38,7 +38,7 @@ SAYINGS = [
         "`macosx_13_0_x86_64`) and you require torch==2.15.0, your requirements are "
         "unsatisfiable.\n\nhint: Wheels are available for `torch` (v2.15.0) on the following "
         "platforms: `manylinux_2_28_aarch64`, `manylinux_2_28_x86_64`, `macosx_14_0_arm64`",
-        "does not exist for this system",
+        "not available for this system",
         ErrorCode.ENGINE_MISSING,
     ),
     (
@@ -51,7 +51,7 @@ SAYINGS = [
         "  cause: client error (Connect)\n"
         "  cause: tunnel error: failed to create underlying connection\n"
         "  cause: Connection refused (os error 111)",
-        "The proxy could not be used",
+        "through the proxy",
         ErrorCode.ENGINE_MISSING,
     ),
     (
@@ -83,7 +83,7 @@ SAYINGS = [
     ),
     (
         "error: failed to create directory: Permission denied (os error 13)",
-        "may not be written",
+        "not writable",
         ErrorCode.OUTPUT_UNWRITABLE,
     ),
     (
@@ -95,7 +95,7 @@ SAYINGS = [
 ]
 
 
-@pytest.mark.parametrize(("output", "words", "code"), SAYINGS)
+@pytest.mark.parametrize(("output", "words", "code"), OUTPUTS)
 def test_failure_becomes_one_sentence_and_one_action(
     output: str, words: str, code: ErrorCode
 ) -> None:

@@ -1,4 +1,4 @@
-"""From what an installer said to one sentence on what happened and one on what to do."""
+"""Turns the output of a failed installation into an error with a next step."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Tuple
 from ..protocol.errors import ErrorCode, JobError
 from .commands import CommandError
 
-_Kind = Tuple[str, ErrorCode, str, str]
+_Pattern = Tuple[str, ErrorCode, str, str]
 
-_KINDS: Tuple[_Kind, ...] = (
+_PATTERNS: Tuple[_Pattern, ...] = (
     (
         r"no space left|disk (is )?full|os error 28\b|not enough space|os error 112",
         ErrorCode.DISK_FULL,
@@ -27,31 +27,31 @@ _KINDS: Tuple[_Kind, ...] = (
     (
         r"hash mismatch|hashes? do not match|THESE PACKAGES DO NOT MATCH THE HASHES",
         ErrorCode.ENGINE_MISSING,
-        "A downloaded package is not the one in the lock file, so it was not installed.",
-        "Run the set-up again; if it happens again, a mirror or proxy changes files on the way.",
+        "A downloaded package does not match the lock file, so it was not installed.",
+        "Run the set-up again. If that fails too, a mirror or proxy is changing the files.",
     ),
     (
         r"\b407\b|proxy authentication",
         ErrorCode.ENGINE_MISSING,
-        "The proxy wants a user name and a pass phrase.",
+        "The proxy asks for a user name and password.",
         "Enter them in QGIS under Settings, Options, Network, then run the set-up again.",
     ),
     (
         r"certificate|UnknownIssuer|SSL:|SSLError|invalid peer|tls handshake",
         ErrorCode.ENGINE_MISSING,
-        "The package index was refused because its certificate is not trusted.",
-        "Point SSL_CERT_FILE to the certificate of your organisation, then run the set-up again.",
+        "The certificate of the package index is not trusted.",
+        "Set SSL_CERT_FILE to your organisation's certificate file, then run the set-up again.",
     ),
     (
         r"\b(401|403)\b.*(unauthorized|forbidden|client error)|(unauthorized|forbidden)",
         ErrorCode.ENGINE_MISSING,
-        "The package index refused access.",
-        "Check the index address and its login in pip's configuration, then run the set-up again.",
+        "The package index denied access.",
+        "Check its address and login in pip's configuration, then run the set-up again.",
     ),
     (
         r"proxy|tunnel",
         ErrorCode.ENGINE_MISSING,
-        "The proxy could not be used to reach the package index.",
+        "The package index could not be reached through the proxy.",
         "Check the proxy in QGIS under Settings, Options, Network, then run the set-up again.",
     ),
     (
@@ -67,19 +67,19 @@ _KINDS: Tuple[_Kind, ...] = (
         r"glibc|matching platform tag \(e\.g\., `manylinux",
         ErrorCode.ENGINE_MISSING,
         "This system's C library is too old for the engine's packages (glibc 2.28 is needed).",
-        "Use a newer system, or point the GeoSeg options to a Python that has PyTorch.",
+        "Use a newer system, or choose a Python that has PyTorch in the GeoSeg options.",
     ),
     (
         r"no wheels? (for|with|are)|no matching distribution|not compatible with the current"
         r"|no solution found|has no usable wheels|no compatible (wheel|version)|no `cp\d+",
         ErrorCode.ENGINE_MISSING,
-        "A package of the engine does not exist for this system and Python.",
-        "Point the GeoSeg options to a Python that has the engine's packages.",
+        "A package of the engine is not available for this system and Python version.",
+        "Choose a Python that has the engine's packages in the GeoSeg options.",
     ),
     (
         r"ensurepip is not\s+available|no module named '?(venv|ensurepip|pip)\b",
         ErrorCode.ENGINE_MISSING,
-        "This Python can make no environment because its venv module is missing.",
+        "This Python cannot create environments because its venv module is missing.",
         "Install python3-venv (Debian, Ubuntu) or uv, then run the set-up again.",
     ),
     (
@@ -91,13 +91,13 @@ _KINDS: Tuple[_Kind, ...] = (
     (
         r"access is denied|os error 5\b|WinError 5\b|os error 32\b|virus|being used by another",
         ErrorCode.OUTPUT_UNWRITABLE,
-        "A file of the engine is locked, most likely by an antivirus programme or another QGIS.",
-        "Close other QGIS windows, let the antivirus trust the folder, then run the set-up again.",
+        "A file of the engine is locked, probably by an antivirus program or another QGIS.",
+        "Close other QGIS windows, add the folder to the antivirus exceptions, then run again.",
     ),
     (
         r"permission denied|read-only file system|os error 13\b|os error 30\b",
         ErrorCode.OUTPUT_UNWRITABLE,
-        "The folder of the engine may not be written.",
+        "The folder of the engine is not writable.",
         "Choose another folder or change its permissions, then run the set-up again.",
     ),
     (
@@ -110,9 +110,9 @@ _KINDS: Tuple[_Kind, ...] = (
 
 
 def explain_failure(error: CommandError, log_file: str) -> JobError:
-    """Return the first kind of problem whose words an installer used."""
+    """Return the error of the first pattern that the installer's output matches."""
     detail = "\n".join(error.output.splitlines()[-60:])
-    for pattern, code, message, hint in _KINDS:
+    for pattern, code, message, hint in _PATTERNS:
         if re.search(pattern, error.output, re.IGNORECASE):
             return JobError(code, message, f"{hint} The log is {log_file}.", detail)
     broken = re.findall(r"^(\S+) does not work:", error.output, re.MULTILINE)
@@ -120,13 +120,13 @@ def explain_failure(error: CommandError, log_file: str) -> JobError:
         return JobError(
             ErrorCode.ENGINE_MISSING,
             f"The engine was installed, but these packages do not work: {', '.join(broken)}.",
-            f"Let an antivirus programme trust its folder and run the set-up again, or report it "
-            f"with the log {log_file}.",
+            f"Add its folder to your antivirus exceptions and run the set-up again, or report the "
+            f"problem with the log {log_file}.",
             detail,
         )
     if error.status is None and "timed out" not in error.output:
         message = f"The program {error.command[0]} could not be started."
     else:
         message = "The engine could not be installed."
-    hint = f"Run the set-up again; if that fails too, report it with the log {log_file}."
+    hint = f"Run the set-up again. If that fails too, report the problem with the log {log_file}."
     return JobError(ErrorCode.ENGINE_MISSING, message, hint, detail)

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from geoseg_qgis.engine_client.child import clean_environment, engine_environment, start_options
+from geoseg_qgis.engine_client.child_process import (
+    clean_environment,
+    engine_environment,
+    start_options,
+)
 
 QGIS_VARIABLES = {
     "PYTHONHOME": "/opt/qgis/python",

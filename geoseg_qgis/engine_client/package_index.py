@@ -1,7 +1,7 @@
-"""The user's package index: what pip was told is handed on to uv, which does not read pip's files.
+"""Passes the user's pip settings on to uv, which does not read pip's configuration files.
 
-Only where to look is handed on: index, further indexes, certificate, trusted hosts, proxy and
-timeout. Folders of loose wheels are not, since the lock names what is installed.
+These settings are passed on: index, extra indexes, certificate, trusted hosts, proxy and timeout.
+Folders of wheels (``find-links``) are not.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional
 
+ETC = Path("/etc")
+"""Folder of the system's configuration on Linux and macOS."""
+
 _UV_INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_CONFIG_FILE")
 _PASSED_ON = (
     *_UV_INDEX, "UV_INDEX_STRATEGY", "UV_INSECURE_HOST", "UV_CACHE_DIR", "UV_HTTP_TIMEOUT",
@@ -23,9 +26,9 @@ _PIP_NAMES = ("index-url", "extra-index-url", "cert", "trusted-host", "proxy", "
 
 
 def index_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
-    """Return the variables that make uv look where the user has pip, or uv, look.
+    """Return environment variables that make uv use the user's package index.
 
-    uv's own variables and configuration win; without any, pip's variables and files are read.
+    uv's own variables and configuration take precedence over those of pip.
     """
     variables = os.environ if source is None else source
     environment = {name: variables[name] for name in _PASSED_ON if variables.get(name)}
@@ -43,20 +46,19 @@ def index_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, s
 
 
 def trust_environment() -> Dict[str, str]:
-    """Return the variable that makes uv trust the certificates of the system.
+    """Return the variable that makes uv trust the system's certificates, where there are any.
 
-    Organisations put their own certificate there, and uv's built-in list does not know it. A
-    system without any list keeps uv's.
+    Organisations add their own certificate there, which uv's built-in list does not contain.
     """
-    known = ssl.get_default_verify_paths()
-    has_list = bool(known.cafile) or bool(known.capath and any(Path(known.capath).iterdir()))
+    paths = ssl.get_default_verify_paths()
+    has_list = bool(paths.cafile) or bool(paths.capath and any(Path(paths.capath).iterdir()))
     if sys.platform in ("win32", "darwin") or has_list:
         return {"UV_SYSTEM_CERTS": "1"}
     return {}
 
 
 def pip_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
-    """Return pip's own variables on where to look; its files it reads by itself."""
+    """Return pip's own variables about the index; pip reads its files itself."""
     variables = os.environ if source is None else source
     names = [f"PIP_{name.upper().replace('-', '_')}" for name in _PIP_NAMES]
     names += ["PIP_CONFIG_FILE", "PIP_DEFAULT_TIMEOUT"]
@@ -64,7 +66,7 @@ def pip_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, str
 
 
 def pip_settings(variables: Mapping[str, str]) -> Dict[str, str]:
-    """Return pip's settings on where to look: its files in rising order, then its variables."""
+    """Return pip's settings about the index from its files and, with precedence, its variables."""
     settings: Dict[str, str] = {}
     for path in _pip_files(variables):
         parser = configparser.RawConfigParser()
@@ -89,15 +91,15 @@ def pip_settings(variables: Mapping[str, str]) -> Dict[str, str]:
 def _as_uv(settings: Mapping[str, str]) -> Dict[str, str]:
     """Return uv's variables for pip's settings.
 
-    pip takes a version from whichever index has it; uv stops at the first index that knows the
-    name unless told otherwise. The hashes of the lock make pip's way safe.
+    pip takes a version from any index, uv only from the first index that has the package, unless
+    its strategy is changed. That is safe here because the lock file has hashes.
     """
     environment: Dict[str, str] = {}
     if settings.get("index-url"):
         environment["UV_DEFAULT_INDEX"] = settings["index-url"]
-    further = [url for url in settings.get("extra-index-url", "").split() if _reachable(url)]
-    if further:
-        environment["UV_INDEX"] = " ".join(further)
+    extra = [url for url in settings.get("extra-index-url", "").split() if _reachable(url)]
+    if extra:
+        environment["UV_INDEX"] = " ".join(extra)
         environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     if settings.get("trusted-host"):
         environment["UV_INSECURE_HOST"] = " ".join(settings["trusted-host"].split())
@@ -107,7 +109,7 @@ def _as_uv(settings: Mapping[str, str]) -> Dict[str, str]:
 
 
 def _reachable(url: str) -> bool:
-    """Return False for a folder that does not exist; whether a host answers shows later."""
+    """Return False for a folder that does not exist; hosts are not contacted."""
     return not url.startswith("file://") or Path(url[len("file://") :]).is_dir()
 
 
@@ -119,7 +121,7 @@ def _has_uv_configuration(variables: Mapping[str, str]) -> bool:
     else:
         home = Path(variables.get("HOME") or Path.home())
         folders += [Path(variables.get("XDG_CONFIG_HOME") or home / ".config") / "uv"]
-        folders += [Path("/etc/uv")]
+        folders += [ETC / "uv"]
     return any((folder / "uv.toml").is_file() for folder in folders)
 
 
@@ -132,7 +134,7 @@ def _pip_files(variables: Mapping[str, str]) -> List[Path]:
         files += [home / "pip/pip.ini"]
         files += [Path(variables.get("APPDATA") or home / "AppData/Roaming") / "pip/pip.ini"]
     else:
-        files = [Path("/etc/pip.conf"), Path("/etc/xdg/pip/pip.conf"), home / ".pip/pip.conf"]
+        files = [ETC / "pip.conf", ETC / "xdg/pip/pip.conf", home / ".pip/pip.conf"]
         files += [Path(variables.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf"]
         if sys.platform == "darwin":
             library = Path("Library/Application Support/pip/pip.conf")
