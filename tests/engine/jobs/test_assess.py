@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -164,9 +165,28 @@ def test_report_stands_alone_and_says_the_numbers(assessed: Assessed) -> None:
     for name in ("IOU", "PRECISION", "RECALL", "F1"):
         assert f"{numbers[name]:.3f}" in text
         assert f"{numbers[f'{name}_LOW']:.3f} to {numbers[f'{name}_HIGH']:.3f}" in text
-    assert len(re.findall("<rect ", text)) == 20
+    assert len(re.findall('<g id="bar-', text)) == 20
     assert "bright things" in text
     assert "incomplete" in text
+
+
+def test_report_escapes_names(tmp_path: Path, preset: Path) -> None:
+    values = drawn({WHOLE: 3, FALSE: 7})
+    hostile = "<script>alert(1)</script>"
+    done = assess(
+        tmp_path / "out",
+        preset,
+        imagery(tmp_path / "image.tif"),
+        mask=write_bands(tmp_path / "mask.tif", values[None]),
+        mask_name=hostile,
+        class_names={"3": "<b>'roof\"</b>", "7": "{{ 7 * 7 }} & $"},
+    )
+    text = (done.folder / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "<b>'" not in text
+    assert f"<h1>{html.escape(hostile)}</h1>" in text
+    assert "<th>&lt;b&gt;&#39;roof&#34;&lt;/b&gt;</th>" in text
+    assert "<th>{{ 7 * 7 }} &amp; $</th>" in text
 
 
 @pytest.mark.parametrize(
