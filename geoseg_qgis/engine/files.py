@@ -85,10 +85,11 @@ def draft(
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
     unfinished = Draft(final, sidecars)
+    meant: tuple[type[Exception], ...] = (OSError, *errors)
     try:
         yield unfinished.path
         unfinished.commit()
-    except (OSError, *errors) as error:
+    except meant as error:
         raise unwritable(final, error) from error
     finally:
         unfinished.discard()

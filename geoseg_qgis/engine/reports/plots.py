@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
@@ -19,7 +19,7 @@ _HISTOGRAM_SIZE = (7.0, 2.2)
 _CELL = 40.0 / 72.0  # 40 points, in inches
 _LONGEST_LABEL = 22
 # Text stays text, in the fonts of the page. Names are no formulas, even if they hold a dollar sign.
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "geoseg", "text.parse_math": False,
     "font.size": 10.0, "font.sans-serif": ["DejaVu Sans"],
 }  # fmt: skip
