@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorLayer,
 )
+from qgis_layers import make_virtual_layer, tile_extent, tile_size
 
 from geoseg_qgis.layers.snapshot import (
     LARGEST_UNASKED,
@@ -29,20 +29,7 @@ from geoseg_qgis.layers.snapshot import (
 from geoseg_qgis.layers.source import freeze_raster
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
 
-WORLD = 20037508.342789244
 TRANSFORMS = QgsCoordinateTransformContext()
-
-
-def tile_size(zoom: int) -> float:
-    """Return the width of a tile in metres."""
-    return 2 * WORLD / 2**zoom
-
-
-def tile_extent(zoom: int, column: int, row: int, count: int = 1) -> QgsRectangle:
-    """Return the extent of ``count`` x ``count`` tiles."""
-    size = tile_size(zoom)
-    left, top = -WORLD + column * size, WORLD - row * size
-    return QgsRectangle(left, top - count * size, left + count * size, top)
 
 
 def pixel(path: str, band: int, column: int, row: int) -> int:
@@ -131,11 +118,10 @@ def test_cancel_acts_while_the_server_is_slow(qgis_new_project, tile_server, tmp
     plan = plan_snapshot(frozen, tile_extent(12, 2100, 1300, 4), tile_size(12) / 256)
     feedback = QgsFeedback()
     timer = threading.Timer(0.5, feedback.cancel)
-    start = time.monotonic()
     timer.start()
     with pytest.raises(CancelledError):
         write_snapshot(frozen, plan, tmp_path / "a.tif", TRANSFORMS, feedback)
-    assert time.monotonic() - start < 2.0
+    assert tile_server.sent == 0
 
 
 def test_snapshots_can_be_taken_in_a_thread(qgis_new_project, tile_server, tmp_path) -> None:
@@ -156,8 +142,6 @@ def test_snapshots_can_be_taken_in_a_thread(qgis_new_project, tile_server, tmp_p
 
 
 def test_virtual_rasters_keep_their_values(qgis_new_project, make_raster, tmp_path) -> None:
-    from test_source import make_virtual_layer
-
     frozen = freeze_raster(make_virtual_layer(QgsRasterLayer(str(make_raster()), "image")))
     plan = plan_snapshot(frozen, QgsRectangle(500004, 5599990, 500010, 5599998), None)
     assert (plan.columns, plan.rows) == (3, 4)

@@ -12,11 +12,11 @@ from qgis.core import (
     QgsContrastEnhancement,
     QgsCoordinateReferenceSystem,
     QgsMultiBandColorRenderer,
-    QgsRasterDataProvider,
     QgsRasterLayer,
     QgsRasterRange,
     QgsRectangle,
 )
+from qgis_layers import make_virtual_layer
 
 from geoseg_qgis.layers.source import freeze_raster
 from geoseg_qgis.protocol.errors import JobError
@@ -182,20 +182,3 @@ def test_odd_geotiffs_freeze(qgis_new_project, odd_geotiffs: Path, name: str) ->
 def virtual_layer(qgis_new_project: None, make_raster: Callable[..., Path]) -> QgsRasterLayer:
     """Twice the second band of an image, as a formula."""
     return make_virtual_layer(QgsRasterLayer(str(make_raster()), "image"))
-
-
-def make_virtual_layer(layer: QgsRasterLayer) -> QgsRasterLayer:
-    """Return a layer that computes ``2 * band 2`` of ``layer``."""
-    parameters = QgsRasterDataProvider.VirtualRasterParameters()
-    parameters.crs = layer.crs()
-    parameters.extent = layer.extent()
-    parameters.width = layer.width()
-    parameters.height = layer.height()
-    parameters.formula = '"image@2" * 2'
-    entry = QgsRasterDataProvider.VirtualRasterInputLayers()
-    entry.name = "image"
-    entry.provider = "gdal"
-    entry.uri = layer.source()
-    parameters.rInputLayers = [entry]
-    uri = QgsRasterDataProvider.encodeVirtualRasterProviderUri(parameters)
-    return QgsRasterLayer(uri, "double", "virtualraster")

@@ -30,6 +30,7 @@ class TileServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _TileHandler)
         self.requests: list[tuple[int, int, int]] = []
+        self.sent = 0
         self.refuse: Callable[[int, int, int], bool] = lambda *_: False
         self.delay = threading.Event()
         self.seconds = 0.0
@@ -59,6 +60,7 @@ class _TileHandler(BaseHTTPRequestHandler):
         # A cancelled snapshot hangs up in the middle of a tile.
         with suppress(ConnectionError):
             self.wfile.write(body)
+            self.server.sent += 1
 
     def log_message(self, *_arguments: object) -> None:
         """Keep quiet."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -206,10 +204,8 @@ def test_a_hundred_thousand_objects() -> None:
     ids = ids.repeat(3, 0).repeat(3, 1)
     probabilities = np.full((4, 960, 960), 0.25, dtype=np.float32)
     accumulator = ObjectAccumulator(320 * 320)
-    started = time.perf_counter()
     accumulator.update(probabilities, ids)
     quality = accumulator.result()
-    assert time.perf_counter() - started < 10
     assert np.all(quality.pixels == 9)
     np.testing.assert_allclose(quality.soft.precision, 0.5)
     assert np.unique(quality.rank).size == 320 * 320
