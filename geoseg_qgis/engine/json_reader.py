@@ -1,16 +1,118 @@
-"""Strict reading of JSON objects: every member is typed and no member is left over."""
+"""Strict reading of JSON: every member has its type, and no member is left over.
+
+The types are pydantic dataclasses with the configuration `STRICT`::
+
+    @dataclass(frozen=True, config=STRICT)
+    class Size(Members):
+        width: int
+        height: int = 1
+
+    size = parse(Size, {"width": "3"}, "card.size")  # card.size.width must be a whole number
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails, from_json
 
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
-_REQUIRED = object()
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+LENIENT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+# What people write stays far below these; what exceeds them is a mistake or an attack.
+_LONGEST_TEXT = 2_000
+_MOST_VALUES = 2_000
+_LARGEST_INTEGER = 2**63
+
+T = TypeVar("T")
+
+_PHRASES = {
+    "missing": "is missing",
+    "unexpected_keyword_argument": "is not a known member",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a number",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "dataclass_type": "must be an object",
+}
+
+
+@dataclass(frozen=True, config=STRICT)
+class Members:
+    """Base of the types that are read: a member that is null counts as absent."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if value is not None}
+
+
+def bounded(data: Any) -> Any:
+    """Return an object; one that could overwhelm whoever reads it raises a `ValueError`."""
+    waiting, count = [data], 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if isinstance(value, Mapping):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, (list, tuple)):
+            waiting += value
+        elif isinstance(value, str) and len(value) > _LONGEST_TEXT:
+            raise ValueError(f"must not hold a text of more than {_LONGEST_TEXT} characters")
+        elif isinstance(value, int) and abs(value) >= _LARGEST_INTEGER:
+            raise ValueError("must not hold a number of more than 64 bits")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("must not hold a number that is not finite")
+        if count + len(waiting) > _MOST_VALUES:
+            raise ValueError(f"must not hold more than {_MOST_VALUES} values")
+    return data
+
+
+Text = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=_LONGEST_TEXT)
+]
+Size = Annotated[int, Field(ge=1, lt=_LARGEST_INTEGER)]
+"""A number of bytes, pixels or pieces: 1 or more."""
+Count = Annotated[int, Field(ge=0, lt=_LARGEST_INTEGER)]
+Settings = Annotated[Mapping[str, Any], AfterValidator(bounded)]
+"""An object that somebody else reads, of bounded size."""
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+# Arrays become tuples; only the array itself is taken leniently, its items stay strict.
+ListOf = Annotated[tuple[T, ...], Strict(False)]
+OneOrMore = Annotated[tuple[T, ...], Strict(False), BeforeValidator(_as_list)]
+Triple = Annotated[tuple[T, ...], Strict(False), Field(min_length=3, max_length=3)]
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -19,161 +121,87 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         JobError: ``MODEL_MISSING`` when there is no file, ``MODEL_INVALID`` when it is no object.
     """
+    content = read_bytes(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        data = from_json(content)
+    except ValueError as error:
+        raise invalid(str(path), "is not JSON", str(error)) from error
+    if not isinstance(data, dict):
+        raise invalid(str(path), "does not hold a JSON object")
+    return data
+
+
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """Return the content of a file.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have, None for any number.
+
+    Raises:
+        JobError: ``MODEL_MISSING`` when there is no file, ``MODEL_INVALID`` when it cannot be read
+            or is too large.
+    """
+    try:
+        if most is not None and path.stat().st_size > most:
+            raise invalid(str(path), f"has more than {most} bytes")
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise JobError(
             ErrorCode.MODEL_MISSING, f"There is no file {path}.", "Check the folder of this model."
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise _invalid(str(path), "cannot be read", str(error)) from error
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise _invalid(str(path), "is not JSON", str(error)) from error
-    if not isinstance(data, dict):
-        raise _invalid(str(path), "does not hold a JSON object")
-    return data
+    except OSError as error:
+        raise invalid(str(path), "cannot be read", str(error)) from error
 
 
-def _invalid(where: str, what: str, detail: str = "") -> JobError:
-    return JobError(
-        ErrorCode.MODEL_INVALID, f"{where} {what}.", "Correct the model's card.", detail
-    )
-
-
-class ObjectReader:
-    """Takes the members of one JSON object, each with its type.
+def parse(kind: type[T], data: Any, where: str) -> T:
+    """Return the object that JSON describes.
 
     Args:
-        data: The parsed object.
-        where: How messages name it.
+        kind: A pydantic dataclass with the configuration `STRICT` or `LENIENT`.
+        data: JSON as bytes, or the parsed object.
+        where: How messages name the object, for example ``card.segassess``.
 
     Raises:
-        JobError: ``MODEL_INVALID`` from every method when a member does not fit.
+        JobError: ``MODEL_INVALID`` naming the first member that does not fit.
     """
-
-    def __init__(self, data: Any, where: str) -> None:
-        if not isinstance(data, Mapping):
-            raise _invalid(where, f"is {_shown(data)}, not an object")
-        self._data = data
-        self._taken: set[str] = set()
-        self.where = where
-
-    def __contains__(self, name: object) -> bool:
-        """Tell whether a member is there and not null."""
-        return isinstance(name, str) and self._data.get(name) is not None
-
-    def fail(self, name: str, what: str) -> JobError:
-        """Return an error about one member."""
-        return _invalid(f"{self.where}.{name}", what)
-
-    def raw(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Return a member as it is; null counts as absent when there is a default."""
-        self._taken.add(name)
-        value = self._data.get(name)
-        if value is None:
-            if default is _REQUIRED:
-                raise self.fail(name, "is missing")
-            return default
-        return value
-
-    def text(self, name: str, default: Any = _REQUIRED) -> Any:
-        """Return a non-empty string (or the default)."""
-        value = self.raw(name, default)
-        if value is default:
-            return value
-        if not isinstance(value, str) or not value.strip():
-            raise self.fail(name, f"is {_shown(value)}, not a text")
-        return value
-
-    def integer(self, name: str, default: Any = _REQUIRED, minimum: int = 0) -> Any:
-        """Return an integer of at least ``minimum`` (or the default)."""
-        value = self.raw(name, default)
-        if value is default:
-            return value
-        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise self.fail(name, f"is {_shown(value)}, not an integer from {minimum}")
-        return value
-
-    def flag(self, name: str, default: bool) -> bool:
-        """Return a boolean."""
-        value = self.raw(name, default)
-        if not isinstance(value, bool):
-            raise self.fail(name, f"is {_shown(value)}, not true or false")
-        return value
-
-    def number(self, name: str, default: Any = _REQUIRED) -> float:
-        """Return a finite number."""
-        value = self.raw(name, default)
-        if not _is_number(value):
-            raise self.fail(name, f"is {_shown(value)}, not a number")
-        return float(value)
-
-    def numbers(self, name: str, count: int | None = None) -> tuple[float, ...]:
-        """Return a list of finite numbers, ``count`` of them when given."""
-        value = self.raw(name)
-        fits = isinstance(value, list) and all(map(_is_number, value))
-        if not fits or (count is not None and len(value) != count):
-            size = "" if count is None else f"{count} "
-            raise self.fail(name, f"is {_shown(value)}, not a list of {size}numbers")
-        return tuple(float(item) for item in value)
-
-    def integers(self, name: str, count: int | None = None) -> tuple[int, ...]:
-        """Return a list of non-negative integers, ``count`` of them when given."""
-        value = self.raw(name)
-        fits = isinstance(value, list) and all(
-            isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in value
-        )
-        if not fits or (count is not None and len(value) != count):
-            size = "" if count is None else f"{count} "
-            raise self.fail(name, f"is {_shown(value)}, not a list of {size}integers")
-        return tuple(value)
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """Return a list of non-empty strings."""
-        value = self.raw(name)
-        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-            raise self.fail(name, f"is {_shown(value)}, not a list of texts")
-        return tuple(value)
-
-    def mapping(self, name: str, default: Any = _REQUIRED) -> dict[str, Any]:
-        """Return an object as a dictionary."""
-        value = self.raw(name, default)
-        if not isinstance(value, Mapping):
-            raise self.fail(name, f"is {_shown(value)}, not an object")
-        return dict(value)
-
-    def child(self, name: str) -> ObjectReader:
-        """Return a reader of a nested object."""
-        return ObjectReader(self.raw(name), f"{self.where}.{name}")
-
-    def file(self, name: str) -> str:
-        """Return a relative path with forward slashes that stays inside the card's folder."""
-        value = self.text(name)
-        path = PurePosixPath(value)
-        outside = path.is_absolute() or ".." in path.parts or not path.name
-        if outside or "\\" in value or ":" in value or "\0" in value:
-            raise self.fail(name, f"is {value!r}, which is no file inside the card's folder")
-        return str(path)
-
-    def rest(self) -> dict[str, Any]:
-        """Return the members that were not taken, and take them."""
-        left = {name: value for name, value in self._data.items() if name not in self._taken}
-        self._taken.update(left)
-        return left
-
-    def finish(self) -> None:
-        """Refuse members that nothing asked for."""
-        unknown = sorted(set(self._data) - self._taken)
-        if unknown:
-            raise self.fail(unknown[0], "is not a known member")
+    text = data if isinstance(data, bytes) else json.dumps(data)
+    try:
+        parsed: T = _adapter(kind).validate_json(text)
+    except ValidationError as error:
+        sentences = [_sentence(each, where) for each in error.errors(include_url=False)]
+        raise invalid(*sentences[0], "\n".join(map(" ".join, sentences[:10]))) from error
+    return parsed
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _sentence(error: ErrorDetails, where: str) -> tuple[str, str]:
+    """Return the member's full name, and what is wrong with it."""
+    names = (f"[{name}]" if isinstance(name, int) else f".{name}" for name in error["loc"])
+    place, kind, value = where + "".join(names), error["type"], error["input"]
+    if kind == "json_invalid":
+        return place, f"is not JSON ({error['ctx']['error']})"
+    if kind == "value_error":
+        return place, str(error["ctx"]["error"])
+    # The messages of pydantic read "Input should be greater than 0", "Tuple should have at ...".
+    phrase = _PHRASES.get(kind) or re.sub(r"^\w+ should", "must", error["msg"])
+    phrase = phrase.replace(" after validation", "")
+    if kind in ("missing", "unexpected_keyword_argument") or isinstance(value, (dict, list, tuple)):
+        return place, phrase
+    return place, f"{phrase}, not {_shown(value)}"
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def invalid(where: str, what: str, detail: str = "") -> JobError:
+    """Return the error for a member of a card, or a file beside it, that does not fit."""
+    return JobError(
+        ErrorCode.MODEL_INVALID, f"{where} {what}.", "Correct the model's card.", detail
+    )

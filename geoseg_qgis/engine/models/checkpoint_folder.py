@@ -11,7 +11,7 @@ Nothing in the folder is run: configurations are JSON and tensors are safetensor
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -19,8 +19,8 @@ from huggingface_hub.errors import StrictDataclassError
 from tokenizers import Tokenizer
 from torch import nn
 
-from geoseg_qgis.engine.json_reader import ObjectReader, read_object
-from geoseg_qgis.engine.zoo.card import OtherComponent
+from geoseg_qgis.engine.json_reader import invalid, read_object
+from geoseg_qgis.engine.zoo.card import OtherComponent, require_folder
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .meta_init import build_empty
@@ -32,21 +32,23 @@ TOKENIZER_FILE = "tokenizer.json"
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def checked_folder(component: OtherComponent, folder: Path, reader: ObjectReader) -> Path:
+def checked_folder(component: OtherComponent, folder: Path, name: str, where: str) -> Path:
     """Return where the component's files lie, after checking those that are no tensors.
 
     Args:
         component: What the card says.
         folder: The card's folder.
-        reader: Its remaining members; ``folder`` is taken from it.
+        name: The checkpoint folder, relative to it.
+        where: How messages name the component, for example ``card.sam3``.
 
     Raises:
         JobError: ``MODEL_INVALID`` or ``MODEL_MISSING``.
     """
-    name = reader.file("folder")
+    try:
+        require_folder(component.weights, name)
+    except ValueError as error:
+        raise invalid(f"{where}.weights", str(error)) from error
     for weights in component.weights:
-        if str(PurePosixPath(weights.file).parent) != name:
-            raise reader.fail("weights", f"names {weights.file}, which is not directly in {name}")
         if not weights.file.endswith(".safetensors"):
             verify_file(folder / weights.file, weights)
     return folder / name

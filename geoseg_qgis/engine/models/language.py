@@ -15,16 +15,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass as checked_dataclass
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from geoseg_qgis.engine.json_reader import ObjectReader, read_object
-from geoseg_qgis.engine.zoo.card import OtherComponent
+from geoseg_qgis.engine.json_reader import STRICT, Members, parse, read_object
+from geoseg_qgis.engine.zoo.card import File, OtherComponent
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .checkpoint_folder import (
@@ -37,11 +38,17 @@ from .checkpoint_folder import (
 from .weights import State, load_strictly, refuse_meta_tensors
 
 COORDINATE_RANGE = 1000
-MODELS = ("Qwen3VLForConditionalGeneration",)
 GENERATION_FILE = "generation_config.json"
 IMAGES_FILE = "preprocessor_config.json"
 _EMBEDDING = "model.language_model.embed_tokens.weight"
 _HEAD = "lm_head.weight"
+_WHERE = "card.language"
+
+
+@checked_dataclass(frozen=True, config=STRICT)
+class _Settings(Members):
+    model: Literal["Qwen3VLForConditionalGeneration"]
+    folder: File
 
 
 @dataclass(frozen=True)
@@ -176,19 +183,15 @@ def load_language(
     Raises:
         JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
     """
-    reader = ObjectReader(dict(component.settings), "card.language")
-    name = reader.text("model")
-    if name not in MODELS:
-        raise reader.fail("model", f"is {name!r}, not one of {', '.join(MODELS)}")
-    place = checked_folder(component, folder, reader)
-    reader.finish()
+    settings = parse(_Settings, component.settings, _WHERE)
+    place = checked_folder(component, folder, settings.folder, _WHERE)
     module: Any = build_from_config(place, build_language)
     state = with_tied_head(read_shards(component, folder, dtype), module)
     load_strictly(module, state, place.name)
     if module.config.tie_word_embeddings:
         # One parameter, or moving the module would double its memory.
         module.lm_head.weight = module.model.language_model.embed_tokens.weight
-    refuse_meta_tensors(module, name)
+    refuse_meta_tensors(module, settings.model)
     tokenizer = read_tokenizer(place)
     marks = _marks(tokenizer)
     tokenizer.encode_special_tokens = True

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic.dataclasses import dataclass as checked_dataclass
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from geoseg_qgis.engine.json_reader import ObjectReader
-from geoseg_qgis.engine.zoo.card import OtherComponent
+from geoseg_qgis.engine.json_reader import STRICT, Members, parse
+from geoseg_qgis.engine.zoo.card import Channels, Deviations, File, OtherComponent
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .checkpoint_folder import build_from_config, checked_folder, read_shards, read_tokenizer
@@ -32,6 +33,14 @@ from .weights import State, load_strictly, refuse_meta_tensors
 BOXES_ONLY = "visual"
 _DETECTOR = "detector_model."
 _TRACKER = ("tracker_model.", "tracker_neck.")
+_WHERE = "card.sam3"
+
+
+@checked_dataclass(frozen=True, config=STRICT)
+class _Settings(Members):
+    folder: File
+    mean: Channels
+    std: Deviations
 
 
 @dataclass(frozen=True)
@@ -184,10 +193,8 @@ def load_sam3(
     Raises:
         JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
     """
-    reader = ObjectReader(dict(component.settings), "card.sam3")
-    place = checked_folder(component, folder, reader)
-    mean, std = reader.numbers("mean", 3), reader.numbers("std", 3)
-    reader.finish()
+    settings = parse(_Settings, component.settings, _WHERE)
+    place = checked_folder(component, folder, settings.folder, _WHERE)
     module: Any = build_from_config(place, build_sam3)
     state = read_shards(component, folder, torch.float32)
     load_strictly(module, detector_state(state, module), place.name)
@@ -196,8 +203,8 @@ def load_sam3(
         module=module.to(device),
         tokenizer=read_tokenizer(place),
         text_length=int(module.config.text_config.max_position_embeddings),
-        mean=torch.tensor(mean, device=device).reshape(1, 3, 1, 1),
-        std=torch.tensor(std, device=device).reshape(1, 3, 1, 1),
+        mean=torch.tensor(settings.mean, device=device).reshape(1, 3, 1, 1),
+        std=torch.tensor(settings.std, device=device).reshape(1, 3, 1, 1),
         device=device,
         dtype=dtype,
     )

@@ -67,8 +67,8 @@ def file_sha256(path: Path) -> str:
     return _digests[key]
 
 
-def verify_file(path: Path, weights: WeightsFile) -> None:
-    """Check that ``path`` is the file its card describes, as far as the card says.
+def verify_file(path: Path, weights: WeightsFile | None = None) -> None:
+    """Check that ``path`` is the file its card describes, as far as there is a card and it says.
 
     Raises:
         JobError: ``MODEL_MISSING`` when absent, ``MODEL_INVALID`` when size or digest differ.
@@ -76,10 +76,12 @@ def verify_file(path: Path, weights: WeightsFile) -> None:
     if not path.is_file():
         raise JobError(
             ErrorCode.MODEL_MISSING,
-            f"There is no file {weights.file}.",
+            f"There is no file {weights.file if weights is not None else path.name}.",
             f"Download the model again, or put the file at {path}.",
         )
     refuse_placeholder(path)
+    if weights is None:
+        return
     size = path.stat().st_size
     if weights.size is not None and size != weights.size:
         raise _spoilt(path, f"is {size} bytes long in place of {weights.size}")
@@ -109,7 +111,7 @@ def read_state(path: Path, weights: WeightsFile | None = None) -> State:
     Raises:
         JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
     """
-    verify_file(path, weights or WeightsFile(file=path.name, layout=""))
+    verify_file(path, weights)
     if _is_safetensors(path):
         state = _unwrap(_read_safetensors(path), path)
     else:

@@ -1,15 +1,15 @@
-"""The card of a model preset: one JSON file beside the weights it speaks of.
+"""The card of a model preset: one JSON file beside the weights that it describes.
 
-A folder with a ``card.json`` and its weights is a preset, wherever it lies. Paper-sized and tiny
-networks are written in the same words and loaded by the same code::
+A folder with a ``card.json`` and its weights is a preset, wherever it lies. Published and tiny
+networks are described in the same way and loaded by the same code::
 
     {"name": "my-preset", "title": "My preset", "revision": "1", "licence": "Apache-2.0",
      "description": "...", "methods": ["sam2"],
      "sam2": {"model": "sam2_hiera_t", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
               "weights": {"file": "sam2.1_hiera_tiny.pt", "layout": "sam2", "size": 156008466}}}
 
-UniGeoSeg is a checkpoint folder; every file that it needs is listed, shards and tokenizer too. The
-words that a small one was taught may be named, and a ``pixel_size`` of its own::
+UniGeoSeg is a checkpoint folder; every file that it needs is listed, shards and tokenizer too. It
+may name the words that a small network was taught, and a ``pixel_size`` of its own::
 
     "unigeoseg": {"folder": "unigeoseg", "vocabulary": {"file": "unigeoseg/vocabulary.json"},
                   "weights": [{"file": "unigeoseg/config.json", "layout": "json"},
@@ -22,22 +22,49 @@ A ``segassess`` object is described in `models.segassess.component`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, get_args
 
-from geoseg_qgis.engine.json_reader import ObjectReader, read_object
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
 
-from .architecture import Sam2Architecture, parse_sam2_architecture
+from geoseg_qgis.engine.json_reader import (
+    STRICT,
+    ListOf,
+    Members,
+    OneOrMore,
+    Settings,
+    Size,
+    Text,
+    Triple,
+    bounded,
+    parse,
+    read_bytes,
+)
+
+from .architecture import NamedArchitecture
 
 CARD_FILE = "card.json"
+# The largest card in the package has 4 KB, that of a model in hundreds of shards about 200.
+_LARGEST_CARD = 1_000_000
+# Drafts and receipts beside a file add up to 25 bytes to its name; file systems allow 255.
+_LONGEST_NAME = 200
+_LONGEST_PATH = 1_000
 
 DinoLayout = Literal["timm", "meta", "huggingface"]
 
-# Components a method cannot do without. Regions may come from the user, so SAM 2 is not always one.
 SCALES_BETWEEN = (0.25, 4.0)
+# Components that a method cannot do without. Regions may come from the user, so that SAM 2 is not
+# always one of them.
 NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "gumix": ("clip", "dino"),
@@ -50,17 +77,91 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "sam3": ("sam3",),
     }
 )
-_OTHER_COMPONENTS = ("segassess", "language", "sam3")
+_COMPONENTS = ("clip", "dino", "sam2", "unigeoseg", "segassess", "language", "sam3")
 
-# Whom a preset is for: nothing to download; a processor; 8 GB of graphics memory; more than that.
-SUITS = ("offline", "laptop", "gpu-8gb", "gpu-big")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_REVISION = re.compile(r"(?:commit:)?([0-9a-f]{40})")
-_SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+# Whom a preset suits: nothing to download; a processor; 8 GB of graphics memory; more than that.
+Suits = Literal["offline", "laptop", "gpu-8gb", "gpu-big"]
+SUITS: tuple[Suits, ...] = get_args(Suits)
 
 
-@dataclass(frozen=True)
-class WeightsFile:
+def _inside_folder(file: str) -> str:
+    """Return a relative path with forward slashes that stays inside the card's folder."""
+    path = PurePosixPath(file)
+    outside = path.is_absolute() or ".." in path.parts or not path.name
+    if outside or any(letter in file for letter in "\\:\0"):
+        raise ValueError(f"must be a file inside the card's folder, not {file[:60]!r}")
+    if len(file) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_NAME for part in path.parts):
+        raise ValueError(f"must not have names of more than {_LONGEST_NAME} bytes")
+    return str(path)
+
+
+def _secure(address: str) -> str:
+    if not address.startswith("https://"):
+        raise ValueError("must begin with https://")
+    return address
+
+
+def _digits(count: int, prefix: str) -> AfterValidator:
+    def check(text: str) -> str:
+        digits = text.removeprefix(prefix)
+        if len(digits) != count or not set(digits) <= set("0123456789abcdef"):
+            raise ValueError(f"must be {count} lower-case hexadecimal digits")
+        return digits
+
+    return AfterValidator(check)
+
+
+def _with_layout(*layouts: str) -> AfterValidator:
+    def check(weights: WeightsFile) -> WeightsFile:
+        if weights.layout not in layouts:
+            known = " or ".join((", ".join(layouts[:-1]), layouts[-1])).removeprefix(" or ")
+            raise ValueError(f"must have the layout {known}, not {weights.layout[:60]!r}")
+        return weights
+
+    return AfterValidator(check)
+
+
+def _file_member(data: Any) -> Any:
+    """Return the file that an object like ``{"file": "words.json"}`` names."""
+    if not isinstance(data, dict):
+        return data
+    if set(data) != {"file"}:
+        raise ValueError("must be an object with the member file and no other")
+    return data["file"]
+
+
+def _rising(scales: tuple[float, ...]) -> tuple[float, ...]:
+    low, high = SCALES_BETWEEN
+    rising = all(first < second for first, second in zip(scales, scales[1:]))
+    if not scales or not rising or not low <= scales[0] <= scales[-1] <= high:
+        raise ValueError(f"must be a rising list of numbers from {low:g} to {high:g}")
+    return scales
+
+
+def _name_or_object(data: Any) -> Any:
+    if not isinstance(data, (str, Mapping)):
+        raise ValueError("must be a name or an object")
+    return bounded(data)
+
+
+def _preset_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
+        raise ValueError(
+            f"must have up to 64 lower-case letters, digits, '.', '_' and '-', not {name[:60]!r}"
+        )
+    return name
+
+
+File = Annotated[str, AfterValidator(_inside_folder)]
+Folder = Annotated[str, AfterValidator(lambda name: name if name == "." else _inside_folder(name))]
+Address = Annotated[Text, AfterValidator(_secure)]
+Channels = Triple[float]
+Deviations = Triple[Annotated[float, Field(gt=0)]]
+Vocabulary = Annotated[File, BeforeValidator(_file_member)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class WeightsFile(Members):
     """One file of weights and where it comes from.
 
     Attributes:
@@ -72,48 +173,60 @@ class WeightsFile:
         repository: Hugging Face repository, or None.
         revision: Commit of the repository, or None.
         repository_file: Path inside the repository when it is not ``file``.
-        gated: Page where access is granted before the file may be fetched, None when nobody asks.
-        note: How to get the file where no address may be fetched.
+        gated: Page where access is granted before the file may be downloaded, or None.
+        note: How to get the file where it cannot be downloaded.
     """
 
-    file: str
-    layout: str
-    size: int | None = None
-    sha256: str | None = None
-    url: str | None = None
-    repository: str | None = None
-    revision: str | None = None
-    repository_file: str | None = None
-    gated: str | None = None
-    note: str | None = None
+    file: File
+    layout: Text
+    size: Size | None = None
+    sha256: Annotated[str, _digits(64, "sha256:")] | None = None
+    url: Address | None = None
+    repository: Text | None = None
+    revision: Annotated[str, _digits(40, "commit:")] | None = None
+    repository_file: File | None = None
+    gated: Address | None = None
+    note: Text | None = None
 
 
-@dataclass(frozen=True)
-class PixelSize:
+@dataclass(frozen=True, config=STRICT)
+class PixelSize(Members):
     """Metres per pixel at scale 1.0, and the range the models were made for."""
 
     preferred: float
     finest: float
     coarsest: float
 
+    @model_validator(mode="after")
+    def _in_order(self) -> PixelSize:
+        if not 0 < self.finest <= self.preferred <= self.coarsest:
+            raise ValueError("must satisfy 0 < finest <= preferred <= coarsest")
+        return self
 
-@dataclass(frozen=True)
-class TokenizerChoice:
+
+@dataclass(frozen=True, config=STRICT)
+class TokenizerChoice(Members):
     """How text becomes numbers.
 
     Attributes:
-        kind: ``clip`` for the stock byte pair encoding, ``bpe`` for the card's own.
+        kind: ``clip`` for the standard byte pair encoding, ``bpe`` for the card's own.
         file: Gzipped merges of a ``bpe`` tokenizer, relative to the card's folder.
         context_length: Numbers per text; None takes the model's.
     """
 
     kind: Literal["clip", "bpe"]
-    file: str | None = None
-    context_length: int | None = None
+    file: File | None = None
+    context_length: Annotated[Size, Field(ge=3)] | None = None
+
+    @model_validator(mode="after")
+    def _file_of_bpe(self) -> TokenizerChoice:
+        if (self.kind == "bpe") != (self.file is not None):
+            raise ValueError("must name a file if its kind is bpe, and none otherwise")
+        return self
 
 
-@dataclass(frozen=True)
-class ClipComponent:
+@dataclass(frozen=True, config=STRICT)
+class ClipComponent(Members):
     """An open_clip model.
 
     Attributes:
@@ -125,16 +238,16 @@ class ClipComponent:
         scales: Enlargements of a raster whose cosines mask_selection averages.
     """
 
-    model: str | Mapping[str, Any]
-    weights: WeightsFile
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    model: Annotated[str | Mapping[str, Any], PlainValidator(_name_or_object)]
+    weights: Annotated[WeightsFile, _with_layout("open_clip")]
+    mean: Channels
+    std: Deviations
     tokenizer: TokenizerChoice
-    scales: tuple[float, ...] = (1.0,)
+    scales: Annotated[ListOf[float], AfterValidator(_rising)] = (1.0,)
 
 
-@dataclass(frozen=True)
-class DinoComponent:
+@dataclass(frozen=True, config=STRICT)
+class DinoComponent(Members):
     """A DINOv3 model of timm.
 
     Attributes:
@@ -146,16 +259,21 @@ class DinoComponent:
         round_rope_periods: Round the rotary periods to bfloat16, as Meta's own files hold them.
     """
 
-    model: str
-    arguments: Mapping[str, Any]
-    weights: WeightsFile
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    model: Text
+    arguments: Settings
+    weights: Annotated[WeightsFile, _with_layout(*get_args(DinoLayout))]
+    mean: Channels
+    std: Deviations
     round_rope_periods: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _arguments_are_optional(cls, data: Any) -> Any:
+        return {"arguments": {}, **data} if isinstance(data, dict) else data
 
-@dataclass(frozen=True)
-class Sam2Component:
+
+@dataclass(frozen=True, config=STRICT)
+class Sam2Component(Members):
     """A SAM 2 image model.
 
     Attributes:
@@ -163,47 +281,52 @@ class Sam2Component:
         weights: File in the published layout.
         mean: Per channel, of values in 0..1.
         std: Per channel, of values in 0..1.
-        multimask: Answer a single point, and points whose mask is unstable, with the best of three
-            masks, as published; otherwise all points with the mask for unambiguous prompts.
-        mirrors: Answer prompts with the mean over a tile and its three mirror images, which takes
-            four times as long and steadies small networks.
-        closer: Answer prompts about small objects with the mean over a tile and the part round
-            the object, seen twice as large.
-        in_turn: Ask several points without a box one after another, first one on the object, each
-            with the answer before (the mean over mirrors) as a mask, for networks that learnt
-            later points with one.
+        multimask: For a single point, and for points whose mask is unstable, return the best of
+            three masks, as published; otherwise always the mask for unambiguous prompts.
+        mirrors: Return the mean over a tile and its three mirror images, which takes four times as
+            long and steadies small networks.
+        closer: For small objects, return the mean over a tile and the area around the object at
+            twice the resolution.
+        in_turn: Give several points without a box one after another, first one on the object, each
+            with the mask before it (the mean over the mirror images), for networks that were
+            trained to refine a mask.
     """
 
-    model: Sam2Architecture
-    weights: WeightsFile
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    model: NamedArchitecture
+    weights: Annotated[WeightsFile, _with_layout("sam2")]
+    mean: Channels
+    std: Deviations
     multimask: bool = True
     mirrors: bool = False
     closer: bool = False
     in_turn: bool = False
 
 
-@dataclass(frozen=True)
-class UniGeoSegComponent:
+@dataclass(frozen=True, config=STRICT)
+class UniGeoSegComponent(Members):
     """A UniGeoSeg checkpoint folder.
 
     Attributes:
-        folder: The checkpoint folder relative to the card's, ``.`` when it is the same.
         weights: Every file of it that is read: configuration, tokenizer, shards and their index.
+        folder: The checkpoint folder relative to the card's, ``.`` when it is the same.
         vocabulary: File of the words it was taught relative to the card's folder, None when any
             word will do.
         pixel_size: Ground resolution it was made for, None for that of the preset.
     """
 
-    folder: str
-    weights: tuple[WeightsFile, ...]
-    vocabulary: str | None = None
+    weights: Annotated[OneOrMore[WeightsFile], Field(min_length=1)]
+    folder: Folder = "."
+    vocabulary: Vocabulary | None = None
     pixel_size: PixelSize | None = None
 
+    @model_validator(mode="after")
+    def _in_one_folder(self) -> UniGeoSegComponent:
+        require_folder(self.weights, self.folder)
+        return self
 
-@dataclass(frozen=True)
-class OtherComponent:
+
+@dataclass(frozen=True, config=STRICT)
+class OtherComponent(Members):
     """A component whose own loader reads its settings.
 
     Attributes:
@@ -211,47 +334,90 @@ class OtherComponent:
         settings: The remaining members of its object.
     """
 
-    weights: tuple[WeightsFile, ...]
-    settings: Mapping[str, Any]
+    weights: OneOrMore[WeightsFile] = ()
+    settings: Settings = field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apart(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        settings = {name: value for name, value in data.items() if name != "weights"}
+        return {"weights": data.get("weights", []), "settings": settings}
 
 
-@dataclass(frozen=True)
-class ModelCard:
+@dataclass(frozen=True, config=STRICT)
+class ModelCard(Members):
     """A preset's description.
 
     Attributes:
         name: Identifier in lower case.
         title: Name for people.
-        revision: Version of the preset, part of every output's provenance.
+        revision: Version of the preset, recorded in every output.
         licence: Licence of the weights.
         description: What it is good for.
         methods: Static method names it serves.
-        suits: Whom it is for, one of `SUITS`; None when the card does not say.
+        suits: Whom it suits, one of `SUITS`; None when the card does not say.
         pixel_size: Ground resolution it was made for, None when any.
         vocabulary: File of known words relative to the folder, None when any word will do.
         clip: Text and image encoder.
         dino: Self-supervised image encoder.
         sam2: Promptable mask model.
         unigeoseg: Model of instructions, points and boxes.
-        others: Components with loaders of their own, by name.
+        segassess: Quality model of masks.
+        language: Language model that reads images.
+        sam3: Model of every object that a phrase names.
         gumix: Settings of the GUMix-RS method that differ from its defaults.
+        memory: Peak bytes of the engine's process on a processor in float32, measured, by method.
     """
 
-    name: str
-    title: str
-    revision: str
-    licence: str
-    description: str
-    methods: tuple[str, ...]
-    suits: str | None = None
+    name: Annotated[str, AfterValidator(_preset_name)]
+    title: Text
+    revision: Text
+    licence: Text
+    description: Text
+    methods: Annotated[ListOf[Text], Field(min_length=1)]
+    suits: Suits | None = None
     pixel_size: PixelSize | None = None
-    vocabulary: str | None = None
+    vocabulary: Vocabulary | None = None
     clip: ClipComponent | None = None
     dino: DinoComponent | None = None
     sam2: Sam2Component | None = None
     unigeoseg: UniGeoSegComponent | None = None
-    others: Mapping[str, OtherComponent] = field(default_factory=dict)
-    gumix: Mapping[str, Any] = field(default_factory=dict)
+    segassess: OtherComponent | None = None
+    language: OtherComponent | None = None
+    sam3: OtherComponent | None = None
+    gumix: Settings = field(default_factory=dict)
+    memory: Mapping[str, Size] = field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _methods_have_components(self) -> ModelCard:
+        for method in self.methods:
+            if method not in NEEDS:
+                known = ", ".join(NEEDS)
+                raise ValueError(f"names the method {method[:60]!r}; there are {known}")
+            lacking = [name for name in NEEDS[method] if name not in self.components]
+            if lacking:
+                raise ValueError(
+                    f"names the method {method!r}, which needs the member {lacking[0]}"
+                )
+        for method in self.memory:
+            if method not in self.methods:
+                raise ValueError(
+                    f"states memory for {method[:60]!r}, which is not one of its methods"
+                )
+        return self
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Names of the components the card has."""
+        return tuple(name for name in _COMPONENTS if getattr(self, name) is not None)
+
+    @property
+    def others(self) -> dict[str, OtherComponent]:
+        """Components with loaders of their own, by name."""
+        found = {name: getattr(self, name) for name in self.components}
+        return {name: one for name, one in found.items() if isinstance(one, OtherComponent)}
 
     @property
     def files(self) -> tuple[WeightsFile, ...]:
@@ -267,23 +433,21 @@ class ModelCard:
 
     def weights_of(self, component: str) -> tuple[WeightsFile, ...]:
         """Return the files of a component, none when the card has no such component."""
-        if component in self.others:
-            return self.others[component].weights
-        if component == "unigeoseg":
-            return () if self.unigeoseg is None else self.unigeoseg.weights
-        part = {"clip": self.clip, "dino": self.dino, "sam2": self.sam2}.get(component)
-        return () if part is None else (part.weights,)
+        if component not in self.components:
+            return ()
+        weights = getattr(self, component).weights
+        return (weights,) if isinstance(weights, WeightsFile) else weights
 
-    @property
-    def components(self) -> tuple[str, ...]:
-        """Names of the components the card has."""
-        own = {
-            "clip": self.clip,
-            "dino": self.dino,
-            "sam2": self.sam2,
-            "unigeoseg": self.unigeoseg,
-        }
-        return (*(name for name, part in own.items() if part is not None), *self.others)
+
+def require_folder(files: Sequence[WeightsFile], folder: str) -> None:
+    """Check that all files lie directly in a folder of the card.
+
+    Raises:
+        ValueError: Naming the file that lies elsewhere.
+    """
+    for weights in files:
+        if str(PurePosixPath(weights.file).parent) != folder:
+            raise ValueError(f"names {weights.file}, which is not directly in {folder}")
 
 
 def read_card(path: Path) -> ModelCard:
@@ -292,7 +456,8 @@ def read_card(path: Path) -> ModelCard:
     Raises:
         JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
     """
-    return parse_card(read_object(path), path.parent.name if path.name == CARD_FILE else path.stem)
+    where = path.parent.name if path.name == CARD_FILE else path.stem
+    return parse(ModelCard, read_bytes(path, _LARGEST_CARD), where)
 
 
 def parse_card(data: Any, where: str = "card") -> ModelCard:
@@ -305,205 +470,4 @@ def parse_card(data: Any, where: str = "card") -> ModelCard:
     Raises:
         JobError: ``MODEL_INVALID`` naming the member that does not fit.
     """
-    reader = ObjectReader(data, where)
-    name = reader.text("name")
-    if not _NAME.fullmatch(name):
-        raise reader.fail("name", f"is {name!r}; use lower-case letters, digits, '.', '_' and '-'")
-    card = ModelCard(
-        name=name,
-        title=reader.text("title"),
-        revision=reader.text("revision"),
-        licence=reader.text("licence"),
-        description=reader.text("description"),
-        methods=reader.texts("methods"),
-        suits=reader.text("suits", None),
-        pixel_size=_pixel_size(reader),
-        vocabulary=_vocabulary(reader),
-        clip=_clip(reader.child("clip")) if "clip" in reader else None,
-        dino=_dino(reader.child("dino")) if "dino" in reader else None,
-        sam2=_sam2(reader.child("sam2")) if "sam2" in reader else None,
-        unigeoseg=_unigeoseg(reader.child("unigeoseg")) if "unigeoseg" in reader else None,
-        others={key: _other(reader.child(key)) for key in _OTHER_COMPONENTS if key in reader},
-        gumix=MappingProxyType(reader.mapping("gumix", {})),
-    )
-    for optional in ("clip", "dino", "sam2", "unigeoseg", *_OTHER_COMPONENTS):
-        reader.raw(optional, None)
-    reader.finish()
-    _check_methods(card, reader)
-    return card
-
-
-def _check_methods(card: ModelCard, reader: ObjectReader) -> None:
-    if card.suits is not None and card.suits not in SUITS:
-        raise reader.fail("suits", f"is {card.suits!r}, not one of {', '.join(SUITS)}")
-    if not card.methods:
-        raise reader.fail("methods", "is empty")
-    for method in card.methods:
-        if method not in NEEDS:
-            raise reader.fail("methods", f"names {method!r}; there are {', '.join(NEEDS)}")
-        lacking = [part for part in NEEDS[method] if part not in card.components]
-        if lacking:
-            raise reader.fail("methods", f"names {method!r}, but there is no {lacking[0]}")
-
-
-def _pixel_size(reader: ObjectReader) -> PixelSize | None:
-    if "pixel_size" not in reader:
-        reader.raw("pixel_size", None)
-        return None
-    inner = reader.child("pixel_size")
-    size = PixelSize(inner.number("preferred"), inner.number("finest"), inner.number("coarsest"))
-    inner.finish()
-    if not 0 < size.finest <= size.preferred <= size.coarsest:
-        raise reader.fail("pixel_size", "does not satisfy 0 < finest <= preferred <= coarsest")
-    return size
-
-
-def _vocabulary(reader: ObjectReader) -> str | None:
-    if "vocabulary" not in reader:
-        reader.raw("vocabulary", None)
-        return None
-    inner = reader.child("vocabulary")
-    file = inner.file("file")
-    inner.finish()
-    return file
-
-
-def _weights(reader: ObjectReader, layouts: tuple[str, ...] = ()) -> WeightsFile:
-    layout = reader.text("layout")
-    if layouts and layout not in layouts:
-        raise reader.fail("layout", f"is {layout!r}, not one of {', '.join(layouts)}")
-    digest = reader.text("sha256", None)
-    match = _SHA256.fullmatch(digest) if digest else None
-    if digest and not match:
-        raise reader.fail("sha256", "is not 64 lower-case hexadecimal digits")
-    revision = reader.text("revision", None)
-    commit = _REVISION.fullmatch(revision) if revision else None
-    if revision and not commit:
-        raise reader.fail("revision", "is not the 40 hexadecimal digits of a commit")
-    weights = WeightsFile(
-        file=reader.file("file"),
-        layout=layout,
-        size=reader.integer("size", None, minimum=1),
-        sha256=match.group(1) if match else None,
-        url=_address(reader, "url"),
-        repository=reader.text("repository", None),
-        revision=commit.group(1) if commit else None,
-        repository_file=reader.file("repository_file") if "repository_file" in reader else None,
-        gated=_address(reader, "gated"),
-        note=reader.text("note", None),
-    )
-    reader.raw("repository_file", None)
-    reader.finish()
-    return weights
-
-
-def _address(reader: ObjectReader, name: str) -> str | None:
-    address: str | None = reader.text(name, None)
-    if address and not address.startswith("https://"):
-        raise reader.fail(name, "does not begin with https://")
-    return address
-
-
-def _normalisation(reader: ObjectReader) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    mean, std = reader.numbers("mean", 3), reader.numbers("std", 3)
-    if min(std) <= 0:
-        raise reader.fail("std", "is not positive")
-    return mean, std
-
-
-def _clip(reader: ObjectReader) -> ClipComponent:
-    model = reader.raw("model")
-    if not isinstance(model, (str, Mapping)):
-        raise reader.fail("model", "is neither a name nor an object")
-    mean, std = _normalisation(reader)
-    component = ClipComponent(
-        model=model,
-        weights=_weights(reader.child("weights"), ("open_clip",)),
-        mean=mean,
-        std=std,
-        tokenizer=_tokenizer(reader.child("tokenizer")),
-        scales=_scales(reader),
-    )
-    reader.finish()
-    return component
-
-
-def _scales(reader: ObjectReader) -> tuple[float, ...]:
-    if reader.raw("scales", None) is None:
-        return ClipComponent.scales
-    scales = reader.numbers("scales")
-    low, high = SCALES_BETWEEN
-    rising = all(first < second for first, second in zip(scales, scales[1:]))
-    if not scales or not rising or not low <= scales[0] <= scales[-1] <= high:
-        raise reader.fail("scales", f"is not a rising list of numbers from {low:g} to {high:g}")
-    return scales
-
-
-def _tokenizer(reader: ObjectReader) -> TokenizerChoice:
-    kind = reader.text("kind")
-    if kind not in ("clip", "bpe"):
-        raise reader.fail("kind", f"is {kind!r}, not clip or bpe")
-    choice = TokenizerChoice(
-        kind=cast("Literal['clip', 'bpe']", kind),
-        file=reader.file("file") if kind == "bpe" else None,
-        context_length=reader.integer("context_length", None, minimum=3),
-    )
-    reader.finish()
-    return choice
-
-
-def _dino(reader: ObjectReader) -> DinoComponent:
-    mean, std = _normalisation(reader)
-    component = DinoComponent(
-        model=reader.text("model"),
-        arguments=MappingProxyType(reader.mapping("arguments", {})),
-        weights=_weights(reader.child("weights"), ("timm", "meta", "huggingface")),
-        mean=mean,
-        std=std,
-        round_rope_periods=reader.flag("round_rope_periods", default=False),
-    )
-    reader.finish()
-    return component
-
-
-def _sam2(reader: ObjectReader) -> Sam2Component:
-    mean, std = _normalisation(reader)
-    component = Sam2Component(
-        model=parse_sam2_architecture(reader.raw("model"), f"{reader.where}.model"),
-        weights=_weights(reader.child("weights"), ("sam2",)),
-        mean=mean,
-        std=std,
-        multimask=reader.flag("multimask", default=True),
-        mirrors=reader.flag("mirrors", default=False),
-        closer=reader.flag("closer", default=False),
-        in_turn=reader.flag("in_turn", default=False),
-    )
-    reader.finish()
-    return component
-
-
-def _unigeoseg(reader: ObjectReader) -> UniGeoSegComponent:
-    folder = reader.file("folder") if "folder" in reader else "."
-    reader.raw("folder", None)
-    files = _files(reader)
-    if not files:
-        raise reader.fail("weights", "names no file")
-    for weights in files:
-        if str(PurePosixPath(weights.file).parent) != folder:
-            raise reader.fail("weights", f"names {weights.file}, which is not directly in {folder}")
-    component = UniGeoSegComponent(folder, files, _vocabulary(reader), _pixel_size(reader))
-    reader.finish()
-    return component
-
-
-def _other(reader: ObjectReader) -> OtherComponent:
-    return OtherComponent(_files(reader), MappingProxyType(reader.rest()))
-
-
-def _files(reader: ObjectReader) -> tuple[WeightsFile, ...]:
-    raw = reader.raw("weights", [])
-    entries = raw if isinstance(raw, list) else [raw]
-    return tuple(
-        _weights(ObjectReader(entry, f"{reader.where}.weights[{index}]"))
-        for index, entry in enumerate(entries)
-    )
+    return parse(ModelCard, data, where)

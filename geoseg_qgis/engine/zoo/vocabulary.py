@@ -1,7 +1,6 @@
-"""The words a small text encoder was taught.
+"""The words that a small text encoder was trained on.
 
-A model with a closed vocabulary answers any word with some vector; only the list says which
-answers mean something.
+A text encoder turns any word into a vector; only this list says which vectors mean something.
 """
 
 from __future__ import annotations
@@ -13,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from geoseg_qgis.engine.json_reader import ObjectReader, read_object
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from geoseg_qgis.engine.json_reader import LENIENT, ListOf, Members, Text, parse, read_bytes
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -23,13 +24,19 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
+@checked_dataclass(frozen=True, config=LENIENT)
+class _VocabularyFile(Members):
+    words: ListOf[Text]
+    classes: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Known words, and the classes they came from.
 
     Attributes:
-        words: Every word the text encoder saw, in lower case.
-        classes: The file's description of the classes taught, as it stands in the file.
+        words: Every word the text encoder was trained on, in lower case.
+        classes: The description of the training classes, as it stands in the file.
     """
 
     words: frozenset[str]
@@ -42,11 +49,8 @@ class Vocabulary:
         Raises:
             JobError: ``MODEL_INVALID`` or ``MODEL_MISSING``.
         """
-        reader = ObjectReader(read_object(path), path.name)
-        words = reader.texts("words")
-        classes = reader.mapping("classes", {})
-        reader.rest()
-        return cls(frozenset(_all_words([*words, *classes])), classes)
+        file = parse(_VocabularyFile, read_bytes(path), path.name)
+        return cls(frozenset(_all_words([*file.words, *file.classes])), file.classes)
 
     def unknown_words(self, text: str) -> list[str]:
         """Return the words of ``text`` that are not in the vocabulary, in order, once each."""

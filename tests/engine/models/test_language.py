@@ -217,7 +217,7 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     component, _, tokenizer = write_language(tmp_path)
     place = tmp_path / FOLDER
     other = replace(component, settings={**component.settings, "model": "Phi3V"})
-    with pytest.raises(JobError, match="'Phi3V', not one of Qwen3VLForConditionalGeneration"):
+    with pytest.raises(JobError, match="must be 'Qwen3VLForConditionalGeneration', not 'Phi3V'"):
         load_language(other, tmp_path, CPU)
     few = replace(component, weights=component.weights[:-1])
     with pytest.raises(JobError, match="missing") as caught:
@@ -241,7 +241,7 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_a_preset_loads_it(tmp_path: Path) -> None:
     component, _, _ = write_language(tmp_path)
     write_card(tmp_path, "language", component, "sam2")
-    with pytest.raises(JobError, match="names 'sam2', but there is no sam2"):
+    with pytest.raises(JobError, match="the method 'sam2', which needs the member sam2"):
         open_preset(str(tmp_path / "card.json"))
     card = parse_card(
         {**json.loads((tmp_path / "card.json").read_text()), "methods": ["sam3"], "sam3": {}}

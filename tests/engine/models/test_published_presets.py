@@ -396,7 +396,7 @@ def with_component(card: ModelCard, name: str, **settings: Any) -> ModelCard:
         weights=tuple(unchecked(weights) for weights in component.weights),
         settings={**component.settings, **settings},
     )
-    return replace(card, others={**card.others, name: changed})
+    return replace(card, **{name: changed})
 
 
 @having("segassess")

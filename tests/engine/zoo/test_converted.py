@@ -21,7 +21,7 @@ def preset(folder: Path) -> Preset:
         "CC0-1.0",
         "For tests.",
         ("segassess",),
-        others={"segassess": component},
+        segassess=component,
     )
     return Preset(card, folder, Origin.DOWNLOAD)
 

@@ -52,7 +52,7 @@ def card_of(name: str, *files: WeightsFile) -> ModelCard:
         }
     )  # fmt: skip
     part = dataclasses.replace(card.others["segassess"], weights=files)
-    return dataclasses.replace(card, others={"segassess": part})
+    return dataclasses.replace(card, segassess=part)
 
 
 @pytest.fixture

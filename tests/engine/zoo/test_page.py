@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
 from geoseg_qgis.engine.zoo.registry import Origin, catalogue
 from scripts.model_page import MARKER, PAGE, page
 

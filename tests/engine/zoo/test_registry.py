@@ -71,6 +71,32 @@ def test_a_broken_card_hides_no_other(tmp_path: Path) -> None:
     assert [problem.message for problem in found.problems] == ["bad.title is missing."]
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, '{"name": 1' + "0" * 400 + "}", '{"name": "' + "x" * 5000 + '"}', "\0", "NaN"],
+    ids=["nested", "long-number", "long-name", "binary", "nan"],
+)
+def test_a_hostile_card_is_skipped(tmp_path: Path, content: str) -> None:
+    write_preset(tmp_path / "good", "good")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "card.json").write_text(content)
+    found = catalogue([tmp_path])
+    assert "good" in found.presets
+    (problem,) = found.problems
+    assert problem.code is ErrorCode.MODEL_INVALID
+    assert problem.message.startswith("bad")
+    assert choose_preset("", "fast", [tmp_path]).origin is Origin.BUILT_IN
+
+
+def test_a_card_with_names_too_long_for_the_disk_is_skipped(tmp_path: Path) -> None:
+    folder = write_preset(tmp_path / "bad", "bad")
+    card = json.loads((folder / "card.json").read_text())
+    card["sam2"]["weights"]["file"] = "x" * 5000
+    (folder / "card.json").write_text(json.dumps(card))
+    (problem,) = catalogue([tmp_path]).problems
+    assert problem.message == "bad.sam2.weights.file must not have names of more than 200 bytes."
+
+
 def test_an_unknown_name_lists_what_there_is(tmp_path: Path) -> None:
     write_preset(tmp_path / "good", "good")
     with pytest.raises(JobError) as caught:

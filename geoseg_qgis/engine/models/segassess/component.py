@@ -25,14 +25,15 @@ The pixel size that it was trained at stands in the card's own ``pixel_size``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BeforeValidator, model_validator
+from pydantic.dataclasses import dataclass as checked_dataclass
 
-from geoseg_qgis.engine.json_reader import ObjectReader
+from geoseg_qgis.engine.json_reader import STRICT, ListOf, Members, Size, Text, invalid, parse
 from geoseg_qgis.engine.models.weights import read_state
 from geoseg_qgis.engine.zoo.card import OtherComponent, WeightsFile
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
@@ -47,19 +48,34 @@ DEFAULT_TILE = 512
 _WHERE = "card.segassess"
 
 
-@dataclass(frozen=True)
-class SegAssessSettings:
+def _named(value: Any) -> Any:
+    if isinstance(value, str) and value != PUBLISHED:
+        raise ValueError(f"must be {PUBLISHED!r} or an object, not {value[:60]!r}")
+    return {} if value == PUBLISHED else value
+
+
+@checked_dataclass(frozen=True, config=STRICT)
+class SegAssessSettings(Members):
     """What a card says about its SegAssess network beside the file.
 
     Attributes:
-        configuration: Sizes of the network; None when the file tells them.
+        configuration: Sizes of the network; None when they follow from the file.
         tile: Side of a tile, in pixels.
         objects: What the training masks showed.
     """
 
-    configuration: SegAssessConfiguration | None = None
-    tile: int = DEFAULT_TILE
-    objects: tuple[str, ...] = ()
+    configuration: Annotated[SegAssessConfiguration, BeforeValidator(_named)] | None = None
+    tile: Size = DEFAULT_TILE
+    objects: ListOf[Text] = ()
+
+    @model_validator(mode="after")
+    def _whole_patches(self) -> SegAssessSettings:
+        patch = (self.configuration or SegAssessConfiguration()).patch
+        if self.tile % patch or self.tile < 4 * patch:
+            raise ValueError(
+                f"has tile {self.tile}, which must be a multiple of {patch} from {4 * patch}"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -101,35 +117,12 @@ def parse_segassess(component: OtherComponent) -> tuple[WeightsFile, SegAssessSe
     Raises:
         JobError: ``MODEL_INVALID`` naming the member that does not fit.
     """
-    reader = ObjectReader(dict(component.settings), _WHERE)
     if len(component.weights) != 1:
-        raise reader.fail("weights", "is not one file")
+        raise invalid(f"{_WHERE}.weights", "must be one file")
     weights = component.weights[0]
     if weights.layout != LAYOUT:
-        raise reader.fail("weights.layout", f"is {weights.layout!r}, not {LAYOUT}")
-    configuration = _configuration(reader)
-    tile = reader.integer("tile", DEFAULT_TILE, minimum=1)
-    patch = (configuration or SegAssessConfiguration()).patch
-    if tile % patch or tile < 4 * patch:
-        raise reader.fail("tile", f"is {tile}, not a multiple of {patch} from {4 * patch}")
-    objects = reader.texts("objects") if "objects" in reader else ()
-    reader.raw("objects", None)
-    reader.finish()
-    return weights, SegAssessSettings(configuration, tile, objects)
-
-
-def _configuration(reader: ObjectReader) -> SegAssessConfiguration | None:
-    value: Any = reader.raw("configuration", None)
-    if value is None:
-        return None
-    if value == PUBLISHED:
-        return SegAssessConfiguration()
-    if not isinstance(value, Mapping):
-        raise reader.fail("configuration", f"is neither {PUBLISHED!r} nor an object")
-    try:
-        return SegAssessConfiguration.from_json(value)
-    except (ValueError, TypeError) as error:
-        raise reader.fail("configuration", f"makes no network: {error}") from error
+        raise invalid(f"{_WHERE}.weights.layout", f"must be {LAYOUT}, not {weights.layout!r}")
+    return weights, parse(SegAssessSettings, component.settings, _WHERE)
 
 
 def load_component(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, Mapping
+from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
+
+from geoseg_qgis.engine.json_reader import STRICT, Count, ListOf, Members, Size
 
 PromptResampling = Literal["bilinear", "average"]
 Stem = Literal["patches", "convolutions"]
 
 
-@dataclasses.dataclass(frozen=True)
-class SegAssessConfiguration:
+@dataclass(frozen=True, config=STRICT)
+class SegAssessConfiguration(Members):
     """Sizes of the encoder and the decoder; the defaults are the published ViT-B network.
 
     The working size of the images is not part of it: the same weights serve any size.
@@ -36,18 +40,18 @@ class SegAssessConfiguration:
             a quarter of the resolution to the decoder, which small networks learn much sooner.
     """
 
-    encoder_width: int = 768
-    encoder_depth: int = 12
-    encoder_heads: int = 12
-    global_blocks: tuple[int, int, int, int] = (2, 5, 8, 11)
-    window: int = 14
-    stored_grid: int = 64
-    patch: int = 16
-    decoder_width: int = 256
-    decoder_depth: int = 2
-    decoder_heads: int = 8
-    decoder_hidden: int = 2048
-    score_hidden: int = 256
+    encoder_width: Size = 768
+    encoder_depth: Size = 12
+    encoder_heads: Size = 12
+    global_blocks: ListOf[Count] = (2, 5, 8, 11)
+    window: Size = 14
+    stored_grid: Size = 64
+    patch: Size = 16
+    decoder_width: Size = 256
+    decoder_depth: Size = 2
+    decoder_heads: Size = 8
+    decoder_hidden: Size = 2048
+    score_hidden: Size = 256
     prompt_resampling: PromptResampling = "bilinear"
     stem: Stem = "patches"
 
@@ -73,19 +77,3 @@ class SegAssessConfiguration:
     def to_json(self) -> dict[str, Any]:
         """Return the sizes as a JSON object."""
         return dataclasses.asdict(self) | {"global_blocks": list(self.global_blocks)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> SegAssessConfiguration:
-        """Read the sizes from a JSON object.
-
-        Raises:
-            ValueError: A name is unknown or the sizes do not fit together.
-        """
-        names = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - names)
-        if unknown:
-            raise ValueError(f"unknown SegAssess sizes: {', '.join(unknown)}")
-        fields = dict(values)
-        if "global_blocks" in fields:
-            fields["global_blocks"] = tuple(fields["global_blocks"])
-        return cls(**fields)

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from geoseg_qgis.engine.json_reader import parse
 from geoseg_qgis.engine.models.weights import load_strictly, read_state
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
@@ -97,7 +98,7 @@ def infer_configuration(state: Mapping[str, Tensor]) -> SegAssessConfiguration:
             encoder_width=width,
             encoder_depth=depth,
             encoder_heads=width // head_width,
-            global_blocks=tuple(  # type: ignore[arg-type]
+            global_blocks=tuple(
                 index for index, count in enumerate(rows) if count == 2 * grid - 1
             ),
             window=next((count + 1) // 2 for count in rows if count != 2 * grid - 1),
@@ -145,10 +146,7 @@ def stored_configuration(path: Path) -> SegAssessConfiguration | None:
     stored = read_metadata(path).get(CONFIGURATION_KEY)
     if stored is None:
         return None
-    try:
-        return SegAssessConfiguration.from_json(json.loads(stored))
-    except (ValueError, TypeError) as error:
-        raise _invalid(f"The sizes stored in {path.name} are invalid: {error}.") from error
+    return parse(SegAssessConfiguration, stored.encode(), f"{path.name}: {CONFIGURATION_KEY}")
 
 
 def load_segassess(path: Path) -> SegAssess:

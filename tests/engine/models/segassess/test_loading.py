@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from geoseg_qgis.engine.json_reader import parse
 from geoseg_qgis.engine.models.segassess import (
     SegAssess,
     SegAssessConfiguration,
@@ -164,9 +165,9 @@ def test_wrong_sizes_are_refused() -> None:
         dataclasses.replace(TINY, global_blocks=(0, 1, 2, 3))
     with pytest.raises(ValueError, match="divisible"):
         dataclasses.replace(TINY, encoder_heads=5)
-    with pytest.raises(ValueError, match="unknown SegAssess sizes: depth"):
-        SegAssessConfiguration.from_json({"depth": 3})
-    assert SegAssessConfiguration.from_json(TINY.to_json()) == TINY
+    with pytest.raises(JobError, match=r"sizes\.depth is not a known member"):
+        parse(SegAssessConfiguration, {"depth": 3}, "sizes")
+    assert parse(SegAssessConfiguration, TINY.to_json(), "sizes") == TINY
 
 
 def test_wrong_inputs_are_refused(tiny_model: SegAssess) -> None:

@@ -77,10 +77,10 @@ def _made_for(folder: Path) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"pixel_size": {**PIXELS, "coarsest": 0.1}}, "pixel_size does not satisfy"),
-        ({"weights": []}, "weights names no file"),
+        ({"pixel_size": {**PIXELS, "coarsest": 0.1}}, "pixel_size must satisfy"),
+        ({"weights": []}, "weights must have at least 1 item"),
         ({"folder": "elsewhere"}, "names network/config.json, which is not directly in elsewhere"),
-        ({"folder": "../network"}, "is no file inside the card's folder"),
+        ({"folder": "../network"}, "must be a file inside the card's folder"),
         ({"surprise": 1}, "card.unigeoseg.surprise is not a known member"),
     ],
 )
