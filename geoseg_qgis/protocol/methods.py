@@ -2,7 +2,8 @@
 
 A card is a JSON file ``<method>.json``, or ``method.json`` in a folder of the method::
 
-    {"name": "fast", "title": "Fast", "help": "Coarse and quick, for a first look.", "order": 3}
+    {"name": "fast", "title": "Fast", "help": "Coarse and quick, for a first look.", "order": 3,
+     "needs": ["clip"]}
 
 Both halves read the same cards: dialogs offer the methods, the engine runs them. Folders with
 further methods are named by the variable ``GEOSEG_METHODS``, separated as in ``PATH``.
@@ -33,6 +34,7 @@ class MethodCard:
         help: What it does, in one sentence.
         order: Place in lists; the lowest comes first.
         path: File of the card; the code of the method lies beside it.
+        needs: Components of a model that it cannot do without, for example ``clip``.
     """
 
     name: str
@@ -40,6 +42,12 @@ class MethodCard:
     help: str
     order: float
     path: Path
+    needs: Tuple[str, ...] = ()
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it lies outside the package."""
+        return _METHODS not in self.path.parents
 
 
 @dataclass(frozen=True)
@@ -99,4 +107,7 @@ def _read(path: Path) -> MethodCard:
         raise ValueError("its order is no number")
     if not _NAME.fullmatch(data["name"]) or data["name"] == AUTO:
         raise ValueError(f"{data['name']!r} cannot be the name of a method")
-    return MethodCard(data["name"], data["title"], data["help"], order, path)
+    needs = data.get("needs", [])
+    if not isinstance(needs, list) or not all(isinstance(part, str) for part in needs):
+        raise ValueError("its needs are no list of texts")
+    return MethodCard(data["name"], data["title"], data["help"], order, path, tuple(needs))

@@ -25,6 +25,7 @@ def test_cards_beside_code_and_in_folders_are_found_in_their_order(tmp_path: Pat
     found = read_methods("nothing", [tmp_path])
     assert found.names == ("early", "late")
     assert found.cards[0].path == tmp_path / "early" / "method.json"
+    assert found.cards[0].foreign
     assert found.problems == ()
 
 
@@ -45,6 +46,7 @@ def test_folders_are_named_by_a_variable(tmp_path: Path, monkeypatch: pytest.Mon
         ('{"name": "auto", "title": "Toy", "help": "a."}', "'auto' cannot be the name"),
         ('{"name": "a b", "title": "Toy", "help": "a."}', "'a b' cannot be the name"),
         ('{"name": "toy", "title": "Toy", "help": "a.", "order": "1"}', "order is no number"),
+        ('{"name": "toy", "title": "Toy", "help": "a.", "needs": "clip"}', "needs are no list"),
     ],
 )
 def test_broken_cards_are_left_out(tmp_path: Path, text: str, words: str) -> None:

@@ -18,14 +18,10 @@ from geoseg_qgis.engine.inference.resizing import (
     resize_nearest,
 )
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.complexity import complexity_map
-from geoseg_qgis.engine.methods.open_vocabulary.gumix.postprocess import (
-    Labelling,
-    label_image,
-    resize_labelling,
-)
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.routing import route
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.window import window_logits
+from tests.reference.gumix_postprocess import Labelling, label_image, resize_labelling
 from tests.reference.gumix_sliding import WindowNetwork, slide
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from geoseg_qgis.engine.inference.messages import (
     report_pixel_size,
     report_unknown_words,
@@ -12,18 +14,20 @@ from geoseg_qgis.engine.methods.open_vocabulary.background_prompts import (
     add_background_prompts,
 )
 from geoseg_qgis.engine.methods.open_vocabulary.labelling import LabellingRules, RasterLabelling
-from geoseg_qgis.engine.methods.open_vocabulary.matching import (
+from geoseg_qgis.engine.methods.open_vocabulary.method import (
     MatchRequest,
-    match_fast,
-    match_gumix,
-    match_selection,
+    OpenVocabularyMethod,
+    find_method,
+    method_names,
 )
 from geoseg_qgis.engine.models.model_cache import warm_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
+from geoseg_qgis.engine.zoo.registry import choose_method
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.legend import EVERYTHING_ELSE, LegendClass, parse_classes
+from geoseg_qgis.protocol.methods import AUTO
 from geoseg_qgis.protocol.result import Result
 from geoseg_qgis.protocol.tasks import OpenVocabularyTask
 
@@ -31,7 +35,6 @@ from .provenance import describe_run
 from .results import Labelled, ResultFiles, write_results
 from .scene import prepare_scene
 
-MATCHERS = {"gumix": match_gumix, "mask_selection": match_selection, "fast": match_fast}
 REST_COLOR = "#ffffff"
 
 
@@ -45,17 +48,19 @@ def run(job: Job, context: JobContext) -> Result:
     legend = parse_classes(task.classes)
     files = ResultFiles(task.class_raster, task.polygon_file, task.scores)
     files.check()
+    job = _with_method(job, context)
+    match = find_method(job.method)
     context.progress(0.0, "Loading the models")
     models = warm_models(job, context)
     _report_unknown_words(models, legend, context)
     made_for = models.card.pixel_size
-    contest = add_background_prompts([item.synonyms for item in legend], task.rivals)
+    prompts = add_background_prompts([item.synonyms for item in legend], task.rivals)
     with prepare_scene(job, files.folder, made_for) as scene:
         report_pixel_size(models.card.title, scene.base, made_for, context)
-        request = MatchRequest(scene, models, contest, task)
-        labelling = _label(job.method, request, context.span(0.02, 0.9))
+        request = MatchRequest(scene, models, prompts, task)
+        labelling = _label(match, request, context.span(0.02, 0.9))
         report_unreadable(scene.reader, "stay unclassified", context)
-        score_classes = score_legend(legend, contest)
+        score_classes = score_legend(legend, prompts)
         return write_results(
             Labelled(scene.output, labelling.blocks, legend, score_classes, scene.folder),
             files,
@@ -72,36 +77,41 @@ def _task(job: Job) -> OpenVocabularyTask:
             "The job's task is not one of open-vocabulary segmentation.",
             "Write the members of an openvocabulary task.",
         )
-    if job.method not in MATCHERS:
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            f"Open-vocabulary segmentation has no method called {job.method!r}.",
-            f"Use one of {', '.join(MATCHERS)}.",
-        )
     return job.task
 
 
-def _label(method: str, request: MatchRequest, context: JobContext) -> RasterLabelling:
-    match = MATCHERS[method](request, context.span(0.0, 0.9))
+def _with_method(job: Job, context: JobContext) -> Job:
+    """Return the job with the method that ``auto`` stands for."""
+    if job.method not in ("", AUTO):
+        return job
+    method = choose_method(job.model, method_names())
+    context.info(f"The method is {method}, which the model recommends.")
+    return replace(job, method=method)
+
+
+def _label(
+    match: OpenVocabularyMethod, request: MatchRequest, context: JobContext
+) -> RasterLabelling:
+    found = match(request, context.span(0.0, 0.9))
     rules = LabellingRules(
-        request.contest.queries.class_count,
-        request.contest.named,
+        request.prompts.queries.class_count,
+        request.prompts.named,
         request.task.threshold,
         request.task.scores is not None,
     )
     labelling = RasterLabelling(request.scene.folder, request.scene.output, rules)
     span = context.span(0.9, 1.0)
     labelling.label(
-        match.probabilities, match.regions, lambda done: span.progress(done, "Labelling")
+        found.probabilities, found.regions, lambda done: span.progress(done, "Labelling")
     )
     return labelling
 
 
 def score_legend(
-    legend: tuple[LegendClass, ...], contest: BackgroundPrompts
+    legend: tuple[LegendClass, ...], prompts: BackgroundPrompts
 ) -> tuple[LegendClass, ...]:
     """Return the classes of the score bands: the named ones, and everything else if it competed."""
-    if contest.queries.class_count == len(legend):
+    if prompts.queries.class_count == len(legend):
         return legend
     return (*legend, LegendClass(len(legend) + 1, (EVERYTHING_ELSE,), REST_COLOR))
 

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
-from .card import CARD_FILE, NEEDS, ModelCard, WeightsFile, read_card
+from .card import CARD_FILE, ModelCard, WeightsFile, read_card
+from .methods import foreign_methods, method_needs
 
 ENVIRONMENT_VARIABLE = "GEOSEG_MODELS"
 PUBLISHED_FOLDER = "published"
@@ -55,9 +56,20 @@ class Preset:
         files = [weights for name in names for weights in self.card.weights_of(name)]
         return [weights for weights in files if not self.path(weights.file).is_file()]
 
+    def serves(self, method: str) -> bool:
+        """Tell whether the method may be used with this preset.
+
+        A method from outside the package, which no card can know, takes any preset that has the
+        components it needs.
+        """
+        if method in self.card.methods:
+            return True
+        needs = foreign_methods().get(method)
+        return needs is not None and set(needs) <= set(self.card.components)
+
     def is_ready(self, method: str) -> bool:
         """Tell whether the method is served and what it cannot do without is on disk."""
-        return method in self.card.methods and not self.missing_files(NEEDS[method])
+        return self.serves(method) and not self.missing_files(method_needs()[method])
 
     def require_files(self, components: Sequence[str]) -> None:
         """Check that the weights of the components are on disk.
@@ -167,41 +179,68 @@ def choose_preset(name: str, method: str, folders: Sequence[Path] | None = None)
     Raises:
         JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``; ``INVALID_JOB`` for an unknown method.
     """
-    if method not in NEEDS:
+    needs = method_needs()
+    if method not in needs:
         raise JobError(
             ErrorCode.INVALID_JOB,
             f"There is no method called {method!r}.",
-            f"Use one of {', '.join(NEEDS)}.",
+            f"Use one of {', '.join(needs)}.",
         )
     if not name:
-        return _default_preset(method, folders)
+        return _default_preset([method], folders)
     preset = open_preset(name, folders)
-    if method not in preset.card.methods:
+    if not preset.serves(method):
         serving = [key for key, other in _serving(method, folders).items() if other != preset]
         raise JobError(
             ErrorCode.MODEL_INVALID,
             f"The model {preset.card.name} does not serve the method {method}.",
             f"Use one of {', '.join(sorted(serving))}." if serving else "Choose another method.",
         )
-    preset.require_files(NEEDS[method])
+    preset.require_files(needs[method])
     return preset
+
+
+def choose_method(name: str, methods: Sequence[str], folders: Sequence[Path] | None = None) -> str:
+    """Return the method that ``auto`` means: the first that the preset's card recommends.
+
+    Args:
+        name: Preset name or folder; empty for the preset that a job takes by itself.
+        methods: Methods of the task.
+        folders: The user's model folders.
+
+    Raises:
+        JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
+    """
+    preset = open_preset(name, folders) if name else _default_preset(methods, folders)
+    served = [method for method in preset.card.methods if method in methods]
+    served += [method for method in methods if method not in served and preset.serves(method)]
+    if not served:
+        raise JobError(
+            ErrorCode.MODEL_INVALID,
+            f"The model {preset.card.name} serves none of the methods {', '.join(methods)}.",
+            "Choose another model.",
+        )
+    return next((method for method in served if preset.is_ready(method)), served[0])
 
 
 def _serving(method: str, folders: Sequence[Path] | None) -> dict[str, Preset]:
     presets = catalogue(folders).presets
-    return {name: preset for name, preset in presets.items() if method in preset.card.methods}
+    return {name: preset for name, preset in presets.items() if preset.serves(method)}
 
 
-def _default_preset(method: str, folders: Sequence[Path] | None) -> Preset:
-    serving = _serving(method, folders)
+def _default_preset(methods: Sequence[str], folders: Sequence[Path] | None) -> Preset:
+    """Return the preset that serves one of the methods when the job names none."""
+    serving = {
+        name: preset for method in methods for name, preset in _serving(method, folders).items()
+    }
     order = {Origin.BUILT_IN: 0, Origin.USER: 1, Origin.DOWNLOAD: 2}
-    ready = [preset for preset in serving.values() if preset.is_ready(method)]
+    ready = [preset for preset in serving.values() if any(map(preset.is_ready, methods))]
     if ready:
         return min(ready, key=lambda preset: (order[preset.origin], preset.card.name))
     names = ", ".join(sorted(serving))
     raise JobError(
         ErrorCode.MODEL_MISSING,
-        f"No model for the method {method} is on this machine.",
+        f"No model for the method {' or '.join(methods)} is on this machine.",
         f"Download one of {names}." if names else "Put a folder with a card there.",
     )
 

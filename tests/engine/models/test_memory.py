@@ -2,15 +2,17 @@
 
 import pytest
 import torch
+from geoseg_qgis.engine.models.live_memory import LiveMemory, peak_memory
 from torch.nn.functional import scaled_dot_product_attention
 
 from geoseg_qgis.engine.methods.open_vocabulary.fast import FastSettings
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.window import window_logits
-from geoseg_qgis.engine.methods.open_vocabulary.matching import SELECTION_MASKS
+from geoseg_qgis.engine.methods.open_vocabulary.mask_selection import (
+    MASKS as SELECTION_MASKS,
+)
 from geoseg_qgis.engine.models import memory_probes
 from geoseg_qgis.engine.models.device import choose_device, windows_per_batch
-from geoseg_qgis.engine.models.live_memory import LiveMemory, peak_memory
 from geoseg_qgis.engine.models.memory import (
     MEBIBYTE,
     MemoryEstimate,

@@ -1,6 +1,6 @@
-"""Dense CLIP scores without proposals: the quick open-vocabulary method (after SegEarth-OV).
+"""Dense CLIP without regions, the quick method (after SegEarth-OV).
 
-In the last block each token attends to tokens with alike queries, keys or values; its residual
+In the last block each token attends to tokens with similar queries, keys or values; its residual
 connection and perceptron are left out. The class token, which leans towards whatever dominates
 the window, is subtracted from every patch.
 """
@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from rasterio.windows import Window
 from torch import Tensor
 
+from geoseg_qgis.engine.inference.blending import (
+    DeviceNetwork,
+    WindowNetwork,
+    WindowPlan,
+    match_scales,
+    scale_surfaces,
+)
+from geoseg_qgis.engine.inference.chips import Chip
 from geoseg_qgis.engine.inference.resizing import resize_bilinear
 from geoseg_qgis.engine.models.clip_tokens import (
     cosine_logits,
@@ -22,10 +31,19 @@ from geoseg_qgis.engine.models.clip_tokens import (
     project_heads,
     run_block,
 )
+from geoseg_qgis.engine.models.model_cache import out_of_memory_fallback
+from geoseg_qgis.engine.progress import JobContext, Progress
+
+from .method import MATCHING, Match, MatchRequest, register
+from .probabilities import SampledProbabilities
+from .regions import user_regions
 
 if TYPE_CHECKING:
     from open_clip import CLIP
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+
+    from geoseg_qgis.engine.models.clip import ClipModel
+    from geoseg_qgis.engine.models.preset import LoadedPreset
 
 
 @dataclass(frozen=True)
@@ -51,8 +69,65 @@ class FastSettings:
     scales: tuple[float, ...] = (1.0,)
 
 
+@register("fast")
+def match(request: MatchRequest, context: JobContext) -> Match:
+    """Run dense CLIP alone; regions only if the user gave some."""
+    regions = user_regions(request.scene, request.task, context.span(0.0, 0.1))
+    span = context.span(0.1, 1.0)
+    settings = fast_settings(request.models)
+    probabilities = dense_probabilities(
+        request, settings, lambda done: span.progress(done, MATCHING), context
+    )
+    return Match(probabilities, regions)
+
+
+def fast_settings(models: LoadedPreset) -> FastSettings:
+    """Return the settings with the preset's own normalisation."""
+    mean, std = (
+        tuple(255.0 * value for value in values.flatten().tolist())
+        for values in (models.clip.mean, models.clip.std)
+    )
+    return FastSettings(pixel_mean=mean, pixel_std=std)
+
+
+def dense_probabilities(
+    request: MatchRequest, settings: FastSettings, progress: Progress, context: JobContext
+) -> SampledProbabilities:
+    """Return the class probabilities that dense CLIP gives to every pixel.
+
+    Args:
+        request: The raster, the networks and the words.
+        settings: Windows, normalisation and scales.
+        progress: Told the finished fraction.
+        context: Told when the results may change because memory runs out.
+    """
+    scene, clip = request.scene, request.models.clip
+    networks = [
+        DeviceNetwork(
+            _window_network(copy.clip, request.text.to(copy.device.device), settings),
+            out_of_memory_fallback(copy, context, "clip"),
+        )
+        for copy in request.models.copies
+    ]
+    side = -(-settings.window // clip.patch_size) * clip.patch_size
+    plan = WindowPlan(side, settings.stride, request.batch, clip.patch_size)
+    score_rasters = scale_surfaces(scene, "dense", settings.scales, len(request.text))
+    match_scales(scene.reader, score_rasters, lambda _: networks, plan, progress)
+    index = request.prompts.queries.class_index
+    return SampledProbabilities(scene, score_rasters, index, settings.logit_scale)
+
+
+def _window_network(clip: ClipModel, text: Tensor, settings: FastSettings) -> WindowNetwork:
+    def network(chips: list[Chip], _windows: list[Window]) -> Tensor:
+        images = [chip.normalised(settings.pixel_mean, settings.pixel_std) for chip in chips]
+        batch = torch.stack(images).to(clip.device)
+        return window_logits(clip.module, batch, text, settings)
+
+    return network
+
+
 def self_attention(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
-    """Attention by alikeness: softmax(qq) + softmax(kk) + softmax(vv), output projection alone.
+    """Attention by similarity: softmax(qq) + softmax(kk) + softmax(vv), output projection alone.
 
     Args:
         block: The last open_clip block.

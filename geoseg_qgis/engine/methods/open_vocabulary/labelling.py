@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,12 +22,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 from geoseg_qgis.engine.raster.write import SCORE_NODATA, SCORE_STEPS
 
-
-class ProbabilitySource(Protocol):
-    """Class probabilities on the output grid."""
-
-    def read(self, window: Window) -> tuple[Tensor, Tensor]:
-        """Return (C, h, w) float32 probabilities and (h, w) bool, False where unknown."""
+from .probabilities import ProbabilitySource
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,38 @@
-"""Choosing and labelling mask proposals by dense class probabilities, without training.
+"""SAM 2's masks, labelled by dense CLIP: a mask knows the outline, dense CLIP knows the class.
 
-A class-agnostic proposal knows the outline, dense CLIP knows the class. With one class a proposal
-is kept when enough of it is foreground; with several it takes the class that dominates inside
-(contrastive pipeline). Where the publication is silent the settings below decide.
+Every mask spreads its mean class probabilities over the pixels that it wins; tiles are blended in
+their overlaps, so that no seam shows. Pixels in no mask keep the probabilities of dense CLIP when
+there are several classes, and are background when there is one (contrastive pipeline). Where the
+publication is silent the settings decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, cast
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-Score = Literal["mean", "count"]
-Overlap = Literal["score", "area"]
-Probabilities = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from geoseg_qgis.engine.inference.blending import ScoreSurface
+from geoseg_qgis.engine.inference.chips import RasterScene
+from geoseg_qgis.engine.inference.proposals import OVERLAP_SHARE, PAINT_BATCH, Sam2Proposer
+from geoseg_qgis.engine.inference.region_map import fine_window
+from geoseg_qgis.engine.inference.windows import feather_weights, plan_tiles
+from geoseg_qgis.engine.models.automatic_masks import AutomaticMasks, AutomaticMaskSettings
+from geoseg_qgis.engine.progress import JobContext, Progress
+
+from .fast import dense_probabilities, fast_settings
+from .method import MATCHING, Match, MatchRequest, register
+from .probabilities import BlendedProbabilities, ProbabilitySource
+from .regions import make_proposer, user_regions
+
+# Looser than SAM 2's own thresholds, which drop most objects seen from above.
+MASKS = AutomaticMaskSettings(
+    points_per_side=20, iou_threshold=0.7, stability_threshold=0.85, at_source=False
+)
 
 
 @dataclass(frozen=True)
@@ -25,79 +40,129 @@ class SelectionSettings:
     """Rules of the selection.
 
     Attributes:
-        pixel_threshold: Probability above which a pixel is foreground (one class), or below
-            which it is background (several classes).
-        mask_threshold: A proposal is kept when its score is above this (one class).
-        score: Score of a proposal: "mean" probability inside, or "count", the share of its
-            pixels that are foreground (one class) or have the class (several).
-        uncovered: Pixels in no proposal take their "pixel" label, or "background".
-        overlap: Who keeps a pixel of several proposals: the better "score", or the smaller
-            "area".
-        largest_share: With several classes, proposals above this share of the image are left
-            out unless their class is a stuff class.
-        background_index: Class index of background pixels with several classes.
+        largest_share: Masks above this share of a tile are left out.
+        background: Class index of the pixels in no mask, None when they keep their own
+            probabilities.
     """
 
-    pixel_threshold: float = 0.5
-    mask_threshold: float = 0.5
-    score: str = "mean"
-    uncovered: str = "pixel"
-    overlap: str = "score"
     largest_share: float = 0.6
-    background_index: int = 0
-
-    def __post_init__(self) -> None:
-        choices = {
-            "score": ("mean", "count"),
-            "uncovered": ("pixel", "background"),
-            "overlap": ("score", "area"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}.")
+    background: int | None = None
 
 
-@dataclass(frozen=True)
-class SingleSelection:
-    """Result with one class.
+@register("mask_selection")
+def match(request: MatchRequest, context: JobContext) -> Match:
+    """Run dense CLIP, then give each mask of SAM 2 what dominates inside it."""
+    scene, models = request.scene, request.models
+    matching, selecting = context.span(0.0, 0.4), context.span(0.4, 1.0)
+    settings = fast_settings(models)
+    if models.card.clip is not None:
+        settings = replace(settings, scales=models.card.clip.scales)
+    dense = dense_probabilities(
+        request, settings, lambda done: matching.progress(done, MATCHING), context
+    )
+    regions = user_regions(scene, request.task, matching)
+    if regions is not None:
+        return Match(dense, regions)
+    masks = MASKS
+    if request.task.points_per_side is not None:
+        masks = replace(masks, points_per_side=request.task.points_per_side)
+    proposer = make_proposer(scene, models, masks, 1.0, selecting)
+    prompts = request.prompts
+    probabilities = select_over_raster(
+        scene,
+        proposer,
+        dense,
+        classes=prompts.queries.class_count,
+        settings=SelectionSettings(background=1 if prompts.named == 1 else None),
+        progress=lambda done: selecting.progress(done, "Selecting masks"),
+    )
+    return Match(probabilities)
 
-    Attributes:
-        foreground: (H, W) bool, union of the kept proposals.
-        scores: (N,) float32 score of each proposal, so that a threshold can move without a rerun.
-        kept: (N,) bool.
+
+def select_over_raster(
+    scene: RasterScene,
+    proposer: Sam2Proposer,
+    dense: ProbabilitySource,
+    *,
+    classes: int,
+    settings: SelectionSettings,
+    progress: Progress,
+) -> BlendedProbabilities:
+    """Label SAM 2's masks by dense probabilities, tile by tile.
+
+    Args:
+        scene: The grid of the results and a scratch folder.
+        proposer: Proposes the masks of a tile.
+        dense: Dense class probabilities on the grid of the results.
+        classes: Number of classes, that of the background prompts included.
+        settings: Rules of the selection.
+        progress: Told the finished fraction.
     """
+    score_raster = ScoreSurface(scene.folder, "selection", scene.output, classes)
+    factor, size = proposer.subdivision, proposer.size
+    height, width = proposer.grid.shape
+    tiles = plan_tiles(height, width, size, round(size * OVERLAP_SHARE))
+    for number, tile in enumerate(tiles):
+        weights = feather_weights(tile, tiles)
+        fine = fine_window(tile.window, factor, scene.output)
+        rows, columns = int(fine.height), int(fine.width)
+        chip = proposer.picture(tile.window)
+        if chip is not None and chip.valid.any():
+            values = dense.read(fine)[0].numpy()
+            values = spread_means(values, proposer.masks(chip), size * factor, settings)
+            weights = np.repeat(np.repeat(weights, factor, 0), factor, 1)[:rows, :columns]
+            score_raster.add(fine, values, weights)
+        progress((number + 1) / len(tiles))
+    return BlendedProbabilities(scene, score_raster)
 
-    foreground: Mask
-    scores: Probabilities
-    kept: NDArray[np.bool_]
 
+def spread_means(
+    values: NDArray[np.float32], masks: AutomaticMasks, side: int, settings: SelectionSettings
+) -> NDArray[np.float32]:
+    """Return probabilities in which every mask has spread its means over the pixels that it wins.
 
-@dataclass(frozen=True)
-class MultipleSelection:
-    """Result with several classes.
+    Args:
+        values: (C, h, w) dense probabilities of a tile.
+        masks: The masks of the tile, as small logits.
+        side: Side of a full tile in pixels of ``values``; tiles at the edge are smaller.
+        settings: Rules of the selection.
 
-    Attributes:
-        labels: (H, W) int64 class indices.
-        regions: (H, W) int64 index of the proposal that gave the label, -1 for none.
-        winners: (N,) int64 class of each proposal.
-        scores: (N,) float32 score of that class.
+    Returns:
+        (C, h, w).
     """
+    height, width = values.shape[1:]
+    coarse = masks.logits.shape[-1]
+    shrunk = torch.nn.functional.interpolate(
+        torch.from_numpy(np.pad(values, ((0, 0), (0, side - height), (0, side - width))))[None],
+        size=(coarse, coarse),
+        mode="area",
+    )[0].numpy()
+    small = [mask > 0 for mask in masks.logits.cpu().numpy()]
+    means = mask_means(shrunk, small)
+    order = painting_order(small, means, settings.largest_share)
+    painted = values.copy()
+    if settings.background is not None:
+        painted[:] = 0.0
+        painted[settings.background] = 1.0
+    if order:
+        batches = masks.select(torch.tensor(order)).iterate((side, side), PAINT_BATCH)
+        for start, batch in zip(range(0, len(order), PAINT_BATCH), batches, strict=True):
+            for index, mask in zip(order[start:], batch.cpu().numpy(), strict=False):
+                painted[:, mask[:height, :width]] = means[index][:, None]
+    return painted
 
-    labels: NDArray[np.int64]
-    regions: NDArray[np.int64]
-    winners: NDArray[np.int64]
-    scores: Probabilities
 
-
-def mask_means(values: Probabilities, masks: Sequence[Mask]) -> Probabilities:
+def mask_means(
+    values: NDArray[np.float32], masks: Sequence[NDArray[np.bool_]]
+) -> NDArray[np.float32]:
     """Mean of each channel inside each mask.
 
     Args:
         values: (C, H, W).
-        masks: N boolean masks (H, W).
+        masks: N masks (H, W).
 
     Returns:
-        (N, C) float32, 0 for an empty mask.
+        (N, C), 0 for an empty mask.
     """
     means = np.zeros((len(masks), len(values)), dtype=np.float32)
     for index, mask in enumerate(masks):
@@ -110,110 +175,18 @@ def mask_means(values: Probabilities, masks: Sequence[Mask]) -> Probabilities:
     return means
 
 
-def select_single(
-    probability: Probabilities, masks: Sequence[Mask], settings: SelectionSettings
-) -> SingleSelection:
-    """Keep the proposals that are foreground, their union is the answer.
-
-    Pixels in no proposal are background.
-
-    Args:
-        probability: (H, W) of the class against its rivals.
-        masks: N boolean proposals (H, W), may overlap.
-        settings: Thresholds and the kind of score.
-
-    Returns:
-        Foreground, scores and which proposals were kept.
-    """
-    values = probability
-    if settings.score == "count":
-        values = (probability > settings.pixel_threshold).astype(np.float32)
-    scores = mask_means(values[None], masks)[:, 0]
-    kept = scores > settings.mask_threshold
-    foreground = np.zeros(probability.shape, dtype=bool)
-    for index in np.flatnonzero(kept):
-        foreground |= masks[int(index)]
-    return SingleSelection(foreground, scores, kept)
-
-
-def select_multiple(
-    probabilities: Probabilities,
-    masks: Sequence[Mask],
-    settings: SelectionSettings,
-    stuff: frozenset[int] = frozenset(),
-) -> MultipleSelection:
-    """Give each proposal its dominant class and paint the proposals.
-
-    Args:
-        probabilities: (C, H, W), synonyms already merged.
-        masks: N boolean proposals (H, W), may overlap.
-        settings: Kind of score, overlaps, uncovered pixels and background.
-        stuff: Classes without a shape, for which a proposal may fill the image.
-
-    Returns:
-        Labels, the proposal under each pixel, and class and score of each proposal.
-    """
-    pixel_labels = probabilities.argmax(axis=0).astype(np.int64)
-    pixel_labels[probabilities.max(axis=0) < settings.pixel_threshold] = settings.background_index
-    means = class_scores(probabilities, masks, settings)
-    winners = means.argmax(axis=1).astype(np.int64)
-    scores = means.max(axis=1) if len(masks) else np.zeros(0, dtype=np.float32)
-    regions = np.full(pixel_labels.shape, -1, dtype=np.int64)
-    for index in painting_order(masks, means, settings, stuff):
-        regions[masks[index]] = index
-    labels = np.full_like(pixel_labels, settings.background_index)
-    if settings.uncovered == "pixel":
-        labels = pixel_labels.copy()
-    covered = regions >= 0
-    labels[covered] = winners[regions[covered]]
-    return MultipleSelection(labels, regions, winners, scores)
-
-
-def class_scores(
-    probabilities: Probabilities, masks: Sequence[Mask], settings: SelectionSettings
-) -> Probabilities:
-    """Score of every class in each proposal: mean probability, or share of the pixels it wins.
-
-    Args:
-        probabilities: (C, H, W), synonyms already merged.
-        masks: N boolean proposals (H, W).
-        settings: Kind of score and the threshold below which a pixel counts for no class.
-
-    Returns:
-        (N, C) float32.
-    """
-    values = probabilities
-    if settings.score == "count":
-        winner = probabilities.argmax(axis=0)
-        winner[probabilities.max(axis=0) < settings.pixel_threshold] = settings.background_index
-        classes = np.arange(len(probabilities))[:, None, None]
-        values = (winner == classes).astype(np.float32)
-    return mask_means(values, masks)
-
-
 def painting_order(
-    masks: Sequence[Mask],
-    means: Probabilities,
-    settings: SelectionSettings,
-    stuff: frozenset[int] = frozenset(),
+    masks: Sequence[NDArray[np.bool_]], means: NDArray[np.float32], largest_share: float
 ) -> list[int]:
-    """Indices of the usable proposals, last the one that wins every overlap.
+    """Indices of the usable masks, last the one that wins every overlap: the surest of its class.
 
     Args:
-        masks: N boolean proposals (H, W).
-        means: (N, C) scores of `class_scores`.
-        settings: Rule of overlaps and the largest share of the image.
-        stuff: Classes without a shape, for which a proposal may fill the image.
+        masks: N masks (H, W).
+        means: (N, C) mean probabilities inside them.
+        largest_share: Masks above this share of H x W are left out.
     """
-    if not masks:
-        return []
-    areas = np.array([int(mask.sum()) for mask in masks], dtype=np.int64)
-    winners, scores = means.argmax(axis=1), means.max(axis=1)
+    areas = [int(mask.sum()) for mask in masks]
     usable = [
-        index
-        for index, mask in enumerate(masks)
-        if areas[index] > 0
-        and (areas[index] <= settings.largest_share * mask.size or int(winners[index]) in stuff)
+        index for index, mask in enumerate(masks) if 0 < areas[index] <= largest_share * mask.size
     ]
-    keys = scores if settings.overlap == "score" else -areas
-    return sorted(usable, key=lambda index: (cast("float", keys[index]), -index))
+    return sorted(usable, key=lambda index: (cast("float", means[index].max()), -index))

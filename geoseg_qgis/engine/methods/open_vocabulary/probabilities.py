@@ -1,8 +1,9 @@
-"""Blended cosines of one grid as class probabilities of another."""
+"""Class probabilities of a raster: from the cosines of its queries, or blended by themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from rasterio.windows import Window
@@ -12,15 +13,52 @@ from geoseg_qgis.engine.inference.blending import ScoreSurface
 from geoseg_qgis.engine.inference.chips import RasterScene
 from geoseg_qgis.engine.inference.grid_sampling import sample_bilinear
 
-from .gumix.postprocess import class_probabilities
+
+class ProbabilitySource(Protocol):
+    """Class probabilities on the grid of the results."""
+
+    def read(self, window: Window) -> tuple[Tensor, Tensor]:
+        """Return (C, h, w) float32 probabilities and (h, w) bool, False where unknown."""
+
+
+def merge_synonyms(values: Tensor, class_index: Sequence[int]) -> Tensor:
+    """Greatest value over the queries of each class.
+
+    Args:
+        values: (Q, H, W).
+        class_index: Class of each query, every class from 0 to the greatest at least once.
+
+    Returns:
+        (C, H, W).
+    """
+    count = max(class_index) + 1
+    if list(class_index) == list(range(len(values))):
+        return values
+    index = torch.tensor(class_index, device=values.device)[:, None, None].expand_as(values)
+    empty = values.new_full((count, *values.shape[1:]), -torch.inf)
+    return empty.scatter_reduce(0, index, values, reduce="amax")
+
+
+def class_probabilities(logits: Tensor, class_index: Sequence[int], logit_scale: float) -> Tensor:
+    """Softmax over all queries, then the greatest of each class's queries.
+
+    Args:
+        logits: (Q, H, W) cosines.
+        class_index: Class of each query.
+        logit_scale: Factor on the cosines.
+
+    Returns:
+        (C, H, W) float32; classes with synonyms need not sum to 1 with the others.
+    """
+    return merge_synonyms(torch.softmax(logits.float() * logit_scale, dim=0), class_index)
 
 
 class SampledProbabilities:
-    """Softmax of the mean cosines of some scales, on the output grid.
+    """Softmax of the mean cosines of some scales, on the grid of the results.
 
     Args:
-        scene: Tells the output grid and which pixels hold data.
-        surfaces: Cosines of every query, at each scale.
+        scene: The grid of the results, and which pixels hold data.
+        score_rasters: Cosines of every query, at each scale.
         class_index: Class of each query.
         logit_scale: Factor on the cosines.
     """
@@ -28,12 +66,12 @@ class SampledProbabilities:
     def __init__(
         self,
         scene: RasterScene,
-        surfaces: Sequence[ScoreSurface],
+        score_rasters: Sequence[ScoreSurface],
         class_index: Sequence[int],
         logit_scale: float,
     ) -> None:
         self._scene = scene
-        self._surfaces = surfaces
+        self._score_rasters = score_rasters
         self._class_index = class_index
         self._logit_scale = logit_scale
 
@@ -41,28 +79,28 @@ class SampledProbabilities:
         """Return (C, h, w) float32 probabilities and (h, w) bool, False where unknown."""
         output = self._scene.output
         known = torch.from_numpy(self._scene.reader.valid(output, window))
-        share, mean = 1 / len(self._surfaces), torch.zeros(())
-        for surface in self._surfaces:
-            bands = sample_bilinear(surface.read_bands, surface.grid.shape, output.shape, window)
+        share, mean = 1 / len(self._score_rasters), torch.zeros(())
+        for raster in self._score_rasters:
+            bands = sample_bilinear(raster.read_bands, raster.grid.shape, output.shape, window)
             known &= bands[-1] > 0.5
             mean = mean + bands[:-1].mul_(share)
         return class_probabilities(mean, self._class_index, self._logit_scale), known
 
 
 class BlendedProbabilities:
-    """Class probabilities already blended on the output grid.
+    """Class probabilities already blended on the grid of the results.
 
     Args:
-        surface: Probabilities of every class, on the output grid.
-        scene: Tells which pixels hold data.
+        scene: Which pixels hold data.
+        score_raster: Probabilities of every class, on the grid of the results.
     """
 
-    def __init__(self, scene: RasterScene, surface: ScoreSurface) -> None:
+    def __init__(self, scene: RasterScene, score_raster: ScoreSurface) -> None:
         self._scene = scene
-        self._surface = surface
+        self._score_raster = score_raster
 
     def read(self, window: Window) -> tuple[Tensor, Tensor]:
         """Return (C, h, w) float32 probabilities and (h, w) bool, False where unknown."""
-        bands = self._surface.read_bands(window)
+        bands = self._score_raster.read_bands(window)
         valid = torch.from_numpy(self._scene.reader.valid(self._scene.output, window))
         return bands[:-1], valid & (bands[-1] > 0.5)

@@ -14,8 +14,6 @@ from geoseg_qgis.engine.raster.region_raster import read_region_raster
 from geoseg_qgis.engine.vector.read import rasterize_regions
 from geoseg_qgis.protocol.tasks import OpenVocabularyTask
 
-from .gumix.settings import ProposalSettings
-
 PHASE = "Finding regions"
 
 
@@ -36,7 +34,8 @@ def user_regions(
         context.progress((number + 1) / len(windows), PHASE)
     if regions.count == 0:
         context.warn(
-            "No region of the chosen layer lies in the extent: every pixel speaks for itself."
+            "No region of the chosen layer lies in the extent, so that every pixel is labelled by "
+            "itself. Choose another layer or extent."
         )
     return regions
 
@@ -55,13 +54,13 @@ def make_proposer(
     finest_scale: float,
     context: JobContext,
 ) -> Sam2Proposer:
-    """Return what proposes regions.
+    """Return the proposer of regions.
 
     Args:
-        scene: What to read.
+        scene: The raster and its grids.
         models: Networks with a SAM 2.
         settings: Points and thresholds.
-        finest_scale: Scale of the grid that SAM 2 reads at the coarsest.
+        finest_scale: Scale of the finest grid that any network reads.
         context: Asked for a cancel between batches of prompts.
     """
     grid, subdivision = subdivide(scene.output, scene.scale_grid(finest_scale))
@@ -73,17 +72,4 @@ def make_proposer(
         subdivision=subdivision,
         checkpoint=lambda _: context.check_cancelled(),
         fallback=out_of_memory_fallback(models, context, "sam2"),
-    )
-
-
-def gumix_masks(settings: ProposalSettings, points_per_side: int | None) -> AutomaticMaskSettings:
-    """Return how GUMix-RS asks SAM 2 for masks (its settings, first mask only)."""
-    return AutomaticMaskSettings(
-        points_per_side=points_per_side or settings.points_per_side,
-        iou_threshold=settings.predicted_iou_threshold,
-        stability_threshold=settings.stability_threshold,
-        stability_offset=settings.stability_offset,
-        overlap_threshold=settings.box_overlap_threshold,
-        three_masks=False,
-        at_source=False,
     )

@@ -1,4 +1,4 @@
-"""Labels of a raster: threshold, rivals, and the vote of regions that cross block borders."""
+"""Labels of a raster: threshold, background prompts, votes of regions across blocks."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from affine import Affine
 from rasterio.windows import Window
 from torch import Tensor
 
+from geoseg_qgis.engine.inference import windows
 from geoseg_qgis.engine.inference.region_map import RegionMap
-from geoseg_qgis.engine.methods.open_vocabulary import labelling
 from geoseg_qgis.engine.methods.open_vocabulary.labelling import LabellingRules, RasterLabelling
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.scratch import ScratchFolder
@@ -57,7 +57,7 @@ def run(folder: Path, rules: LabellingRules, ids: np.ndarray | None) -> dict[str
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelling, "BLOCK", 16)
+    monkeypatch.setattr(windows, "BLOCK", 16)
 
 
 def test_pixels_take_their_best_class_above_the_threshold(tmp_path: Path) -> None:

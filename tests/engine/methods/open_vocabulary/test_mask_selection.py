@@ -8,12 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg_qgis.engine.methods.open_vocabulary.mask_selection import (
-    SelectionSettings,
-    mask_means,
-    select_multiple,
-    select_single,
-)
+from geoseg_qgis.engine.methods.open_vocabulary.mask_selection import mask_means
+from tests.reference.mask_selection import SelectionSettings, select_multiple, select_single
 
 PROBABILITY = np.array(
     [[0.9, 0.9, 0.4, 0.0], [0.9, 0.4, 0.4, 0.0], [0.0, 0.0, 0.0, 1.0]], dtype=np.float32

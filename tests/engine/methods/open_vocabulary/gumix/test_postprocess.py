@@ -11,14 +11,10 @@ from gumix_facts import read_case, read_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg_qgis.engine.methods.open_vocabulary.gumix.postprocess import (
-    class_probabilities,
-    label_image,
-    resize_labelling,
-    vote_in_regions,
-)
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
 from geoseg_qgis.engine.methods.open_vocabulary.labelling import RegionTally
+from geoseg_qgis.engine.methods.open_vocabulary.probabilities import class_probabilities
+from tests.reference.gumix_postprocess import label_image, resize_labelling, vote_in_regions
 
 CASES = ("plain", "bg5", "bg_synonyms", "no_zero_id", "binary_thd08")
 

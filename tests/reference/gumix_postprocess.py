@@ -1,4 +1,4 @@
-"""Scores to labels: softmax, synonyms, threshold to background, vote inside each region."""
+"""Scores of a whole image to labels: threshold to background, vote inside each region."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from geoseg_qgis.engine.inference.resizing import resize_bilinear, resize_nearest
-
-from .regions import dense_codes
-from .settings import GumixSettings
+from geoseg_qgis.engine.methods.open_vocabulary.gumix.regions import dense_codes
+from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
+from geoseg_qgis.engine.methods.open_vocabulary.probabilities import class_probabilities
 
 
 @dataclass(frozen=True)
@@ -27,38 +27,6 @@ class Labelling:
     labels: Tensor
     pixel_labels: Tensor
     probabilities: Tensor
-
-
-def merge_synonyms(values: Tensor, class_index: Sequence[int]) -> Tensor:
-    """Greatest value over the queries of each class.
-
-    Args:
-        values: (Q, H, W).
-        class_index: Class of each query, every class from 0 to the greatest at least once.
-
-    Returns:
-        (C, H, W).
-    """
-    count = max(class_index) + 1
-    if list(class_index) == list(range(len(values))):
-        return values
-    index = torch.tensor(class_index, device=values.device)[:, None, None].expand_as(values)
-    empty = values.new_full((count, *values.shape[1:]), -torch.inf)
-    return empty.scatter_reduce(0, index, values, reduce="amax")
-
-
-def class_probabilities(logits: Tensor, class_index: Sequence[int], logit_scale: float) -> Tensor:
-    """Softmax over all queries, then the greatest of each class's queries.
-
-    Args:
-        logits: (Q, H, W) cosines.
-        class_index: Class of each query.
-        logit_scale: Factor on the cosines.
-
-    Returns:
-        (C, H, W) float32; classes with synonyms need not sum to 1 with the others.
-    """
-    return merge_synonyms(torch.softmax(logits.float() * logit_scale, dim=0), class_index)
 
 
 def threshold_labels(probabilities: Tensor, threshold: float, background: int) -> Tensor:
