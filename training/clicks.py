@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from geoseg_qgis.engine.methods.prompted.masks import touching_parts
+from geoseg_qgis.engine.methods.prompted.masks import areas_touching
 from geoseg_qgis.engine.methods.prompted.predictions import Predictor
 from geoseg_qgis.engine.methods.prompted.prompted_objects import ObjectPrompt
 from geoseg_qgis.engine.models.sam2 import upsample
@@ -107,7 +107,7 @@ def click_scores(answerer: Predictor, example: Example, clicks: int) -> List[flo
         example: The object.
         clicks: How many clicks.
     """
-    tile = answerer.read(example.pixels.numpy())
+    tile = answerer.encode(example.pixels.numpy())
     found = np.zeros_like(example.mask)
     points: List[Tuple[int, int]] = []
     marks: List[int] = []
@@ -122,9 +122,9 @@ def click_scores(answerer: Predictor, example: Example, clicks: int) -> List[flo
         points.append(missing if positive else extra)
         marks.append(int(positive))
         prompt = _prompt(points, marks)
-        ((_, answer),) = answerer.answer(tile, [prompt])
+        ((_, answer),) = answerer.predict(tile, [prompt])
         logits = upsample(torch.from_numpy(answer.logits)[None, None], example.mask.shape)
-        found = touching_parts((logits[0, 0] > 0).numpy(), prompt, REACH) & example.valid
+        found = areas_touching((logits[0, 0] > 0).numpy(), prompt, REACH) & example.valid
         union = (found | example.mask).sum()
         scores.append(float((found & example.mask).sum() / max(union, 1)))
     return scores

@@ -1,7 +1,7 @@
-"""A segmenter that can be computed by hand: it answers by colour where UniGeoSeg answers by words.
+"""A segmenter that can be computed by hand: it goes by colour where UniGeoSeg goes by words.
 
-It stands in for trained weights where the ways over a raster are tested, not what a network finds.
-Red is what every instruction means; a box means the red that lies in it.
+It stands in for trained weights in tests of the ways over a raster. Every instruction asks for what
+is red, and a box for the red objects in it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geoseg_qgis.engine.methods.referring.unigeoseg import (
+    ImageEmbedding,
     Letterbox,
-    MaskResult,
+    MaskPrediction,
     Segmenter,
-    TileEmbedding,
 )
-from geoseg_qgis.engine.methods.referring.unigeoseg.prompts import box_request, instruction_request
+from geoseg_qgis.engine.methods.referring.unigeoseg.requests import box_request, instruction_request
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
@@ -29,14 +29,18 @@ RED, GREEN = (220, 20, 20), (20, 120, 20)
 
 
 class ColourSegmenter(Segmenter):
-    """Answers instructions with red pixels.
+    """Predicts red pixels.
 
     Args:
         tokenizer: For the requests.
-        side: Side of the square that a tile is fitted into.
-        only_largest: Whether an instruction means the largest red thing of a view.
+        side: Side of the square that an image is fitted into.
+        only_largest: Whether an instruction asks for the largest red object of an image.
         requests_that_fit: More requests at once raise an out-of-memory error.
-        blind_boxes: Whether boxes are answered with what is not red.
+        blind_boxes: Whether boxes ask for what is not red.
+
+    Attributes:
+        images: Rows and columns of every encoded image.
+        asked: All requests.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class ColourSegmenter(Segmenter):
         self.only_largest = only_largest
         self.requests_that_fit = requests_that_fit
         self.blind_boxes = blind_boxes
-        self.views: list[tuple[int, int]] = []
+        self.images: list[tuple[int, int]] = []
         self.asked: list[Request] = []
 
     def request(self, height: int, width: int, **asked: Any) -> Request:
@@ -63,34 +67,36 @@ class ColourSegmenter(Segmenter):
             return box_request(asked["box"], height, width, self.tokenizer)
         return instruction_request(asked["instruction"], self.tokenizer, asked.get("task", "auto"))
 
-    def embed(self, image: NDArray[np.uint8]) -> TileEmbedding:
-        """Keep the tile as the network's square shows it."""
+    def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
+        """Keep the image as it is in the network's square."""
         letterbox = Letterbox(image.shape[0], image.shape[1], self.side)
-        self.views.append(image.shape[:2])
+        self.images.append(image.shape[:2])
         square: Any = letterbox.place_image(image)
-        return TileEmbedding(letterbox, square)
+        return ImageEmbedding(letterbox, square)
 
-    def answer(self, tile: TileEmbedding, requests: Sequence[Request]) -> Iterator[MaskResult]:
-        """Answer with logits of 4 on what is meant and -4 elsewhere."""
+    def predict(
+        self, image: ImageEmbedding, requests: Sequence[Request]
+    ) -> Iterator[MaskPrediction]:
+        """Yield logits of 4 on what is asked for and -4 elsewhere."""
         if len(requests) > self.requests_that_fit:
             raise torch.OutOfMemoryError
-        square: Any = tile.image
+        square: Any = image.image
         red = square[..., 0].astype(int) - square[..., 1] > 100
         for request in requests:
             self.asked.append(request)
-            logits = torch.from_numpy(np.where(self._meant(red, tile, request), 4.0, -4.0))
-            probability = tile.letterbox.restore(logits[None])[0].sigmoid().numpy()
-            yield MaskResult(probability, 0.98, request.task)
+            logits = torch.from_numpy(np.where(self._meant(red, image, request), 4.0, -4.0))
+            probability = image.letterbox.restore(logits[None])[0].sigmoid().numpy()
+            yield MaskPrediction(probability, 0.98, request.task)
 
     def _meant(
-        self, red: NDArray[np.bool_], tile: TileEmbedding, request: Request
+        self, red: NDArray[np.bool_], image: ImageEmbedding, request: Request
     ) -> NDArray[np.bool_]:
         if request.task is Task.INTERACTIVE:
             assert request.coordinates is not None
             if self.blind_boxes:
                 return ~red
             labels, _ = ndimage.label(red)
-            boxed: NDArray[np.bool_] = np.isin(labels, np.unique(labels[self._box(tile, request)]))
+            boxed: NDArray[np.bool_] = np.isin(labels, np.unique(labels[self._box(image, request)]))
             return boxed & red
         if self.only_largest and red.any():
             labels, _ = ndimage.label(red)
@@ -98,10 +104,10 @@ class ColourSegmenter(Segmenter):
             return largest
         return red
 
-    def _box(self, tile: TileEmbedding, request: Request) -> tuple[slice, slice]:
+    def _box(self, image: ImageEmbedding, request: Request) -> tuple[slice, slice]:
         assert request.coordinates is not None
         x0, y0, x1, y1 = request.coordinates[0].tolist()
-        (top, left), (height, width) = tile.letterbox.offset, tile.letterbox.fitted
+        (top, left), (height, width) = image.letterbox.offset, image.letterbox.fitted
         return (
             slice(top + round(y0 * height), top + max(round(y1 * height), 1)),
             slice(left + round(x0 * width), left + max(round(x1 * width), 1)),

@@ -73,10 +73,10 @@ class Scripted:
         self.masks = list(masks)
         self.asked = []
 
-    def read(self, pixels):
+    def encode(self, pixels):
         return pixels
 
-    def answer(self, _tile, prompts):
+    def predict(self, _tile, prompts):
         self.asked.append(prompts[0])
         logits = np.where(self.masks[len(self.asked) - 1], 5.0, -5.0).astype(np.float32)
         return [(prompts[0], SimpleNamespace(logits=logits))]

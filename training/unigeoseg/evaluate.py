@@ -10,7 +10,7 @@ from geoseg_qgis.engine.methods.referring.unigeoseg.letterbox import Letterbox, 
 from geoseg_qgis.engine.metrics.referring import Mask, ReferringMeter, ReferringScores
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint
 from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
-from geoseg_qgis.engine.models.unigeoseg.inference import Reader
+from geoseg_qgis.engine.models.unigeoseg.inference import ImagePredictor
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.models.unigeoseg.template import (
     UNIFIED,
@@ -43,20 +43,20 @@ def evaluate(
         Scores by task (``ref``, ``reason``, ``intera``) and of everything (``all``).
     """
     model, tokenizer = checkpoint
-    reader = Reader(model, encode_template(template, tokenizer))
+    reader = ImagePredictor(model, encode_template(template, tokenizer))
     side = model.config.vision.image_size
     meters = {ALL_TASKS: ReferringMeter(transform)}
     for record in records:
         sample = record.read()
         letterbox = Letterbox(sample.image.shape[0], sample.image.shape[1], side)
-        image = reader.read_image(normalise(letterbox.place_image(sample.image)))
+        image = reader.encode_image(normalise(letterbox.place_image(sample.image)))
         request = Request(
             encode_instruction(sample.instruction, tokenizer),
             sample.task,
             parse_coordinates(sample.instruction),
         )
         logits = torch.nn.functional.interpolate(
-            reader.answer(image, [request])[:, None], size=(side, side), mode="bilinear"
+            reader.predict(image, [request])[:, None], size=(side, side), mode="bilinear"
         )
         predicted = (logits[0, 0] > 0).cpu().numpy()
         truth = letterbox.place_mask(sample.mask)

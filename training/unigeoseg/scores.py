@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg_qgis.engine.methods.referring.unigeoseg.letterbox import Letterbox, normalise
-from geoseg_qgis.engine.methods.referring.unigeoseg.one_thing import keep_one, means_one_thing
 from geoseg_qgis.engine.metrics.referring import IGNORED_VALUE, ReferringMeter, ReferringScores
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint
 from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
-from geoseg_qgis.engine.models.unigeoseg.inference import Reader
+from geoseg_qgis.engine.models.unigeoseg.inference import ImagePredictor
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.models.unigeoseg.template import (
@@ -69,28 +68,22 @@ class SceneReader:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._model, self._tokenizer = checkpoint
-        self._reader = Reader(self._model, encode_template(UNIFIED, self._tokenizer))
+        self._predictor = ImagePredictor(self._model, encode_template(UNIFIED, self._tokenizer))
         self._side = self._model.config.vision.image_size
 
     @torch.inference_mode()
     def answer(
         self, image: NDArray[np.uint8], asked: Sequence[tuple[str, Task]]
     ) -> NDArray[np.bool_]:
-        """Answer N requests about an image (H, W, 3), as the method does: (N, H, W)."""
+        """Return the network's masks for N requests about an image (H, W, 3): (N, H, W)."""
         letterbox = Letterbox(image.shape[0], image.shape[1], self._side)
-        read = self._reader.read_image(normalise(letterbox.place_image(image)))
+        encoded = self._predictor.encode_image(normalise(letterbox.place_image(image)))
         requests = [
             Request(encode_instruction(text, self._tokenizer), task, parse_coordinates(text))
             for text, task in asked
         ]
-        answers = letterbox.restore(self._reader.answer(read, requests)).sigmoid().numpy()
-        found = [
-            keep_one(answer, _THRESHOLD)[0]
-            if task is Task.REFERRING and means_one_thing(text)
-            else answer
-            for (text, task), answer in zip(asked, answers, strict=True)
-        ]
-        above: NDArray[np.bool_] = np.stack(found) > np.float32(_THRESHOLD)
+        logits = letterbox.restore(self._predictor.predict(encoded, requests))
+        above: NDArray[np.bool_] = logits.sigmoid().numpy() > np.float32(_THRESHOLD)
         return above
 
 

@@ -1,4 +1,4 @@
-"""The whole job: outlines in the right place with all attributes, and what is said of losses."""
+"""The whole job: outlines in the right place with all attributes, and reports of losses."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_many_prompts_need_few_encodings(
     assert len(encoded) <= 45
 
 
-def test_an_answer_does_not_depend_on_other_prompts(
+def test_an_outline_does_not_depend_on_other_prompts(
     landscape: Path, tiny: str, tmp_path: Path
 ) -> None:
     """Objects of one tile are decoded in batches; a lone one on the same tile agrees."""
@@ -374,13 +374,13 @@ def test_a_cancel_between_tiles_leaves_nothing(
 def test_progress_rises_to_its_end(landscape: Path, tiny: str, tmp_path: Path) -> None:
     places = [(x, y) for x in (20, 150, 280) for y in (20, 130, 240)]
     layer = write_layer(tmp_path / "a.gpkg", on_map(shapely.points(places), NORTH_UP))
-    heard: list[tuple[float, str]] = []
-    context = JobContext(report_progress=lambda done, phase: heard.append((done, phase)))
+    reported: list[tuple[float, str]] = []
+    context = JobContext(report_progress=lambda done, phase: reported.append((done, phase)))
     segment(landscape, layer, tmp_path, tiny, context=context)
-    fractions = [done for done, _ in heard]
+    fractions = [done for done, _ in reported]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
-    assert len([phase for _, phase in heard if phase == "Outlining objects"]) >= 9
+    assert len([phase for _, phase in reported if phase == "Outlining objects"]) >= 9
 
 
 def test_batches_are_halved_when_memory_runs_out(
@@ -470,7 +470,7 @@ def test_a_finer_or_coarser_result_lies_on_the_same_ground(
     assert areas[1] == pytest.approx(areas[0], rel=0.05)
 
 
-def test_boxes_larger_than_a_tile_are_looked_at_from_afar_and_again(
+def test_boxes_larger_than_a_tile_are_read_coarse_then_fine(
     tiny: str, tmp_path: Path, encoded: list[int]
 ) -> None:
     rough = np.random.default_rng(8).integers(0, 255, (9, 9, 3), dtype=np.uint8)
@@ -537,7 +537,7 @@ def test_a_job_runs_the_same_twice(landscape: Path, tiny: str, tmp_path: Path) -
     assert first.fields == second.fields
 
 
-def test_a_raster_that_is_too_coarse_is_told(tmp_path: Path) -> None:
+def test_a_raster_that_is_too_coarse_is_reported(tmp_path: Path) -> None:
     coarse = Affine(10.0, 0, 400000, 0, -10.0, 5000000)
     image = write_image(tmp_path / "coarse.tif", tiny_models.landscape(150, 160), coarse)
     layer = write_layer(tmp_path / "a.gpkg", on_map(shapely.points([[80.0, 70.0]]), coarse))

@@ -20,10 +20,10 @@ from rasterio.windows import Window
 from unigeoseg_facts import write_preset
 
 from geoseg_qgis.engine.cli import main
+from geoseg_qgis.engine.inference.resampling import sample_grid
 from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.methods.referring.unigeoseg import Segmenter
-from geoseg_qgis.engine.methods.referring.unigeoseg.composite import sample
-from geoseg_qgis.engine.methods.referring.unigeoseg.one_thing import keep_one
+from geoseg_qgis.engine.methods.referring.unigeoseg.best_area import keep_best_of
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
@@ -34,10 +34,10 @@ from geoseg_qgis.engine.zoo.registry import catalogue
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job, JobKind
 from geoseg_qgis.protocol.source import RasterSource, Stretch, StretchKind
-from geoseg_qgis.protocol.tasks import InstructionTask, PolygonOptions, ReferTask
+from geoseg_qgis.protocol.tasks import InstructionTask, Keep, PolygonOptions, ReferTask, View
 
 NEVER = 0.999999
-WORDS = ["the", "all", "white", "plane", "planes", "left", "on", "largest"]
+WORDS = ["the", "white", "plane", "planes", "on"]
 UTM = ("EPSG:32633", Affine(0.5, 0, 400000, 0, -0.5, 5000000))
 TURNED = ("EPSG:32633", UTM[1] @ Affine.rotation(30))
 # 0.32 by 0.50 metres: the network sees square pixels, the result lies on those of the file.
@@ -95,14 +95,14 @@ def read(path: str | Path) -> NDArray[Any]:
 def expected_probability(
     image: Path, segmenter: Segmenter, instruction: str = "the white planes"
 ) -> NDArray[np.float32]:
-    """Answer an instruction about a small image as one tile, on the image's pixels."""
+    """Run an instruction on a small image as one chip; return it on the image's pixels."""
     with open_raster(RasterSource(str(image))) as raster:
         base = model_grid(raster.grid, raster.grid, 0.5)
         window = Window(0, 0, base.width, base.height)
         values = np.rint(raster.read(base, window).values).astype(np.uint8)
         tile = np.ascontiguousarray(values.transpose(1, 2, 0))
-        answer = segmenter.segment(tile, instruction=instruction)
-        return sample(answer.probability, base, raster.grid)
+        prediction = segmenter.segment(tile, instruction=instruction)
+        return sample_grid(prediction.probability, base, raster.grid)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def expected_probability(
         ((120, 33), DEGREES),
     ],
 )
-def test_the_answer_lies_on_the_pixels_it_came_from(
+def test_the_mask_lies_on_the_pixels_it_came_from(
     shape: tuple[int, int], place: Place, preset: Path, segmenter: Segmenter, tmp_path: Path
 ) -> None:
     image = write_image(tmp_path / "image.tif", shape, place)
@@ -137,7 +137,7 @@ def test_the_answer_lies_on_the_pixels_it_came_from(
     assert result.numbers["AREA"] == pytest.approx(mask.sum() * pixel, rel=2e-3)
 
 
-def test_polygons_tell_score_area_and_instruction(
+def test_polygons_have_score_area_and_instruction(
     preset: Path, segmenter: Segmenter, tmp_path: Path
 ) -> None:
     image = write_image(tmp_path / "image.tif", (96, 128), TURNED)
@@ -166,63 +166,69 @@ def test_polygons_tell_score_area_and_instruction(
     assert set(again.files) == {"OUTPUT", "SCORES"}
 
 
-def test_words_that_mean_one_thing_keep_one_part(
-    preset: Path, segmenter: Segmenter, tmp_path: Path
-) -> None:
+def test_the_best_area_is_kept_if_asked(preset: Path, segmenter: Segmenter, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (96, 128))
-    expected = expected_probability(image, segmenter, "the white plane")
+    expected = expected_probability(image, segmenter)
     threshold = float(np.quantile(expected, 0.6))
-    alone, others = keep_one(expected, threshold)
+    alone = expected.copy()
+    others = keep_best_of(alone, threshold)
     assert others > 0
-    job = make_job(image, preset, threshold=threshold, instruction="the white plane")
+    job = make_job(image, preset, threshold=threshold, keep=Keep.BEST)
     log: list[str] = []
     result = run_job(job, JobContext(report_log=lambda _, text: log.append(text)))
     mask = read(result.files["OUTPUT"])
     assert np.array_equal(mask > 0, alone > threshold)
     assert 0 < mask.sum() < (expected > threshold).sum()
     assert not read(result.files["SCORES"])[alone == 0.0].any()
-    assert result.provenance["parts_left_out"] == str(others)
-    assert any(f"of {others + 1} parts that fit" in line for line in log)
+    assert result.numbers["OBJECT_COUNT"] == 1.0
+    assert (result.provenance["keep"], result.provenance["areas_left_out"]) == ("best", str(others))
+    assert any(f"Of {others + 1} areas found, the one" in line for line in log)
 
 
 def test_results_say_how_they_were_made(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (200, 300))
-    job = make_job(image, preset, instruction="all white planes", task=InstructionTask.REFERRING)
+    job = make_job(image, preset, view=View.TILES, task=InstructionTask.REFERRING)
     log: list[str] = []
     result = run_job(job, JobContext(report_log=lambda _, text: log.append(text)))
     made = result.provenance
     assert (made["method"], made["model"], made["task"]) == ("unigeoseg", "tiny-words", "referring")
-    assert made["instruction"] == "all white planes"
-    assert made["view"] == "tiles: it means everything of a kind"
-    assert (made["looks"], made["parts_left_out"]) == ("6", "0")
-    assert any("6 tiles, as it means everything of a kind" in line for line in log)
+    assert made["instruction"] == "the white planes"
+    assert (made["view"], made["keep"]) == ("tiles", "all")
+    assert (made["chips"], made["areas_left_out"]) == ("6", "0")
+    assert any("run on 6 tiles at full detail" in line for line in log)
     with rasterio.open(result.files["OUTPUT"]) as output:
         tags = output.tags()
     assert tags["GEOSEG_VIEW"] == made["view"]
     assert Job.from_json(json.loads(tags["GEOSEG_JOB"])) == job
 
 
-def test_a_position_is_asked_of_the_whole_extent(preset: Path, tmp_path: Path) -> None:
+def test_an_overview_fine_enough_for_the_model_is_the_default(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (200, 300))
     log: list[str] = []
     result = run_job(
-        make_job(image, preset, instruction="white planes on the left", threshold=NEVER),
+        make_job(image, preset, threshold=NEVER),
         JobContext(report_log=lambda _, text: log.append(text)),
     )
-    assert result.provenance["view"] == "whole: 'left' is told from the whole scene"
-    assert any("extent as a whole, as 'left'" in line for line in log)
+    assert result.provenance["view"] == "whole"
+    assert any("run on an overview of the extent" in line for line in log)
     assert any("at 1.17 m per pixel" in line for line in log)
 
 
-def test_an_overview_too_coarse_for_the_model_is_told(preset: Path, tmp_path: Path) -> None:
+def test_an_overview_too_coarse_for_the_model_is_reported(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (40, 1100))
-    result = run_job(make_job(image, preset, threshold=NEVER), JobContext())
+    auto = run_job(make_job(image, preset, threshold=NEVER), JobContext())
+    assert auto.provenance["view"] == "tiles"
+    assert not any("it was made for" in text for text in auto.warnings)
+    result = run_job(make_job(image, preset, threshold=NEVER, view=View.WHOLE), JobContext())
+    assert result.provenance["view"] == "whole"
     assert any(
         "at 4.3 m per pixel, but it was made for 0.1 to 4 m" in text for text in result.warnings
     )
 
 
-def test_pixels_that_the_network_was_not_made_for_are_told(preset: Path, tmp_path: Path) -> None:
+def test_pixels_that_the_network_was_not_made_for_are_reported(
+    preset: Path, tmp_path: Path
+) -> None:
     """The network may want other pixels than the rest of its preset."""
     own = tmp_path / "own"
     shutil.copytree(preset, own)
@@ -232,27 +238,14 @@ def test_pixels_that_the_network_was_not_made_for_are_told(preset: Path, tmp_pat
     image = write_image(tmp_path / "image.tif", (200, 300))
     log: list[str] = []
     result = run_job(
-        make_job(image, own, threshold=NEVER, instruction="all white planes"),
+        make_job(image, own, threshold=NEVER),
         JobContext(report_log=lambda _, text: log.append(text)),
     )
+    assert result.provenance["view"] == "tiles"
     assert any("at 1 m per pixel" in line for line in log)
     assert not any("but it was made for" in text for text in result.warnings)
-    whole = run_job(make_job(image, own, threshold=NEVER), JobContext())
+    whole = run_job(make_job(image, own, threshold=NEVER, view=View.WHOLE), JobContext())
     assert any("0.1 to 1.1 m" in text for text in whole.warnings)
-    compared = run_job(
-        make_job(image, own, threshold=NEVER, instruction="the largest plane"),
-        JobContext(report_log=lambda _, text: log.append(text)),
-    )
-    assert any("'all planes' is asked of 2 tiles" in line for line in log)
-    assert compared.provenance["view"].startswith("tiles: what it compares would be too small")
-    assert any("none is found. Choose a smaller extent" in line for line in log)
-    assert compared.provenance["asked"] == "all planes"
-    run_job(
-        make_job(image, own, threshold=0.0, instruction="the largest plane"),
-        JobContext(report_log=lambda _, text: log.append(text)),
-    )
-    assert any("of 1 found, what touches being one, the largest stays" in line for line in log)
-    assert compared.provenance["parts_left_out"] == "0"
 
 
 def test_words_that_were_never_taught_are_named(preset: Path, tmp_path: Path) -> None:
@@ -279,14 +272,14 @@ def test_nothing_found_is_a_result_with_a_warning(preset: Path, tmp_path: Path) 
     assert pyogrio.read_info(result.files["POLYGONS"], layer="polygons")["features"] == 0
 
 
-@pytest.mark.parametrize("instruction", ["the white plane", "all white planes"])
-def test_nodata_is_outside_of_the_answer(instruction: str, preset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("view", [View.WHOLE, View.TILES])
+def test_nodata_is_outside_of_the_mask(view: View, preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (150, 200))
     with rasterio.open(image, "r+") as dataset:
         pixels = dataset.read()
         pixels[:, :, :90] = 0
         dataset.write(pixels)
-    result = run_job(make_job(image, preset, threshold=0.0, instruction=instruction), JobContext())
+    result = run_job(make_job(image, preset, threshold=0.0, view=view), JobContext())
     mask, scores = read(result.files["OUTPUT"]), read(result.files["SCORES"])
     assert not mask[:, :90].any()
     assert (scores[:, :90] == 255).all()
@@ -314,7 +307,7 @@ def test_a_raster_without_data_is_named(preset: Path, tmp_path: Path) -> None:
         ({"mask_raster": None, "polygon_file": None, "scores": None}, "asks for no result"),
     ],
 )
-def test_what_cannot_be_done_is_told(
+def test_what_cannot_be_done_is_refused(
     members: dict[str, Any], message: str, preset: Path, tmp_path: Path
 ) -> None:
     image = write_image(tmp_path / "image.tif", (50, 70))
@@ -333,8 +326,8 @@ def test_other_methods_are_refused(method: str, message: str, preset: Path, tmp_
     assert "unigeoseg" in caught.value.hint
 
 
-@pytest.mark.parametrize("instruction", ["the white plane", "all white planes"])
-def test_a_cancel_keeps_what_was_there(instruction: str, preset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("view", [View.WHOLE, View.TILES])
+def test_a_cancel_keeps_what_was_there(view: View, preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (200, 300))
     (tmp_path / "mask.tif").write_bytes(b"an earlier result")
     fractions: list[float] = []
@@ -344,7 +337,7 @@ def test_a_cancel_keeps_what_was_there(instruction: str, preset: Path, tmp_path:
 
     context = JobContext(lambda done, _: fractions.append(done), is_cancelled=is_cancelled)
     with pytest.raises(CancelledError):
-        run_job(make_job(image, preset, instruction=instruction), context)
+        run_job(make_job(image, preset, view=view), context)
     assert (tmp_path / "mask.tif").read_bytes() == b"an earlier result"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.tif", "mask.tif"]
 

@@ -42,6 +42,15 @@ def test_without_a_crs_sizes_are_in_map_units() -> None:
     assert (areas[0], lengths[0]) == (20.0, 18.0)
 
 
+def test_a_local_site_has_areas_in_its_own_units() -> None:
+    site = (
+        'ENGCRS["site",EDATUM["pegs"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],'
+        'LENGTHUNIT["metre",1]]'
+    )
+    grid = Grid(Affine(0.5, 0, 0, 0, -0.5, 0), 20, 20, site)
+    assert pixel_areas(grid, np.array([3.0]), np.array([4.0])).tolist() == [0.25]
+
+
 def test_polygons_are_geodesic_with_holes() -> None:
     ring = shapely.box(10, 60, 11, 61)
     hole = shapely.box(10.25, 60.25, 10.75, 60.75)

@@ -1,4 +1,4 @@
-"""Answers drawn on the pixels of the results, one object at a time."""
+"""Predictions drawn on the pixels of the results, one object at a time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg_qgis.engine.inference.resampling import sample_positions
 from geoseg_qgis.engine.raster.grid import Grid
 
 from .masks import (
@@ -16,15 +17,15 @@ from .masks import (
     Mask,
     ObjectMask,
     Placement,
+    areas_touching,
     keep_within,
-    sample_cells,
-    touching_parts,
     window_of_object,
 )
 from .prompted_objects import ObjectPrompt
 from .refinement import FinePrediction
 
 MOST_PIXELS_A_SIDE = 3072
+"""Larger objects are drawn in pixels of several output pixels a side, which bounds memory."""
 _LEAST_WEIGHT = 1e-6
 
 
@@ -44,7 +45,7 @@ class _Canvas:
 
     def sample(self, cells: Logits, placement: Placement) -> Logits:
         """Return the values of cells at the pixels, bilinear."""
-        return sample_cells(
+        return sample_positions(
             cells,
             (self.rows - placement.top) / placement.down,
             (self.columns - placement.left) / placement.across,
@@ -61,10 +62,10 @@ class _Canvas:
         return values
 
     def finish(self, pixels: Mask, item: ObjectPrompt, reach: float) -> ObjectMask | None:
-        """Return the parts of a mask that the object's prompts touch, None if there are none."""
+        """Return the areas of a mask that the object's prompts touch, None without any."""
         prompt = item.rescaled(*self.mask.to_pixels)
         inside = keep_within(pixels, prompt.limits)
-        touched = touching_parts(inside, prompt, math.ceil(reach / self.mask.step))
+        touched = areas_touching(inside, prompt, math.ceil(reach / self.mask.step))
         if not touched.any():
             return None
         return ObjectMask(touched, self.mask.left, self.mask.top, self.mask.step)
@@ -81,7 +82,7 @@ class Drawing:
         item: The object in output pixels.
         threshold: Logit above which a pixel belongs to it.
         grid: Grid of the results.
-        reach: Cells that a part of the object may lie away from a point.
+        reach: Cells that an area of the object may lie away from a point.
     """
 
     logits: Logits
@@ -105,25 +106,25 @@ class Drawing:
         scale = (1 / p.across, 1 / p.down)
         prompt = self.item.rescaled(scale, (-p.left * scale[0], -p.top * scale[1]))
         inside = keep_within(self.logits > self.threshold, prompt.limits)
-        touched = touching_parts(inside, prompt, self.reach)
+        touched = areas_touching(inside, prompt, self.reach)
         return touched if touched.any() else None
 
     def refined(
         self, band: Mask, fine: Iterable[tuple[FinePrediction, Placement]]
     ) -> ObjectMask | None:
-        """Return the pixels of the object after a closer look at its edge.
+        """Return the pixels of the object with its edge refined.
 
         Args:
             band: Cells in which the edge may move.
-            fine: Answers of fine tiles, and where their pixels lie on the output.
+            fine: Predictions of fine tiles, and where their pixels lie on the output.
         """
         canvas = self._canvas()
         if canvas is None:
             return None
         sums = np.zeros(canvas.mask.pixels.shape, dtype=np.float32)
         weights = np.zeros_like(sums)
-        for part, place in fine:
-            _blend(canvas, part, place, sums, weights)
+        for tile, place in fine:
+            _blend(canvas, tile, place, sums, weights)
         movable = canvas.nearest(band, self.placement) & (weights > _LEAST_WEIGHT)
         values = canvas.sample(self.logits, self.placement)
         values[movable] = sums[movable] / weights[movable]
@@ -166,18 +167,18 @@ def _centres(first: int, end: int, step: int) -> NDArray[np.float64]:
 
 def _blend(
     canvas: _Canvas,
-    part: FinePrediction,
+    tile: FinePrediction,
     place: Placement,
     sums: NDArray[np.float32],
     weights: NDArray[np.float32],
 ) -> None:
-    height, width = part.logits.shape
+    height, width = tile.logits.shape
     rows = (canvas.rows >= place.top) & (canvas.rows <= place.top + height * place.down)
     columns = (canvas.columns >= place.left) & (canvas.columns <= place.left + width * place.across)
     if not rows.any() or not columns.any():
         return
     under = _Canvas(canvas.rows[rows], canvas.columns[columns], canvas.mask)
     here = np.ix_(rows, columns)
-    weight = under.sample(part.weights, place)
-    sums[here] += under.sample(part.logits, place) * weight
+    weight = under.sample(tile.weights, place)
+    sums[here] += under.sample(tile.logits, place) * weight
     weights[here] += weight

@@ -1,4 +1,4 @@
-"""Masks of single objects to polygons: many small masks traced at once on one sheet."""
+"""Masks of single objects to polygons: many small masks are traced at once on one sheet."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from .masks import Mask, ObjectMask
 
 Polygons = NDArray[np.object_]
 
+# Many masks on one sheet share the fixed cost of tracing; its size bounds the memory.
 _SHEET_WIDTH = 2048
 _SHEET_PIXELS = 8_000_000
 
@@ -36,13 +37,13 @@ def outline_masks(
 ) -> list[Polygons]:
     """Return the outlines of each mask as polygons in pixel coordinates of a grid.
 
-    Each connected part is a polygon of its own. Outlines of different masks do not know of each
-    other: objects may overlap.
+    Each connected area is a polygon of its own. Masks are traced independently of each other, so
+    objects may overlap.
 
     Args:
         masks: Of single objects.
-        grid: Pixels of the results; tells sizes on the ground.
-        options: Smallest parts and holes, simplification; any name under ``right_angles`` squares
+        grid: Pixels of the results, for sizes in metres.
+        options: Smallest areas and holes, simplification; any name under ``right_angles`` squares
             all outlines.
 
     Returns:

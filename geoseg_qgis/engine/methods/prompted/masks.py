@@ -1,4 +1,4 @@
-"""From a network's answer about a tile to the pixels of one object."""
+"""From a network's prediction on a tile to the pixels of one object."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AROUND = np.ones((3, 3), dtype=np.bool_)
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the cells of an answer lie on the pixels of the results.
+    """Where the cells of a prediction lie on the pixels of the results.
 
     Attributes:
         left: Output column of the left edge of the cells.
@@ -66,7 +66,7 @@ class ObjectMask:
 
 
 def logit_of(probability: float) -> float:
-    """Return the logit of a probability; 0 and 1 are taken as very close to it."""
+    """Return the logit of a probability; 0 and 1 are moved inwards by 1e-6."""
     certain = 1e-6
     share = min(max(probability, certain), 1.0 - certain)
     return math.log(share / (1.0 - share))
@@ -77,8 +77,8 @@ def window_of_object(
 ) -> tuple[int, int, int, int] | None:
     """Return the rows and columns of cells, end exclusive, that hold the object.
 
-    Pieces less than two cells apart are one here, so that what is cut out holds all that may turn
-    out to be connected on finer pixels.
+    Areas less than two cells apart count as one, so that the window holds everything that may be
+    connected on finer pixels.
 
     Returns:
         Top, bottom, left, right with two cells to spare; None for an empty mask.
@@ -86,7 +86,7 @@ def window_of_object(
     near = ndimage.binary_dilation(logits > threshold, _AROUND)
     scale = (1 / placement.across, 1 / placement.down)
     cells = item.rescaled(scale, (-placement.left * scale[0], -placement.top * scale[1]))
-    found = np.argwhere(touching_parts(near, cells, reach))
+    found = np.argwhere(areas_touching(near, cells, reach))
     if not len(found):
         return None
     (top, left), (bottom, right) = found.min(axis=0) - 1, found.max(axis=0) + 2
@@ -94,16 +94,16 @@ def window_of_object(
     return max(int(top), 0), min(int(bottom), height), max(int(left), 0), min(int(right), width)
 
 
-def touching_parts(mask: Mask, item: ObjectPrompt, reach: int) -> Mask:
-    """Return the connected parts of a mask that an object's prompts touch.
+def areas_touching(mask: Mask, item: ObjectPrompt, reach: int) -> Mask:
+    """Return the 4-connected areas of a mask that an object's prompts touch: (h, w).
 
-    Of the parts under a box or a polygon that is the one with most pixels there; of points, every
-    part that lies within ``reach`` pixels of one.
+    Under a box or a polygon that is the area with most pixels there; under points, every area
+    within ``reach`` pixels of one of them.
 
     Args:
-        mask: (h, w), parts are 4-connected.
+        mask: (h, w).
         item: Prompts in pixels of the mask.
-        reach: Largest distance of a part from a point.
+        reach: Largest distance of an area from a point.
     """
     labels, count = ndimage.label(mask)
     chosen = np.zeros(count + 1, dtype=np.bool_)
@@ -147,28 +147,3 @@ def keep_within(mask: Mask, limits: BaseGeometry | None) -> Mask:
         return mask
     inside: Mask = rasterize([limits], out_shape=mask.shape, dtype="uint8") > 0
     return mask & inside
-
-
-def sample_cells(cells: Logits, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Logits:
-    """Return the values of cells at positions, bilinear, edges repeated.
-
-    Args:
-        cells: (h, w).
-        rows: Positions along the columns of cells, 0 being the upper edge.
-        columns: Positions along the rows of cells, 0 being the left edge.
-
-    Returns:
-        Shape (len(rows), len(columns)).
-    """
-    upper, lower, down = _neighbours(rows, cells.shape[0])
-    left, right, across = _neighbours(columns, cells.shape[1])
-    along = cells[upper] * (1 - down)[:, None] + cells[lower] * down[:, None]
-    return (along[:, left] * (1 - across) + along[:, right] * across).astype(np.float32)
-
-
-def _neighbours(
-    positions: NDArray[np.float64], length: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    centres = np.clip(positions - 0.5, 0, length - 1)
-    first = np.floor(centres).astype(np.intp)
-    return first, np.minimum(first + 1, length - 1), (centres - first).astype(np.float32)

@@ -1,7 +1,6 @@
-"""Mirror images of a tile, over which the answers of a small network are averaged.
+"""Mirror images of a tile, over which predictions are averaged (test-time augmentation).
 
-A network has no reason to see an object otherwise in a mirror, yet a small one does; the mean of
-its answers is steadier than one of them (test-time augmentation).
+A small network predicts another mask for a mirrored tile; the mean is steadier than each of them.
 """
 
 from __future__ import annotations
@@ -17,28 +16,28 @@ from .prompted_objects import Points, Rectangle
 
 @dataclass(frozen=True)
 class Mirror:
-    """One way to look at a square tile; each undoes itself.
+    """A mirror image of a square tile; mirroring it again undoes it.
 
     Attributes:
-        across: Left and right change places.
-        down: Top and bottom change places.
+        across: Left and right are swapped.
+        down: Top and bottom are swapped.
     """
 
     across: bool = False
     down: bool = False
 
     def tensor(self, values: Tensor) -> Tensor:
-        """Return values (..., H, W) in the mirror."""
+        """Return values (..., H, W) mirrored."""
         axes = [axis for axis, turned in ((-1, self.across), (-2, self.down)) if turned]
         return values.flip(axes) if axes else values
 
     def points(self, places: Points, side: int) -> Points:
-        """Return points (..., 2), x before y, pixels being areas of a tile, in the mirror."""
+        """Return points (..., 2), x before y, in pixels of the tile, mirrored."""
         turned: NDArray[np.bool_] = np.array([self.across, self.down])
         return np.where(turned, side - places, places)
 
     def box(self, box: Rectangle, side: int) -> Rectangle:
-        """Return a rectangle (left, top, right, bottom) in the mirror."""
+        """Return a rectangle (left, top, right, bottom) mirrored."""
         corners = self.points(np.array(box).reshape(2, 2), side)
         return (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
 

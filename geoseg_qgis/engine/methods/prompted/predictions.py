@@ -1,4 +1,4 @@
-"""What answers prompts, behind one face: read a tile once, then answer the objects on it."""
+"""The interface of promptable networks: encode a tile once, then predict its objects."""
 
 from __future__ import annotations
 
@@ -14,64 +14,62 @@ from geoseg_qgis.engine.models.oom_fallback import OutOfMemoryFallback, Work
 from .prompted_objects import ObjectPrompt
 
 Item = TypeVar("Item")
-Answered = TypeVar("Answered")
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a network says about one object.
+class Prediction:
+    """The prediction for one object.
 
     Attributes:
         logits: Cells over the whole tile, shape (h, w), float32; positive on the object.
-        score: How sure the network is, 0..1.
-        fineness: Cells on a side of one of the network's own; how near a prompt must lie to a part
-            of the answer counts in those.
+        score: How far the network trusts it, 0..1.
+        zoom: Cells along the side of one of the network's own cells; distances of prompts from
+            the mask are measured in the latter.
     """
 
     logits: NDArray[np.float32]
     score: float
-    fineness: int = 1
+    zoom: int = 1
 
 
 class Predictor(Protocol):
-    """A network that answers prompts.
+    """A network that segments objects by prompts.
 
     Attributes:
         tile: Side of its tiles in pixels.
         line_points: Points that a line becomes.
-        inner_points: Points that it wants inside of a polygon, beside the box round it.
+        inner_points: Points inside of a polygon that are added to its bounding box.
         takes_negative: Whether it takes points that are not on the object.
-        wants_detail: Whether it finds most on the finest pixels that its card allows, not on those
-            that the card prefers.
+        finest_pixels: Whether it reads the finest pixels that its card allows, where it finds
+            most, or those that the card prefers.
     """
 
     tile: int
     line_points: int
     inner_points: int
     takes_negative: bool
-    wants_detail: bool
+    finest_pixels: bool
 
     @classmethod
     def check(cls, objects: Sequence[ObjectPrompt]) -> None:
-        """Refuse objects that it cannot answer, before anything is computed.
+        """Refuse objects that it cannot segment, before anything is computed.
 
         Raises:
             JobError: ``INVALID_JOB``, naming the method that can.
         """
 
-    def read(self, pixels: NDArray[np.uint8]) -> Any:
-        """Read a tile of shape (3, side, side) and return what `answer` takes."""
+    def encode(self, pixels: NDArray[np.uint8]) -> Any:
+        """Encode a tile of shape (3, side, side) and return what `predict` takes."""
 
-    def answer(
+    def predict(
         self, tile: Any, objects: Sequence[ObjectPrompt]
-    ) -> Iterator[tuple[ObjectPrompt, Answer]]:
-        """Yield objects, given in pixels of the tile, with their answers, in any order."""
+    ) -> Iterator[tuple[ObjectPrompt, Prediction]]:
+        """Yield objects, given in pixels of the tile, with their predictions, in any order."""
 
 
-def in_halves(
-    items: Sequence[Item], run: Callable[[Sequence[Item]], list[Answered]]
-) -> list[Answered]:
-    """Run a batch, in halves when memory does not suffice.
+def in_halves(items: Sequence[Item], run: Callable[[Sequence[Item]], list[Output]]) -> list[Output]:
+    """Run a batch, in halves when memory runs out.
 
     Raises:
         JobError: ``OUT_OF_MEMORY`` when not even one item fits.

@@ -1,9 +1,9 @@
-"""Tiles laid round objects, so that each lies well inside of one and many share one.
+"""Tiles around objects, so that each object lies well inside of one and many share one.
 
-Objects are looked at on a ladder of grids, each half as fine as the one before it: a point on the
-finest, a box on the first on which it fills less than half of a tile. Tiles of one grid are packed
-row by row: a strip as high as a tile takes the objects that fit into it, from left to right, and
-each tile is then centred on those it has.
+Objects are read from a pyramid of grids, each half as fine as the one before it: a point from the
+finest, a box from the first on which it fills less than half of a tile. Tiles of one grid are
+packed row by row: a strip as high as a tile takes the objects that fit into it, from left to right,
+and each tile is then centred on its objects.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from geoseg_qgis.engine.raster.grid import Grid
 from .prompted_objects import ObjectPrompt, Rectangle
 
 LARGEST_SHARE = 0.45
+"""Side of the largest object on a level, in sides of a tile."""
 POINT_MARGIN = 0.25
+"""Least distance of a point from the edge of its tile, in sides of a tile."""
 AREA_MARGIN = 0.125
+"""Least distance of a box from the edge of its tile, in sides of a tile."""
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """The grids that objects are looked at on, over the same ground.
+class GridPyramid:
+    """Grids of the same extent from which objects are read, from fine to coarse.
 
     Attributes:
         output: Grid of the results.
@@ -65,10 +68,10 @@ class Ladder:
 
 @dataclass(frozen=True)
 class PromptTile:
-    """A tile and the objects that are looked for on it.
+    """A tile and its objects.
 
     Attributes:
-        level: Level of the ladder.
+        level: Level of the pyramid.
         left: First column on the grid of that level.
         top: First row.
         objects: In output pixels.
@@ -86,7 +89,7 @@ class PromptTile:
 
 @dataclass(frozen=True)
 class _Room:
-    """The rectangle that a tile must hold for the sake of an object."""
+    """The rectangle around an object that its tile must hold."""
 
     left: float
     top: float
@@ -95,31 +98,31 @@ class _Room:
     item: ObjectPrompt
 
 
-def plan_prompt_tiles(objects: Sequence[ObjectPrompt], fallback: Ladder) -> list[PromptTile]:
-    """Return tiles that hold every object once, coarsest level last.
+def plan_prompt_tiles(objects: Sequence[ObjectPrompt], pyramid: GridPyramid) -> list[PromptTile]:
+    """Return tiles that hold each object once, coarsest level last.
 
     A tile reaches over the edges of the raster only where the raster is smaller than a tile.
 
     Args:
         objects: In output pixels.
-        ladder: The grids.
+        pyramid: The grids.
     """
     levels: dict[int, list[ObjectPrompt]] = {}
     for item in objects:
-        levels.setdefault(fallback.level_of(item), []).append(item)
+        levels.setdefault(pyramid.level_of(item), []).append(item)
     return [
-        _lay(members, level, fallback)
+        _lay(members, level, pyramid)
         for level in sorted(levels)
-        for members in _pack(_rooms(levels[level], level, fallback), fallback.tile)
+        for members in _pack(_rooms(levels[level], level, pyramid), pyramid.tile)
     ]
 
 
-def _rooms(objects: Sequence[ObjectPrompt], level: int, fallback: Ladder) -> list[_Room]:
-    across, down = fallback.scale(level)
+def _rooms(objects: Sequence[ObjectPrompt], level: int, pyramid: GridPyramid) -> list[_Room]:
+    across, down = pyramid.scale(level)
     rooms = []
     for item in objects:
         left, top, right, bottom = item.bounds
-        margin = fallback.tile * (AREA_MARGIN if item.areas else POINT_MARGIN)
+        margin = pyramid.tile * (AREA_MARGIN if item.areas else POINT_MARGIN)
         rooms.append(
             _Room(
                 left * across - margin,
@@ -152,19 +155,19 @@ def _pack(rooms: list[_Room], size: int) -> Iterator[list[_Room]]:
         yield group
 
 
-def _lay(rooms: list[_Room], level: int, fallback: Ladder) -> PromptTile:
-    scale_across, scale_down = fallback.scale(level)
-    left, top, right, bottom = fallback.reachable
+def _lay(rooms: list[_Room], level: int, pyramid: GridPyramid) -> PromptTile:
+    scale_across, scale_down = pyramid.scale(level)
+    left, top, right, bottom = pyramid.reachable
     across = min(room.left for room in rooms) + max(room.right for room in rooms)
     down = min(room.top for room in rooms) + max(room.bottom for room in rooms)
     return PromptTile(
         level,
-        _inside(across / 2.0, fallback.tile, left * scale_across, right * scale_across),
-        _inside(down / 2.0, fallback.tile, top * scale_down, bottom * scale_down),
+        _inside(across / 2.0, pyramid.tile, left * scale_across, right * scale_across),
+        _inside(down / 2.0, pyramid.tile, top * scale_down, bottom * scale_down),
         tuple(sorted((room.item for room in rooms), key=lambda item: item.number)),
     )
 
 
 def _inside(centre: float, size: int, first: float, end: float) -> int:
-    """Return where a tile round ``centre`` starts that stays on the raster if it can."""
+    """Return where a tile around ``centre`` starts; it stays on the raster where it can."""
     return round(max(min(centre - size / 2.0, end - size), first))

@@ -1,7 +1,7 @@
-"""What the features of a prompt layer ask for: one object each, or one for a group of them.
+"""The objects of a prompt layer: one for each feature, or one for a group of features.
 
-Points stay points, lines become points along them, rectangles become boxes, other polygons a box
-with points deep inside. Features that point away from an object become negative points.
+Points stay points, lines become points along them, rectangles become boxes, and other polygons
+become a box with points deep inside. Negative features become negative points.
 """
 
 from __future__ import annotations
@@ -20,24 +20,28 @@ Rectangle = tuple[float, float, float, float]
 
 INNER_POINTS = 3
 MOST_POINTS = 32
+"""Most positive and most negative points of an object; of more, an even choice is used."""
 LINE_POINTS = 5
 BOX_MARGIN = 0.02
+"""How far an outline may leave its box, in sides of the box."""
 POLYGON_MARGIN = 0.15
+"""How far an outline may leave its polygon, in square roots of its area."""
+# Further circles inside a polygon are at least this share of the largest one's radius.
 _LEAST_INNER_RADIUS = 0.35
 
 
 @dataclass(frozen=True)
 class ObjectPrompt:
-    """All that is said about one object, in pixel coordinates (x, y), pixels being areas.
+    """The prompts of one object in pixel coordinates (x, y); (0, 0) is a corner.
 
     Attributes:
         number: Place of the object among those of the layer.
         first: Row of its first positive feature.
         features: Number of its features.
         points: In the order in which they were given, shape (n, 2).
-        on_object: Whether a point lies on it, shape (n,), False for one that must not.
-        areas: Rectangles (left, top, right, bottom) round each box or part of a polygon.
-        limits: The ground that it does not leave: its boxes and polygons with a margin; None when
+        on_object: (n,), True for positive points.
+        areas: Bounding boxes (left, top, right, bottom) of each box or polygon.
+        limits: The area that it does not leave: its boxes and polygons with a margin; None when
             it may lie anywhere.
     """
 
@@ -51,12 +55,12 @@ class ObjectPrompt:
 
     @property
     def positive(self) -> Points:
-        """The points on it."""
+        """The positive points, shape (n, 2)."""
         return self.points[self.on_object]
 
     @property
     def box(self) -> Rectangle | None:
-        """The rectangle round its areas, None when it has none."""
+        """The bounding box of its areas, None without any."""
         if not self.areas:
             return None
         sides = np.array(self.areas)
@@ -64,7 +68,7 @@ class ObjectPrompt:
 
     @property
     def bounds(self) -> Rectangle:
-        """The rectangle round its box and its positive points."""
+        """The bounding box of its areas and positive points."""
         corners = np.concatenate([self.positive, np.array(self.areas).reshape(-1, 2)])
         return (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
 
@@ -85,7 +89,7 @@ class ObjectPrompt:
         )
 
     def with_points(self, kept: NDArray[np.bool_]) -> ObjectPrompt:
-        """Return it with those of its points alone that ``kept``, shape (n,), says."""
+        """Return it with only the points where ``kept``, shape (n,), is True."""
         return replace(self, points=self.points[kept], on_object=self.on_object[kept])
 
 
@@ -94,9 +98,9 @@ class ObjectPrompts:
     """The objects of a layer, and what was left out.
 
     Attributes:
-        objects: Those that can be looked for, in the order of their first features.
+        objects: Those with a positive prompt, in the order of their first features.
         count: Objects of the layer.
-        outside: Features without a place on the raster.
+        outside: Features outside of the raster.
         empty: Features without a geometry.
         without_positive: Objects with negative prompts alone.
         thinned: Objects of which only some points are used, see `MOST_POINTS`.
@@ -116,12 +120,12 @@ def gather_objects(
     line_points: int = LINE_POINTS,
     inner_points: int = INNER_POINTS,
 ) -> ObjectPrompts:
-    """Return the objects that a layer asks for.
+    """Return the objects of a layer.
 
     Args:
         layer: Features in pixel coordinates.
-        reachable: Left, top, right, bottom of the pixels that there are; what lies outside is
-            left out, areas are cut off there.
+        reachable: Left, top, right, bottom of the raster in pixels; features outside are left out,
+            others are clipped.
         line_points: Points that a line becomes.
         inner_points: Points inside of a polygon that is no box.
     """
@@ -142,7 +146,7 @@ def gather_objects(
 
 
 class _Gatherer:
-    """Turns features into objects and counts what is left out."""
+    """Turns features into objects and counts those left out."""
 
     def __init__(self, reachable: Rectangle, line_points: int, inner_points: int) -> None:
         self.outside = 0
@@ -210,7 +214,7 @@ class _Gatherer:
         if shapely.covers(self._reachable, shape):
             return shape
         if shapely.get_dimensions(shape) == 0:
-            # An intersection would sort the points, and clicks are asked in their order.
+            # An intersection would sort the points, but predictors take them in their own order.
             points = shapely.get_parts(shape)
             return shapely.MultiPoint(points[shapely.intersects(self._reachable, points)])
         return shapely.intersection(shape, self._reachable)

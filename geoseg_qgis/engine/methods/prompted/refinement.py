@@ -1,8 +1,8 @@
-"""Objects that fill many tiles: found on coarse pixels, then drawn again along their edges.
+"""Objects that fill many tiles: found on coarse pixels, then redrawn along their edges.
 
-The mask of the coarse look says where the object is. Along its edge, tiles of fine pixels are
-asked again, with points deep inside and outside of that mask. A fine answer may move the edge by
-two cells of the coarse one at most, and only where it agrees with it in the rest of its tile.
+The coarse mask shows where the object is. Along its edge, tiles of fine pixels are predicted with
+points deep inside and outside of that mask as prompts. A fine prediction may move the edge by at
+most two coarse cells, and only where it agrees with the coarse mask in the rest of its tile.
 """
 
 from __future__ import annotations
@@ -15,31 +15,39 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from scipy import ndimage
 
+from geoseg_qgis.engine.inference.coarse_to_fine import agree
+from geoseg_qgis.engine.inference.resampling import sample_positions
 from geoseg_qgis.engine.inference.windows import Tile, feather_weights, plan_tiles
 
-from .masks import Logits, Mask, Placement, sample_cells
+from .masks import Logits, Mask, Placement
 from .prompted_objects import ObjectPrompt
 
-MOST_STEPS = 3
+MOST_LEVELS = 3
+"""Levels of the pyramid between the coarse mask and the fine tiles, at most."""
 BAND_CELLS = 2
+"""Coarse cells by which the edge may move."""
 LEAST_AGREEMENT = 0.6
+"""Least intersection over union of a fine prediction and the coarse mask in a tile."""
 OVERLAP_SHARE = 0.25
 POINTS = 3
+"""Positive and negative points on a fine tile, at most."""
+# Negative points lie up to this many coarse cells away from the mask: deeper ones say nothing of
+# its edge.
 _OUTSIDE_REACH = 6.0
 
-AskTile = Callable[[int, int, ObjectPrompt], Logits | None]
+PredictTile = Callable[[int, int, ObjectPrompt], Logits | None]
 """Takes left and top of a tile and an object in its pixels; None where nothing can be read."""
 
 
 @dataclass(frozen=True)
-class CoarseLook:
-    """A coarse answer on the pixels of the fine grid.
+class CoarseMask:
+    """A coarse mask, placed on the fine grid.
 
     Attributes:
-        object_cells: (h, w) of the cells: the object alone.
+        object_cells: (h, w), True on the cells of the object.
         placement: Where the cells lie on the fine grid.
         size: Side of a fine tile in pixels.
-        threshold: Logit at which a mask begins.
+        threshold: Logit above which a pixel is foreground.
     """
 
     object_cells: Mask
@@ -49,7 +57,7 @@ class CoarseLook:
 
     @property
     def band(self) -> Mask:
-        """The cells within two of the edge."""
+        """The cells within two cells of the edge, (h, w)."""
         around = ndimage.binary_dilation(self.object_cells, iterations=BAND_CELLS)
         core = ndimage.binary_erosion(self.object_cells, iterations=BAND_CELLS)
         near: Mask = around & ~core
@@ -57,7 +65,7 @@ class CoarseLook:
 
     @property
     def extent(self) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom of the band on the fine grid."""
+        """Left, top, right and bottom of the band on the fine grid."""
         rows, columns = np.nonzero(self.band)
         p = self.placement
         return (
@@ -68,7 +76,7 @@ class CoarseLook:
         )
 
     def cells_of(self, left: float, top: float) -> tuple[slice, slice]:
-        """Return the cells under a fine tile."""
+        """Return the rows and columns of the cells under a fine tile."""
         p = self.placement
         first_row, first_column = (top - p.top) / p.down, (left - p.left) / p.across
         rows, columns = self.size / p.down, self.size / p.across
@@ -80,13 +88,13 @@ class CoarseLook:
 
 @dataclass(frozen=True)
 class FinePrediction:
-    """The blended answers along the edge of an object, on the pixels of a window.
+    """The prediction of a fine tile.
 
     Attributes:
         left: First column on the fine grid.
         top: First row.
-        logits: (h, w) weighted sums.
-        weights: (h, w) sums of weights, 0 where no answer counts.
+        logits: (h, w).
+        weights: (h, w) blending weights.
     """
 
     left: int
@@ -95,29 +103,31 @@ class FinePrediction:
     weights: NDArray[np.float32]
 
 
-def refine_edge(look: CoarseLook, item: ObjectPrompt, ask: AskTile) -> Iterator[FinePrediction]:
-    """Yield the answers of fine tiles along the edge that agree with the coarse look.
+def refine_edge(
+    coarse: CoarseMask, item: ObjectPrompt, predict: PredictTile
+) -> Iterator[FinePrediction]:
+    """Yield the predictions of fine tiles along the edge that agree with the coarse mask.
 
     Args:
-        look: The coarse look.
+        coarse: The coarse mask.
         item: The object.
-        ask: Answers an object on a fine tile.
+        predict: Predicts an object on a fine tile.
     """
-    left, top, right, bottom = look.extent
+    left, top, right, bottom = coarse.extent
     width, height = max(right - left, 1), max(bottom - top, 1)
-    overlap = round(look.size * OVERLAP_SHARE)
-    plan = plan_tiles(max(height, look.size), max(width, look.size), look.size, overlap)
-    band = look.band
+    size = coarse.size
+    plan = plan_tiles(max(height, size), max(width, size), size, round(size * OVERLAP_SHARE))
+    band = coarse.band
     for tile in plan:
         tile_left, tile_top = left + int(tile.window.col_off), top + int(tile.window.row_off)
-        cells = look.cells_of(tile_left, tile_top)
+        cells = coarse.cells_of(tile_left, tile_top)
         if not band[cells].any():
             continue
-        prompt = _prompt(look, item, cells, (tile_left, tile_top))
+        prompt = _prompt(coarse, item, cells, (tile_left, tile_top))
         if prompt is None:
             continue
-        logits = ask(tile_left, tile_top, prompt)
-        if logits is not None and _agrees(look, logits, tile_left, tile_top):
+        logits = predict(tile_left, tile_top, prompt)
+        if logits is not None and _agrees(coarse, logits, tile_left, tile_top):
             weights = feather_weights(tile, plan)
             yield _at_full_size(logits, weights, tile, tile_left, tile_top)
 
@@ -128,22 +138,22 @@ def _at_full_size(
     window: Window = tile.window
     rows = (np.arange(window.height) + 0.5) * logits.shape[0] / window.height
     columns = (np.arange(window.width) + 0.5) * logits.shape[1] / window.width
-    return FinePrediction(left, top, sample_cells(logits, rows, columns), weights)
+    return FinePrediction(left, top, sample_positions(logits, rows, columns), weights)
 
 
 def _prompt(
-    look: CoarseLook, item: ObjectPrompt, cells: tuple[slice, slice], corner: tuple[int, int]
+    coarse: CoarseMask, item: ObjectPrompt, cells: tuple[slice, slice], corner: tuple[int, int]
 ) -> ObjectPrompt | None:
     """Return points deep inside and outside of the coarse mask, in pixels of a fine tile."""
-    inside = look.object_cells[cells]
+    inside = coarse.object_cells[cells]
     first_row, first_column = cells[0].start, cells[1].start
-    p = look.placement
+    p = coarse.placement
 
     def placed(points: list[tuple[int, int]]) -> NDArray[np.float64]:
         x = [p.left + (first_column + column + 0.5) * p.across - corner[0] for _, column in points]
         y = [p.top + (first_row + row + 0.5) * p.down - corner[1] for row, _ in points]
         places = np.array([x, y], dtype=np.float64).T.reshape(-1, 2)
-        on_tile = ((places >= 0) & (places <= look.size)).all(axis=1)
+        on_tile = ((places >= 0) & (places <= coarse.size)).all(axis=1)
         return np.asarray(places[on_tile], dtype=np.float64)
 
     positive = placed(_deep_cells(inside))
@@ -172,12 +182,10 @@ def _deep_cells(mask: Mask, deepest: float = np.inf) -> list[tuple[int, int]]:
     return cells
 
 
-def _agrees(look: CoarseLook, logits: Logits, left: int, top: int) -> bool:
-    p = look.placement
+def _agrees(coarse: CoarseMask, logits: Logits, left: int, top: int) -> bool:
+    p = coarse.placement
     height, width = logits.shape
-    rows = (top + (np.arange(height) + 0.5) * look.size / height - p.top) / p.down
-    columns = (left + (np.arange(width) + 0.5) * look.size / width - p.left) / p.across
-    coarse = sample_cells(look.object_cells.astype(np.float32), rows, columns) > 0.5
-    fine = logits > look.threshold
-    union = np.count_nonzero(coarse | fine)
-    return bool(union and np.count_nonzero(coarse & fine) >= LEAST_AGREEMENT * union)
+    rows = (top + (np.arange(height) + 0.5) * coarse.size / height - p.top) / p.down
+    columns = (left + (np.arange(width) + 0.5) * coarse.size / width - p.left) / p.across
+    expected = sample_positions(coarse.object_cells.astype(np.float32), rows, columns) > 0.5
+    return agree(logits > coarse.threshold, expected, LEAST_AGREEMENT)

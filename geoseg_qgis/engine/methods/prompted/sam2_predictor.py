@@ -1,4 +1,4 @@
-"""SAM 2 answers prompts, on a whole tile and, where its card says so, closer and in mirrors."""
+"""SAM 2 as a predictor, with zoom-ins and mirror images where its card asks for them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from geoseg_qgis.engine.models.sam2 import MaskChoice, Sam2Embedding, Sam2Model,
 from geoseg_qgis.engine.models.sam2_decoder import SharedImage
 
 from .mirrors import FOUR, PLAIN, Mirror
-from .predictions import Answer, in_halves
+from .predictions import Prediction, in_halves
 from .prompted_objects import ObjectPrompt
-from .zoom_in import ZOOM, Part, blended, part_to_see, seen_in
+from .zoom_in import ZOOM, Crop, blend_crop, crop_of_object, prompt_in_crop
 
 STABILITY_OFFSET = 1.0
+"""Logits by which the threshold is moved to measure the stability of a mask, as published."""
 _CENTRE_OF_PIXEL = 0.5
 
 
 @dataclass(frozen=True)
 class Sam2View:
-    """What SAM 2 sees of a tile or a part of it in one mirror.
+    """A tile or a crop of it, mirrored and encoded.
 
     Attributes:
-        mirror: How it is turned.
-        side: Side in pixels of the tile.
-        embedding: What the encoder made of it.
-        shared: What its prompts share.
+        mirror: How it is mirrored.
+        side: Its side in pixels of the tile.
+        embedding: Output of the encoder.
+        shared: Input of the decoder that all prompts share.
     """
 
     mirror: Mirror
@@ -44,55 +45,55 @@ class Sam2View:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What SAM 2 answers about one object, in the machine's own memory.
+    """The masks that SAM 2 predicts for one object, in main memory.
 
     Attributes:
         logits: (K, h, w).
-        iou: (K,) ratings.
-        fineness: See `Answer`.
+        iou: (K,) predicted intersection over union.
+        zoom: See `Prediction`.
     """
 
     logits: Tensor
     iou: Tensor
-    fineness: int = 1
+    zoom: int = 1
 
 
 @dataclass(frozen=True)
 class Sam2Tile:
-    """A tile as SAM 2 sees it.
+    """An encoded tile.
 
     Attributes:
         image: (1, 3, side, side) in 0..1.
-        views: Of the whole tile (None) and of the parts that were looked at closer.
+        views: Of the whole tile (None) and of its crops so far.
     """
 
     image: Tensor
-    views: dict[Part | None, list[Sam2View]]
+    views: dict[Crop | None, list[Sam2View]]
 
 
 class Sam2Predictor:
     """SAM 2.
 
-    A single point without a box is ambiguous: of three masks the one that the network rates
-    highest is taken. All other prompts are answered with its mask for unambiguous prompts, or the
-    best of the three where that one is unstable. A card may say that its ratings are too coarse
-    for points: then that mask answers all of them. The score is the predicted intersection over
-    union times the stability of the mask.
+    A single point without a box is ambiguous: of three masks the one with the highest predicted
+    IoU is taken. All other prompts get the mask for unambiguous prompts, or the best of the three
+    where that one is unstable. A card may say that its predicted IoU is too coarse for points: then
+    all of them get that mask. The score is the predicted IoU times the stability of the mask.
 
     Args:
         model: The network.
         batch: Prompts at once; None takes what suits the device.
-        multimask: Whether the best of three masks may answer points.
-        mirrors: Ways to look at a tile; logits and ratings are means over them.
-        closer: Whether small objects are seen twice as large, too; logits and ratings are means
-            of both.
-        in_turn: Whether several points are asked one after another, each with the answer before.
+        multimask: Whether points get the best of three masks.
+        mirrors: Mirror images of a tile; logits and predicted IoU are means over them.
+        zoom_in: Whether small objects are read twice as large, too; logits and predicted IoU are
+            means of both.
+        in_turn: Whether the points of an object are given one after another, each with the
+            prediction before.
     """
 
     line_points = 5
     inner_points = 3
     takes_negative = True
-    wants_detail = True
+    finest_pixels = True
 
     def __init__(
         self,
@@ -101,12 +102,12 @@ class Sam2Predictor:
         *,
         multimask: bool = True,
         mirrors: Sequence[Mirror] = PLAIN,
-        closer: bool = False,
+        zoom_in: bool = False,
         in_turn: bool = False,
     ) -> None:
         self.tile = model.image_size
         self._mirrors = mirrors
-        self._closer = closer
+        self._zoom_in = zoom_in
         self._in_turn = in_turn
         self._model = model
         self._multimask = multimask
@@ -116,22 +117,22 @@ class Sam2Predictor:
     def check(cls, objects: Sequence[ObjectPrompt]) -> None:
         """Accept everything."""
 
-    def read(self, pixels: NDArray[np.uint8]) -> Sam2Tile:
-        """Encode a tile."""
+    def encode(self, pixels: NDArray[np.uint8]) -> Sam2Tile:
+        """Encode a tile of shape (3, side, side)."""
         image = torch.from_numpy(pixels)[None].float() / 255.0
         return Sam2Tile(image, {None: [self._view(image, mirror) for mirror in self._mirrors]})
 
-    def answer(
+    def predict(
         self, tile: Sam2Tile, objects: Sequence[ObjectPrompt]
-    ) -> Iterator[tuple[ObjectPrompt, Answer]]:
-        """Yield objects with their answers, prompts of equal make together."""
+    ) -> Iterator[tuple[ObjectPrompt, Prediction]]:
+        """Yield objects with their predictions, grouped by their numbers of points and boxes."""
         for members in _alike(objects):
             choice = self._choice(members[0])
             for start in range(0, len(members), self._batch):
                 batch = members[start : start + self._batch]
                 masks = in_halves(batch, partial(self._decode, tile.views[None], choice))
-                if self._closer:
-                    self._add_closer_looks(tile, choice, batch, masks)
+                if self._zoom_in:
+                    self._add_zoom_ins(tile, choice, batch, masks)
                 yield from zip(batch, map(_best_mask, masks))
 
     def _choice(self, item: ObjectPrompt) -> MaskChoice:
@@ -142,30 +143,30 @@ class Sam2Predictor:
         single = len(item.points) == 1
         return MaskChoice.THREE if single else MaskChoice.STABLE
 
-    def _add_closer_looks(
+    def _add_zoom_ins(
         self,
         tile: Sam2Tile,
         choice: MaskChoice,
         objects: Sequence[ObjectPrompt],
         masks: list[Candidates],
     ) -> None:
-        """Replace the masks of small objects by means with closer looks at them."""
-        together: dict[tuple[Part, int], list[int]] = {}
+        """Replace the masks of small objects by means with those of zoom-ins."""
+        groups: dict[tuple[Crop, int], list[int]] = {}
         for row, (item, found) in enumerate(zip(objects, masks)):
-            part = part_to_see(item, _best_mask(found).logits, self.tile)
-            if part is not None:
-                make = (part, len(seen_in(item, part).points))
-                together.setdefault(make, []).append(row)
-        for (part, _), rows in together.items():
-            if part not in tile.views:
-                below, across = slice(part.top, part.bottom), slice(part.left, part.right)
-                # Mirrors steady the whole tile's answer; four closer looks are no better than one.
-                tile.views[part] = [self._view(tile.image[..., below, across], Mirror())]
-            near = [seen_in(objects[row], part) for row in rows]
-            closer = in_halves(near, partial(self._decode, tile.views[part], choice))
-            for row, close in zip(rows, closer):
-                logits = blended(masks[row].logits, close.logits, part, self.tile)
-                masks[row] = Candidates(logits, (masks[row].iou + close.iou) / 2, ZOOM)
+            crop = crop_of_object(item, _best_mask(found).logits, self.tile)
+            if crop is not None:
+                points = len(prompt_in_crop(item, crop).points)
+                groups.setdefault((crop, points), []).append(row)
+        for (crop, _), rows in groups.items():
+            if crop not in tile.views:
+                down, across = slice(crop.top, crop.bottom), slice(crop.left, crop.right)
+                # Mirrors steady the prediction on the tile; on a crop they add nothing.
+                tile.views[crop] = [self._view(tile.image[..., down, across], Mirror())]
+            near = [prompt_in_crop(objects[row], crop) for row in rows]
+            zoomed = in_halves(near, partial(self._decode, tile.views[crop], choice))
+            for row, mask in zip(rows, zoomed):
+                logits = blend_crop(masks[row].logits, mask.logits, crop, self.tile)
+                masks[row] = Candidates(logits, (masks[row].iou + mask.iou) / 2, ZOOM)
 
     def _view(self, image: Tensor, mirror: Mirror) -> Sam2View:
         embedding = self._model.encode(mirror.tensor(image))
@@ -174,42 +175,52 @@ class Sam2Predictor:
     def _decode(
         self, views: Sequence[Sam2View], choice: MaskChoice, objects: Sequence[ObjectPrompt]
     ) -> list[Candidates]:
-        """Return the means of what some views answer; each turn goes on from the mean before."""
-        asked = _asked(objects)
-        count = asked.points.shape[1]
-        in_turn = self._in_turn and count > 1 and asked.boxes is None
-        first = asked.first(1) if in_turn else asked
-        logits, iou = _mean([self._seen(view, first, choice, None) for view in views])
+        """Return the mean masks over some views; each turn starts from the mean before."""
+        prompts = _batch(objects)
+        count = prompts.points.shape[1]
+        in_turn = self._in_turn and count > 1 and prompts.boxes is None
+        first = prompts.first(1) if in_turn else prompts
+        logits, iou = _mean([self._predict_view(view, first, choice, None) for view in views])
         for turn in range(2, count + 1) if in_turn else ():
             rows = torch.arange(len(iou), device=iou.device)
             best = logits[rows, iou.argmax(dim=1)][:, None]
-            following = asked.first(turn)
-            logits, iou = _mean([self._seen(view, following, choice, best) for view in views])
-        # One transfer for all: what follows looks at each object singly.
+            following = prompts.first(turn)
+            logits, iou = _mean(
+                [self._predict_view(view, following, choice, best) for view in views]
+            )
+        # One transfer for all objects, which are treated one by one from here on.
         return [Candidates(*pair) for pair in zip(logits.cpu(), iou.cpu())]
 
-    def _seen(
-        self, view: Sam2View, asked: _Asked, choice: MaskChoice, before: Tensor | None
+    def _predict_view(
+        self, view: Sam2View, prompts: _Prompts, choice: MaskChoice, before: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return the logits, turned back, and ratings of one view, after an answer (N, 1, h, w)."""
+        """Return logits, mirrored back, and predicted IoU of one view.
+
+        Args:
+            view: The view.
+            prompts: Of N objects.
+            choice: Which masks to predict.
+            before: Logits (N, 1, h, w) of the turn before, None in the first.
+        """
         mirror = view.mirror
-        # The model takes the middle of its own pixels as whole numbers.
+        # For the model the middle of one of its pixels has integer coordinates.
         middle = _CENTRE_OF_PIXEL * view.side / self.tile
-        ask = partial(self._model.predict, view.embedding, choice=choice, shared=view.shared)
-        if asked.boxes is not None:
-            corners = [mirror.box(tuple(box), view.side) for box in asked.boxes.tolist()]
-            ask = partial(ask, boxes=_moved(np.array(corners), middle))
-        if asked.points.shape[1]:
-            places = _moved(mirror.points(asked.points, view.side), middle)
-            ask = partial(ask, points=places, labels=torch.from_numpy(asked.on_object).int())
+        predict = partial(self._model.predict, view.embedding, choice=choice, shared=view.shared)
+        if prompts.boxes is not None:
+            corners = [mirror.box(tuple(box), view.side) for box in prompts.boxes.tolist()]
+            predict = partial(predict, boxes=_moved(np.array(corners), middle))
+        if prompts.points.shape[1]:
+            points = _moved(mirror.points(prompts.points, view.side), middle)
+            labels = torch.from_numpy(prompts.on_object).int()
+            predict = partial(predict, points=points, labels=labels)
         if before is not None:
-            ask = partial(ask, masks=mirror.tensor(before))
-        output = ask()
+            predict = partial(predict, masks=mirror.tensor(before))
+        output = predict()
         return mirror.tensor(output.logits), output.iou
 
 
 def sam2_predictor(models: LoadedPreset) -> Sam2Predictor:
-    """Return the SAM 2 of a preset as its card wants it to be asked.
+    """Return the SAM 2 of a preset, set up as its card says.
 
     Raises:
         JobError: The preset has none, or its weights are missing or damaged.
@@ -222,46 +233,46 @@ def sam2_predictor(models: LoadedPreset) -> Sam2Predictor:
         model,
         multimask=component.multimask,
         mirrors=mirrors,
-        closer=component.closer,
+        zoom_in=component.closer,
         in_turn=component.in_turn,
     )
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What N objects with as many points each are asked by.
+class _Prompts:
+    """The prompts of N objects with P points each.
 
     Attributes:
-        points: (N, P, 2), in the order in which they are asked.
-        on_object: (N, P).
-        boxes: (N, 4), None when they have none.
+        points: (N, P, 2), in the order in which they are given to the network.
+        on_object: (N, P), True for positive points.
+        boxes: (N, 4), None without boxes.
     """
 
     points: NDArray[np.float64]
     on_object: NDArray[np.bool_]
     boxes: NDArray[np.float64] | None
 
-    def first(self, count: int) -> _Asked:
-        """Return it with so many of its points."""
-        return _Asked(self.points[:, :count], self.on_object[:, :count], self.boxes)
+    def first(self, count: int) -> _Prompts:
+        """Return them with the first ``count`` points."""
+        return _Prompts(self.points[:, :count], self.on_object[:, :count], self.boxes)
 
 
-def _asked(objects: Sequence[ObjectPrompt]) -> _Asked:
+def _batch(objects: Sequence[ObjectPrompt]) -> _Prompts:
     points = np.stack([item.points for item in objects])
     on_object = np.stack([item.on_object for item in objects])
-    # What is asked first lies on the object, as in training; all else keeps its order.
+    # The first point lies on the object, as in training; the others keep their order.
     first = on_object & (on_object.cumsum(axis=1) == 1)
     order = np.argsort(~first, axis=1, kind="stable")
     boxes = [item.box for item in objects if item.box is not None]
-    return _Asked(
+    return _Prompts(
         np.take_along_axis(points, order[..., None], axis=1),
         np.take_along_axis(on_object, order, axis=1),
         np.array(boxes) if boxes else None,
     )
 
 
-def _mean(answers: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    logits, iou = (torch.stack(parts).mean(0) for parts in zip(*answers))
+def _mean(predictions: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    logits, iou = (torch.stack(values).mean(0) for values in zip(*predictions))
     return logits, iou
 
 
@@ -270,17 +281,16 @@ def _moved(coordinates: NDArray[np.float64], by: float) -> Tensor:
 
 
 def _alike(objects: Sequence[ObjectPrompt]) -> Iterator[list[ObjectPrompt]]:
-    """Yield objects with as many points; padding would change the answers."""
-    together: dict[tuple[int, bool], list[ObjectPrompt]] = {}
+    """Yield objects with the same number of points; padding would change the predictions."""
+    groups: dict[tuple[int, bool], list[ObjectPrompt]] = {}
     for item in objects:
-        make = (len(item.points), bool(item.areas))
-        together.setdefault(make, []).append(item)
-    yield from together.values()
+        groups.setdefault((len(item.points), bool(item.areas)), []).append(item)
+    yield from groups.values()
 
 
-def _best_mask(masks: Candidates) -> Answer:
-    """Return the best rated of some masks."""
+def _best_mask(masks: Candidates) -> Prediction:
+    """Return the mask with the highest predicted IoU."""
     best = int(masks.iou.argmax())
     chosen = masks.logits[best]
     score = float(masks.iou[best]) * float(stability(chosen, STABILITY_OFFSET, nan=0.0))
-    return Answer(chosen.numpy(), min(max(score, 0.0), 1.0), masks.fineness)
+    return Prediction(chosen.numpy(), min(max(score, 0.0), 1.0), masks.zoom)

@@ -1,7 +1,7 @@
-"""From objects on a raster of any size to their outlines, tile by tile.
+"""From prompted objects on a raster of any size to their outlines, tile by tile.
 
-A tile is read and encoded once for all objects on it. Memory is that of one tile, of one batch of
-prompts, and of the outlines found so far.
+A tile is read and encoded once for all objects on it. Memory holds one tile, one batch of prompts,
+and the outlines found so far.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from geoseg_qgis.protocol.tasks import PolygonOptions
 from .drawing import Drawing
 from .mask_outlines import Polygons, outline_masks
 from .masks import Logits, Mask, ObjectMask, Placement
-from .predictions import Answer, Predictor
-from .prompt_tiles import Ladder, PromptTile, plan_prompt_tiles
+from .predictions import Prediction, Predictor
+from .prompt_tiles import GridPyramid, PromptTile, plan_prompt_tiles
 from .prompted_objects import ObjectPrompt
-from .refinement import MOST_STEPS, CoarseLook, refine_edge
+from .refinement import MOST_LEVELS, CoarseMask, refine_edge
 
 Checkpoint = Callable[[], None]
 """Raises when the user cancelled."""
 
+# Masks that wait to be traced together hold about this many pixels at most.
 _WAITING_PIXELS = 8_000_000
 
 
@@ -38,9 +39,9 @@ class FoundObject:
     """The outline of one object.
 
     Attributes:
-        prompt: What was asked.
-        score: How sure the network is, 0..1.
-        polygons: Its parts in output pixels, none where nothing was found.
+        prompt: Its prompts.
+        score: How far the network trusts the outline, 0..1.
+        polygons: Its polygons in output pixels, at least one.
     """
 
     prompt: ObjectPrompt
@@ -64,10 +65,10 @@ class MaskRules:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """An answer, and which pixels of its tile hold data."""
+class _TilePrediction:
+    """A prediction, and which pixels of its tile hold data."""
 
-    answer: Answer
+    prediction: Prediction
     valid: Mask
 
 
@@ -77,23 +78,23 @@ class PromptedSegmentation:
 
     Attributes:
         reader: Where pixels come from.
-        ladder: Grids to look at.
-        answerer: The network.
+        pyramid: Grids to read from.
+        predictor: The network.
         rules: What counts as an outline.
-        embeddings: Tiles encoded so far.
+        tiles: Tiles encoded so far.
         on_nodata: Objects left out because there is no data under their prompts.
         unread: Objects left out because the raster could not be read there.
-        unsure: Objects left out for their score.
+        below_score: Objects left out for their score.
     """
 
     reader: ChipReader
-    fallback: Ladder
-    answerer: Predictor
+    pyramid: GridPyramid
+    predictor: Predictor
     rules: MaskRules
-    embeddings: int = 0
+    tiles: int = 0
     on_nodata: int = 0
     unread: int = 0
-    unsure: int = 0
+    below_score: int = 0
     _waiting: list[tuple[ObjectPrompt, float, ObjectMask]] = field(default_factory=list)
 
     def run(self, objects: Sequence[ObjectPrompt], progress: Progress) -> Iterator[FoundObject]:
@@ -101,19 +102,19 @@ class PromptedSegmentation:
 
         Args:
             objects: In output pixels.
-            progress: Told the finished fraction; raises to stop.
+            progress: Called with the finished fraction; raises to stop.
 
         Raises:
             JobError: ``OUT_OF_MEMORY`` when not even one prompt fits.
         """
         done = 0
-        for tile in plan_prompt_tiles(objects, self.fallback):
+        for tile in plan_prompt_tiles(objects, self.pyramid):
             checkpoint = partial(progress, done / len(objects))
-            for item, seen in self._answer(tile):
+            for item, found in self._predict(tile):
                 checkpoint()
-                mask = self._mask(tile, item, seen, checkpoint)
+                mask = self._mask(tile, item, found, checkpoint)
                 if mask is not None:
-                    self._waiting.append((item, seen.answer.score, mask))
+                    self._waiting.append((item, found.prediction.score, mask))
                 if sum(mask.pixels.size for _, _, mask in self._waiting) > _WAITING_PIXELS:
                     yield from self._trace()
             yield from self._trace()
@@ -123,85 +124,86 @@ class PromptedSegmentation:
     def _trace(self) -> Iterator[FoundObject]:
         waiting, self._waiting = self._waiting, []
         masks = [mask for _, _, mask in waiting]
-        outlines = outline_masks(masks, self.fallback.output, self.rules.options)
+        outlines = outline_masks(masks, self.pyramid.output, self.rules.options)
         for (item, score, _), polygons in zip(waiting, outlines, strict=True):
             if len(polygons):
                 yield FoundObject(item, score, polygons)
 
-    def _answer(self, tile: PromptTile) -> Iterator[tuple[ObjectPrompt, _Seen]]:
-        """Yield the objects of a tile, in output pixels, with their answers."""
-        size = self.answerer.tile
-        picture = self.reader.read(self.fallback.grid(tile.level), tile.window(size))
-        if picture is None:
+    def _predict(self, tile: PromptTile) -> Iterator[tuple[ObjectPrompt, _TilePrediction]]:
+        """Yield the objects of a tile, in output pixels, with their predictions."""
+        size = self.predictor.tile
+        chip = self.reader.read(self.pyramid.grid(tile.level), tile.window(size))
+        if chip is None:
             self.unread += len(tile.objects)
             return
-        scale = self.fallback.scale(tile.level)
+        scale = self.pyramid.scale(tile.level)
         placed = [
-            on_data(item.rescaled(scale, (-tile.left, -tile.top)), picture.valid)
+            on_data(item.rescaled(scale, (-tile.left, -tile.top)), chip.valid)
             for item in tile.objects
         ]
-        askable = [item for item in placed if item is not None]
-        self.on_nodata += len(placed) - len(askable)
-        if not askable:
+        usable = [item for item in placed if item is not None]
+        self.on_nodata += len(placed) - len(usable)
+        if not usable:
             return
-        embedding = self.answerer.read(picture.continued())
-        self.embeddings += 1
+        encoded = self.predictor.encode(chip.continued())
+        self.tiles += 1
         back = (1 / scale[0], 1 / scale[1])
         corner = (tile.left * back[0], tile.top * back[1])
-        for item, answer in self.answerer.answer(embedding, askable):
-            if answer.score < self.rules.minimum_score:
-                self.unsure += 1
+        for item, prediction in self.predictor.predict(encoded, usable):
+            if prediction.score < self.rules.minimum_score:
+                self.below_score += 1
                 continue
-            yield item.rescaled(back, corner), _Seen(answer, picture.valid)
+            yield item.rescaled(back, corner), _TilePrediction(prediction, chip.valid)
 
     def _mask(
-        self, tile: PromptTile, item: ObjectPrompt, seen: _Seen, checkpoint: Checkpoint
+        self, tile: PromptTile, item: ObjectPrompt, found: _TilePrediction, checkpoint: Checkpoint
     ) -> ObjectMask | None:
-        placement = self._placement(tile.level, tile.left, tile.top, seen.answer.logits)
+        prediction = found.prediction
+        placement = self._placement(tile.level, tile.left, tile.top, prediction.logits)
         drawing = Drawing(
-            seen.answer.logits,
-            seen.valid,
+            prediction.logits,
+            found.valid,
             placement,
             item,
             self.rules.threshold,
-            self.fallback.output,
-            seen.answer.fineness,
+            self.pyramid.output,
+            prediction.zoom,
         )
-        if tile.level == 0 or not self.answerer.takes_negative:
+        if tile.level == 0 or not self.predictor.takes_negative:
             return drawing.mask()
         cells = drawing.cells()
         if cells is None:
             return None
-        level = max(0, tile.level - MOST_STEPS)
-        scale = self.fallback.scale(level)
-        look = CoarseLook(
-            cells, placement.rescaled(scale), self.answerer.tile, self.rules.threshold
+        level = max(0, tile.level - MOST_LEVELS)
+        scale = self.pyramid.scale(level)
+        coarse = CoarseMask(
+            cells, placement.rescaled(scale), self.predictor.tile, self.rules.threshold
         )
 
-        def ask(left: int, top: int, prompt: ObjectPrompt) -> Logits | None:
+        def predict(left: int, top: int, prompt: ObjectPrompt) -> Logits | None:
             checkpoint()
-            return self._look_closer(level, left, top, prompt)
+            return self._predict_fine(level, left, top, prompt)
 
         fine = (
-            (part, self._placement(level, part.left, part.top, part.logits))
-            for part in refine_edge(look, item, ask)
+            (tile, self._placement(level, tile.left, tile.top, tile.logits))
+            for tile in refine_edge(coarse, item, predict)
         )
-        return drawing.refined(look.band, fine)
+        return drawing.refined(coarse.band, fine)
 
-    def _look_closer(self, level: int, left: int, top: int, prompt: ObjectPrompt) -> Logits | None:
-        size = self.answerer.tile
-        picture = self.reader.read(self.fallback.grid(level), Window(left, top, size, size))
-        seen = None if picture is None else on_data(prompt, picture.valid)
-        if picture is None or seen is None:
+    def _predict_fine(self, level: int, left: int, top: int, prompt: ObjectPrompt) -> Logits | None:
+        size = self.predictor.tile
+        chip = self.reader.read(self.pyramid.grid(level), Window(left, top, size, size))
+        usable = None if chip is None else on_data(prompt, chip.valid)
+        if chip is None or usable is None:
             return None
-        embedding = self.answerer.read(picture.continued())
-        self.embeddings += 1
-        ((_, answer),) = self.answerer.answer(embedding, [seen])
-        return answer.logits
+        encoded = self.predictor.encode(chip.continued())
+        self.tiles += 1
+        ((_, prediction),) = self.predictor.predict(encoded, [usable])
+        return prediction.logits
 
     def _placement(self, level: int, left: int, top: int, cells: Logits) -> Placement:
-        across, down = self.fallback.scale(level)
-        size = self.answerer.tile
+        across, down = self.pyramid.scale(level)
+        size = self.predictor.tile
         return Placement(
             left / across,
             top / down,
@@ -211,7 +213,7 @@ class PromptedSegmentation:
 
 
 def on_data(item: ObjectPrompt, valid: NDArray[np.bool_]) -> ObjectPrompt | None:
-    """Return an object without the points that lie on no data or outside of a tile.
+    """Return an object without the points on nodata or outside of a tile.
 
     Args:
         item: In pixels of the tile.

@@ -1,4 +1,4 @@
-"""UniGeoSeg answers points and boxes."""
+"""UniGeoSeg as a predictor of points and boxes."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg_qgis.engine.methods.referring.unigeoseg import Segmenter, TileEmbedding
+from geoseg_qgis.engine.methods.referring.unigeoseg import ImageEmbedding, Segmenter
 from geoseg_qgis.engine.methods.referring.unigeoseg.letterbox import Letterbox
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
-from .predictions import Answer, in_halves
+from .predictions import Prediction, in_halves
 from .prompted_objects import ObjectPrompt
 
 UNIGEOSEG_POINTS = 3
+# Probabilities are clipped to this distance from 0 and 1, where logits are infinite.
 _LEAST_PROBABILITY = 1e-6
 
 
 class UniGeoSegPredictor:
-    """UniGeoSeg: one to three positive points, or a box; polygons and their like are boxes.
+    """UniGeoSeg: one to three positive points, or a box; a polygon counts as its bounding box.
 
     The score is the mean probability of the mask.
 
     Args:
-        segmenter: The network and its words.
+        segmenter: The network.
     """
 
     line_points = UNIGEOSEG_POINTS
     inner_points = 0
     takes_negative = False
-    wants_detail = False
+    finest_pixels = False
 
     def __init__(self, segmenter: Segmenter) -> None:
         self.tile = segmenter.side
@@ -56,20 +57,20 @@ class UniGeoSegPredictor:
                 "Use the method sam2, or fewer points for each object.",
             )
 
-    def read(self, pixels: NDArray[np.uint8]) -> TileEmbedding:
-        """Read a tile with the vision tower."""
+    def encode(self, pixels: NDArray[np.uint8]) -> ImageEmbedding:
+        """Encode a tile of shape (3, side, side)."""
         return self._segmenter.embed(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
-    def answer(
-        self, tile: TileEmbedding, objects: Sequence[ObjectPrompt]
-    ) -> Iterator[tuple[ObjectPrompt, Answer]]:
-        """Yield objects with their answers."""
+    def predict(
+        self, tile: ImageEmbedding, objects: Sequence[ObjectPrompt]
+    ) -> Iterator[tuple[ObjectPrompt, Prediction]]:
+        """Yield objects with their predictions."""
         size = self._segmenter.batch_size
         for start in range(0, len(objects), size):
             batch = objects[start : start + size]
-            yield from zip(batch, in_halves(batch, lambda part: self._ask(tile, part)))
+            yield from zip(batch, in_halves(batch, lambda items: self._predict(tile, items)))
 
-    def _ask(self, tile: TileEmbedding, objects: Sequence[ObjectPrompt]) -> list[Answer]:
+    def _predict(self, tile: ImageEmbedding, objects: Sequence[ObjectPrompt]) -> list[Prediction]:
         letterbox: Letterbox = tile.letterbox
         requests = []
         for item in objects:
@@ -79,8 +80,8 @@ class UniGeoSegPredictor:
             )
             requests.append(request)
         return [
-            Answer(_logits(result.probability), result.score)
-            for result in self._segmenter.answer(tile, requests)
+            Prediction(_logits(mask.probability), mask.score)
+            for mask in self._segmenter.predict(tile, requests)
         ]
 
 

@@ -1,6 +1,6 @@
-"""Asking a frozen network many things of one image, running the shared parts once.
+"""Many requests about one image, with the shared steps run once.
 
-The system text never changes, the image does not depend on what is asked, and two of the three
+The system text never changes, the image does not depend on the request, and two of the three
 enhanced sentences are constants of the weights. Only the words from there to the end of the
 instruction are run for every request.
 """
@@ -20,20 +20,23 @@ from .tasks import Task
 from .template import IMAGE, INSTRUCTION, Dialogue
 
 
-class ReadImage(NamedTuple):
-    """One image as far as it can be read before anything is asked."""
+class EncodedImage(NamedTuple):
+    """What the network computes of an image before the first request."""
 
     features: ImageFeatures
     memory: LayerMemory
-    """The language model's memory of the system text and the image."""
+    """Keys and values of the language model for the system text and the image."""
 
 
-class Reader:
-    """A frozen network and a dialogue.
+class ImagePredictor:
+    """A frozen network with a dialogue, which predicts masks for requests about images.
 
     Args:
         model: The network in evaluation mode; its weights must not change afterwards.
-        dialogue: Opens with the image's text; one image, then one sentence, then the instruction.
+        dialogue: Text, one image, text, then the instruction.
+
+    Raises:
+        ValueError: The dialogue has another order.
     """
 
     @torch.inference_mode()
@@ -53,12 +56,12 @@ class Reader:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Device of the network."""
         return self.model.global_latents.device
 
     @property
     def longest_instruction(self) -> int:
-        """Most words of an instruction that fit the language model."""
+        """Most tokens of an instruction that fit into the language model."""
         config = self.model.config
         cells = config.vision.image_size // 32
         image_words = ((cells + 1) // 2) ** 2 + 4
@@ -66,17 +69,17 @@ class Reader:
         return config.language.max_position_embeddings - used
 
     @torch.inference_mode()
-    def read_image(self, pixels: Tensor) -> ReadImage:
+    def encode_image(self, pixels: Tensor) -> EncodedImage:
         """Run the tower, the connector and the pixel decoder on (1, 3, S, S), normalised."""
         features = self.model.encode_image(pixels.to(self.device))
-        return ReadImage(features, self.model.model.remember(features.words, self._opening))
+        return EncodedImage(features, self.model.model.remember(features.words, self._opening))
 
     @torch.inference_mode()
-    def answer(self, image: ReadImage, requests: Sequence[Request]) -> Tensor:
-        """Answer requests about one image in one batch.
+    def predict(self, image: EncodedImage, requests: Sequence[Request]) -> Tensor:
+        """Return the mask logits of B requests about one image, in one batch.
 
         Returns:
-            Mask logits (B, S/4, S/4) float32.
+            (B, S/4, S/4) float32.
         """
         batch = pad_utterances([self._rest(request) for request in requests])
         states = self.model.model.continue_from(image.memory, batch.embeddings, batch.words)

@@ -45,8 +45,8 @@ class ImageFeatures(NamedTuple):
         )
 
 
-class Answer(NamedTuple):
-    """Result of one pass over a batch of images and requests."""
+class Prediction(NamedTuple):
+    """The result of one pass over a batch of images and requests."""
 
     masks: list[Tensor]
     """Logits (B, 1, H/4, W/4) before and after each decoder layer; the last counts."""
@@ -187,8 +187,8 @@ class UniGeoSeg(nn.Module):
         pieces: Sequence[Piece],
         requests: Sequence[Request],
         strengths: Sequence[float] | None = None,
-    ) -> Answer:
-        """Answer one request for each image.
+    ) -> Prediction:
+        """Predict one mask for each pair of image and request.
 
         Args:
             pixels: (B, 3, S, S), normalised.
@@ -207,4 +207,4 @@ class UniGeoSeg(nn.Module):
         if strengths is None:
             strengths = [request.task.memory_strength for request in requests]
         masks, query = self.segment(features, states, batch.instruction, strengths)
-        return Answer(masks, states, query, batch)
+        return Prediction(masks, states, query, batch)

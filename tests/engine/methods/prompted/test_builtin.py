@@ -39,7 +39,7 @@ def house_scores(houses: Houses, outcome: Outcome) -> list[float]:
 
 @pytest.fixture
 def of_boxes(houses: Houses, suburb: Path, tmp_path: Path) -> Outcome:
-    """The outcome of a box round each house."""
+    """The outcome of a box around each house."""
     fields = {"n": np.arange(len(houses.masks))}
     layer = write_layer(tmp_path / "boxes.gpkg", on_map(houses.boxes, NORTH_UP), fields)
     return segment(suburb, layer, tmp_path, MODEL)
@@ -58,7 +58,7 @@ def test_points_find_generated_houses(houses: Houses, suburb: Path, tmp_path: Pa
     assert np.mean(scores) > 0.67
 
 
-def test_the_card_says_which_mask_answers_a_point(
+def test_the_card_says_which_mask_a_point_gets(
     houses: Houses, suburb: Path, tmp_path: Path
 ) -> None:
     fields = {"n": np.arange(len(houses.masks))}
@@ -77,9 +77,9 @@ def test_the_card_says_which_mask_answers_a_point(
     assert np.array_equal(*of_boxes)
 
 
-def test_the_card_says_whether_to_look_closer(houses: Houses, suburb: Path, tmp_path: Path) -> None:
+def test_the_card_says_whether_to_zoom_in(houses: Houses, suburb: Path, tmp_path: Path) -> None:
     layer = write_layer(tmp_path / "points.gpkg", on_map(houses.inner, NORTH_UP))
-    folder = tmp_path / "from-afar"
+    folder = tmp_path / "without-zoom"
     shutil.copytree(open_preset(MODEL).folder, folder)
     card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
     assert card["sam2"].pop("closer") is True
@@ -113,7 +113,7 @@ def test_a_turned_raster_shows_the_same_houses(
     assert overlap(outcome.mask, of_boxes.mask) > 0.99
 
 
-def test_a_large_box_is_refined_near_its_coarse_answer(
+def test_a_large_box_is_refined_near_its_coarse_mask(
     houses: Houses, suburb: Path, tmp_path: Path
 ) -> None:
     layer = write_layer(tmp_path / "a.gpkg", on_map([shapely.box(20, 20, 460, 460)], NORTH_UP))

@@ -1,26 +1,23 @@
-"""Answers drawn on the pixels of the results, and their outlines."""
+"""Predictions drawn on the pixels of the results, and their outlines."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import shapely
-import torch
 from affine import Affine
 from prompt_cases import prompted
-from torch.nn.functional import interpolate
 
 from geoseg_qgis.engine.methods.prompted.drawing import Drawing
 from geoseg_qgis.engine.methods.prompted.mask_outlines import outline_masks
 from geoseg_qgis.engine.methods.prompted.masks import (
     ObjectMask,
     Placement,
+    areas_touching,
     logit_of,
-    sample_cells,
-    touching_parts,
 )
 from geoseg_qgis.engine.methods.prompted.prompted_objects import ObjectPrompt
-from geoseg_qgis.engine.methods.prompted.refinement import CoarseLook, refine_edge
+from geoseg_qgis.engine.methods.prompted.refinement import CoarseMask, refine_edge
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.protocol.tasks import PolygonOptions
 
@@ -46,15 +43,6 @@ def disc(size: int, placement: Placement, x: float, y: float, radius: float) -> 
 
 def drawing(logits: np.ndarray, placement: Placement, item: ObjectPrompt) -> Drawing:
     return Drawing(logits, np.ones((512, 512), bool), placement, item, 0.0, GRID)
-
-
-def test_cells_are_sampled_as_torch_enlarges_them() -> None:
-    cells = np.random.default_rng(3).normal(size=(9, 7)).astype(np.float32)
-    expected = interpolate(
-        torch.from_numpy(cells)[None, None], (36, 21), mode="bilinear", align_corners=False
-    )[0, 0].numpy()
-    rows, columns = (np.arange(36) + 0.5) / 4, (np.arange(21) + 0.5) / 3
-    assert np.allclose(sample_cells(cells, rows, columns), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("cell", [0.5, 3.7, 8.0])
@@ -93,16 +81,16 @@ def test_a_box_holds_its_object() -> None:
     assert (rows.min() + mask.top, rows.max() + mask.top) == (200, 299)
 
 
-def test_only_parts_that_prompts_touch_are_kept() -> None:
+def test_only_areas_that_prompts_touch_are_kept() -> None:
     mask = np.zeros((40, 60), dtype=bool)
     mask[5:10, 5:10] = mask[5:10, 20:30] = mask[20:35, 40:55] = True
-    assert touching_parts(mask, prompt((7.5, 7.5)), 1).sum() == 25
-    assert touching_parts(mask, prompt((7.5, 7.5), (21.0, 6.0)), 1).sum() == 75
-    assert touching_parts(mask, prompt((12.5, 7.5)), 2).sum() == 0
-    assert touching_parts(mask, prompt((12.5, 7.5)), 3).sum() == 25
-    assert touching_parts(mask, prompt((1.0, 39.0)), 3).sum() == 0
-    assert touching_parts(mask, box_prompt(0, 0, 60, 15), 1).sum() == 50
-    assert touching_parts(mask, box_prompt(56, 0, 60, 15), 1).sum() == 0
+    assert areas_touching(mask, prompt((7.5, 7.5)), 1).sum() == 25
+    assert areas_touching(mask, prompt((7.5, 7.5), (21.0, 6.0)), 1).sum() == 75
+    assert areas_touching(mask, prompt((12.5, 7.5)), 2).sum() == 0
+    assert areas_touching(mask, prompt((12.5, 7.5)), 3).sum() == 25
+    assert areas_touching(mask, prompt((1.0, 39.0)), 3).sum() == 0
+    assert areas_touching(mask, box_prompt(0, 0, 60, 15), 1).sum() == 50
+    assert areas_touching(mask, box_prompt(56, 0, 60, 15), 1).sum() == 0
 
 
 def test_probabilities_become_logits() -> None:
@@ -176,46 +164,46 @@ def test_coarse_masks_are_placed_in_steps() -> None:
     assert shapely.total_bounds(polygons).tolist() == [30, 70, 110, 110]
 
 
-def test_a_closer_look_moves_the_edge_a_little() -> None:
+def test_refinement_moves_the_edge_a_little() -> None:
     """The coarse disc is 20 pixels off; fine tiles along the edge bring it to its place."""
     coarse_place = Placement(0.0, 0.0, 16.0, 16.0)
     wrong = drawing(disc(64, coarse_place, 520.0, 400.0, 280.0), coarse_place, prompt((500, 400)))
     cells = wrong.cells()
     assert cells is not None
-    look = CoarseLook(cells, coarse_place, 128, 0.0)
-    asked = []
+    coarse = CoarseMask(cells, coarse_place, 128, 0.0)
+    prompts = []
 
-    def ask(left: int, top: int, item: ObjectPrompt) -> np.ndarray:
-        asked.append(item)
+    def predict(left: int, top: int, item: ObjectPrompt) -> np.ndarray:
+        prompts.append(item)
         place = Placement(left, top, 4.0, 4.0)
         inside = np.hypot(*(item.positive + np.array([left - 520.0, top - 400.0])).T)
         assert (inside < 280.0).all()
         return disc(32, place, 500.0, 400.0, 280.0)
 
     fine = (
-        (part, Placement(part.left, part.top, 1.0, 1.0))
-        for part in refine_edge(look, prompt((500, 400)), ask)
+        (tile, Placement(tile.left, tile.top, 1.0, 1.0))
+        for tile in refine_edge(coarse, prompt((500, 400)), predict)
     )
-    mask = wrong.refined(look.band, fine)
+    mask = wrong.refined(coarse.band, fine)
     assert mask is not None
     columns = np.nonzero(mask.pixels)[1]
     assert columns.mean() + mask.left + 0.5 == pytest.approx(500.0, abs=1.0)
     assert mask.pixels.sum() == pytest.approx(np.pi * 280**2, rel=0.01)
-    assert 20 < len(asked) < 60
+    assert 20 < len(prompts) < 60
 
 
-def test_answers_that_contradict_the_coarse_look_are_ignored() -> None:
+def test_predictions_that_contradict_the_coarse_mask_are_ignored() -> None:
     place = Placement(0.0, 0.0, 16.0, 16.0)
     coarse = drawing(disc(64, place, 520.0, 400.0, 280.0), place, prompt((500, 400)))
     cells, plain = coarse.cells(), coarse.mask()
     assert cells is not None
     assert plain is not None
-    look = CoarseLook(cells, place, 128, 0.0)
+    mask = CoarseMask(cells, place, 128, 0.0)
 
     def nothing(left: int, top: int, item: ObjectPrompt) -> np.ndarray:
         return np.full((32, 32), -5.0, np.float32)
 
-    assert list(refine_edge(look, prompt((500, 400)), nothing)) == []
-    refined = coarse.refined(look.band, [])
+    assert list(refine_edge(mask, prompt((500, 400)), nothing)) == []
+    refined = coarse.refined(mask.band, [])
     assert refined is not None
     assert (refined.pixels == plain.pixels).all()

@@ -1,4 +1,4 @@
-"""Answers averaged over mirror images of a tile are the same in every mirror."""
+"""Predictions averaged over mirror images of a tile are the same in every mirror."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def prompt(mirror: Mirror, side: int, clicks: int, *, box: bool) -> ObjectPrompt
     return ObjectPrompt(0, 0, 1, mirror.points(points, side), on_object, areas)
 
 
-def answered(
-    answerer: Sam2Predictor, pixels: np.ndarray, asked: ObjectPrompt
+def predict(
+    predictor: Sam2Predictor, pixels: np.ndarray, item: ObjectPrompt
 ) -> tuple[torch.Tensor, float]:
-    ((_, answer),) = answerer.answer(answerer.read(pixels), [asked])
-    return torch.from_numpy(answer.logits), answer.score
+    ((_, prediction),) = predictor.predict(predictor.encode(pixels), [item])
+    return torch.from_numpy(prediction.logits), prediction.score
 
 
 @pytest.mark.parametrize("mirror", FOUR[1:])
@@ -65,11 +65,11 @@ def test_the_mean_over_mirrors_is_the_same_in_all(
     side = model.image_size
     pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
     for mirrors, same in ((FOUR, True), (PLAIN, False)):
-        answerer = Sam2Predictor(model, multimask=False, mirrors=mirrors, in_turn=in_turn)
-        logits, score = answered(answerer, pixels, prompt(Mirror(), side, clicks, box=box))
+        predictor = Sam2Predictor(model, multimask=False, mirrors=mirrors, in_turn=in_turn)
+        logits, score = predict(predictor, pixels, prompt(Mirror(), side, clicks, box=box))
         for mirror in FOUR[1:]:
             turned = mirror.tensor(torch.from_numpy(pixels)).numpy().copy()
-            found, rated = answered(answerer, turned, prompt(mirror, side, clicks, box=box))
+            found, rated = predict(predictor, turned, prompt(mirror, side, clicks, box=box))
             close = torch.allclose(mirror.tensor(found), logits, atol=1e-3)
             assert close is same
             assert not same or rated == pytest.approx(score, abs=1e-3)
@@ -102,7 +102,7 @@ def test_coarse_ratings_leave_one_mask_for_points(
     places = np.array([[20.5, 11.5], [25.5, 30.5]])[:points]
     area = (10.5, 5.5, 40.5, 33.5)
     asked = prompted(places, areas=(area,) if box else ())
-    logits, _ = answered(Sam2Predictor(model, multimask=False), pixels, asked)
+    logits, _ = predict(Sam2Predictor(model, multimask=False), pixels, asked)
     seen = model.encode(torch.from_numpy(pixels)[None].float() / 255)
 
     def predicted(choice: MaskChoice) -> torch.Tensor:
@@ -118,13 +118,13 @@ def test_coarse_ratings_leave_one_mask_for_points(
     assert not torch.allclose(predicted(MaskChoice.SINGLE), predicted(MaskChoice.STABLE), atol=1e-2)
 
 
-def test_points_asked_in_turn_take_the_answer_before_along(model: Sam2Model) -> None:
+def test_points_in_turn_start_from_the_prediction_before(model: Sam2Model) -> None:
     side = model.image_size
     pixels = landscape(side, side, 3).transpose(2, 0, 1).copy()
     points = np.array([[50.5, 40.5], [20.5, 11.5], [60.5, 20.5], [25.5, 30.5]])
     asked = ObjectPrompt(0, 0, 4, points, np.array([False, True, False, True]))
-    answerer = Sam2Predictor(model, multimask=False, in_turn=True)
-    logits, _ = answered(answerer, pixels, asked)
+    predictor = Sam2Predictor(model, multimask=False, in_turn=True)
+    logits, _ = predict(predictor, pixels, asked)
     seen = model.encode(torch.from_numpy(pixels)[None].float() / 255)
     # The first is on the object; the others keep their order.
     places = torch.from_numpy(points[[1, 0, 2, 3]][None] - 0.5).float()
@@ -139,10 +139,10 @@ def test_points_asked_in_turn_take_the_answer_before_along(model: Sam2Model) -> 
             choice=MaskChoice.SINGLE,
         ).logits
     assert torch.allclose(logits, before[0, 0], atol=1e-3)
-    at_once, _ = answered(Sam2Predictor(model, multimask=False), pixels, asked)
+    at_once, _ = predict(Sam2Predictor(model, multimask=False), pixels, asked)
     assert not torch.allclose(logits, at_once, atol=1e-2)
     single = prompted(points[:1])
-    alone = [answered(Sam2Predictor(model, in_turn=turn), pixels, single)[0] for turn in (0, 1)]
+    alone = [predict(Sam2Predictor(model, in_turn=turn), pixels, single)[0] for turn in (0, 1)]
     assert torch.equal(*alone)
 
 
@@ -150,8 +150,8 @@ def test_every_turn_goes_on_from_the_mean_of_all_mirrors(model: Sam2Model) -> No
     side = model.image_size
     pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
     asked = prompt(Mirror(), side, 2, box=False)
-    answerer = Sam2Predictor(model, multimask=False, mirrors=FOUR, in_turn=True)
-    logits, _ = answered(answerer, pixels, asked)
+    predictor = Sam2Predictor(model, multimask=False, mirrors=FOUR, in_turn=True)
+    logits, _ = predict(predictor, pixels, asked)
     image = torch.from_numpy(pixels)[None].float() / 255
     mean = None
     for count in (1, 2):
@@ -170,29 +170,29 @@ def test_every_turn_goes_on_from_the_mean_of_all_mirrors(model: Sam2Model) -> No
     assert torch.allclose(logits, mean[0, 0], atol=1e-3)
 
 
-def test_objects_with_other_orders_of_clicks_are_answered_as_if_alone(model: Sam2Model) -> None:
+def test_objects_with_other_orders_of_clicks_are_predicted_as_if_alone(model: Sam2Model) -> None:
     side = model.image_size
     pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
     points = np.array([[20.25, 11.5], [50.0, 40.75], [25.0, 30.0]])
     marks = ([False, True, False], [True, False, False], [True, True, False])
     asked = [ObjectPrompt(n, n, 3, points, np.array(mark)) for n, mark in enumerate(marks)]
-    answerer = Sam2Predictor(model, multimask=False, in_turn=True)
-    tile = answerer.read(pixels)
-    together = {item.number: answer.logits for item, answer in answerer.answer(tile, asked)}
+    predictor = Sam2Predictor(model, multimask=False, in_turn=True)
+    tile = predictor.encode(pixels)
+    together = {item.number: found.logits for item, found in predictor.predict(tile, asked)}
     for item in asked:
-        ((_, alone),) = answerer.answer(tile, [item])
+        ((_, alone),) = predictor.predict(tile, [item])
         assert np.allclose(together[item.number], alone.logits, atol=0.1)
     assert not np.allclose(together[0], together[1], atol=1.0)
 
 
 @pytest.mark.parametrize("on_object", [[True, False], [False, False]])
-def test_clicks_beside_a_box_are_asked_at_once(model: Sam2Model, on_object: list[bool]) -> None:
+def test_clicks_beside_a_box_are_given_at_once(model: Sam2Model, on_object: list[bool]) -> None:
     side = model.image_size
     pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()
     points = np.array([[20.25, 11.5], [30.0, 25.0]])
     asked = ObjectPrompt(0, 0, 3, points, np.array(on_object), ((10.0, 5.0, 40.0, 33.0),))
     found = [
-        answered(Sam2Predictor(model, multimask=False, in_turn=turn), pixels, asked)[0]
+        predict(Sam2Predictor(model, multimask=False, in_turn=turn), pixels, asked)[0]
         for turn in (False, True)
     ]
     assert torch.equal(*found)

@@ -1,4 +1,4 @@
-"""Tiles round objects: each well inside of one, many on one, whatever the number."""
+"""Tiles around objects: each object well inside of one, many on one, whatever the number."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import pytest
 from affine import Affine
 from prompt_cases import prompted
 
-from geoseg_qgis.engine.methods.prompted.prompt_tiles import Ladder, PromptTile, plan_prompt_tiles
+from geoseg_qgis.engine.methods.prompted.prompt_tiles import (
+    GridPyramid,
+    PromptTile,
+    plan_prompt_tiles,
+)
 from geoseg_qgis.engine.methods.prompted.prompted_objects import ObjectPrompt, Rectangle
 from geoseg_qgis.engine.raster.grid import Grid
 
 
-def fallback(width: int, height: int, tile: int = 512, shrink: int = 1) -> Ladder:
+def pyramid(width: int, height: int, tile: int = 512, shrink: int = 1) -> GridPyramid:
     output = Grid(Affine(0.2, 0, 0, 0, -0.2, 0), width, height)
     finest = output if shrink == 1 else output.rescaled(width // shrink, height // shrink)
-    return Ladder(output, finest, tile, (0.0, 0.0, float(width), float(height)))
+    return GridPyramid(output, finest, tile, (0.0, 0.0, float(width), float(height)))
 
 
 def point(number: int, x: float, y: float) -> ObjectPrompt:
@@ -27,27 +31,27 @@ def box(number: int, *area: float) -> ObjectPrompt:
     return prompted(areas=((left, top, right, bottom),), number=number)
 
 
-def on_tile(item: ObjectPrompt, tile: PromptTile, steps: Ladder) -> Rectangle:
+def on_tile(item: ObjectPrompt, tile: PromptTile, steps: GridPyramid) -> Rectangle:
     return item.rescaled(steps.scale(tile.level), (-tile.left, -tile.top)).bounds
 
 
 def test_a_lone_point_lies_in_the_middle() -> None:
-    (tile,) = plan_prompt_tiles([point(0, 3000.5, 2000.0)], fallback(8000, 8000))
+    (tile,) = plan_prompt_tiles([point(0, 3000.5, 2000.0)], pyramid(8000, 8000))
     assert (tile.level, tile.left, tile.top) == (0, 2744, 1744)
 
 
 def test_tiles_stay_on_the_raster() -> None:
     corners = [point(0, 2, 3), point(1, 7999, 7998)]
-    first, second = plan_prompt_tiles(corners, fallback(8000, 8000))
+    first, second = plan_prompt_tiles(corners, pyramid(8000, 8000))
     assert (first.left, first.top) == (0, 0)
     assert (second.left, second.top) == (7488, 7488)
-    (small,) = plan_prompt_tiles([point(0, 90, 40)], fallback(100, 50))
+    (small,) = plan_prompt_tiles([point(0, 90, 40)], pyramid(100, 50))
     assert (small.left, small.top) == (0, 0)
 
 
-def test_a_part_of_a_raster_sees_what_is_round_it() -> None:
+def test_tiles_of_an_extent_read_the_raster_around_it() -> None:
     output = Grid(Affine(0.2, 0, 0, 0, -0.2, 0), 100, 100)
-    steps = Ladder(output, output, 512, (-1000.0, -80.0, 5000.0, 4000.0))
+    steps = GridPyramid(output, output, 512, (-1000.0, -80.0, 5000.0, 4000.0))
     (tile,) = plan_prompt_tiles([point(0, 50, 50)], steps)
     assert (tile.left, tile.top) == (-206, -80)
 
@@ -55,8 +59,8 @@ def test_a_part_of_a_raster_sees_what_is_round_it() -> None:
 @pytest.mark.parametrize(
     ("side", "level"), [(10, 0), (230, 0), (231, 1), (460, 1), (461, 2), (3600, 4)]
 )
-def test_large_boxes_are_looked_at_from_afar(side: int, level: int) -> None:
-    steps = fallback(8000, 8000)
+def test_large_boxes_are_read_from_coarse_grids(side: int, level: int) -> None:
+    steps = pyramid(8000, 8000)
     item = box(0, 1000, 1000, 1000 + side, 1010)
     (tile,) = plan_prompt_tiles([item], steps)
     assert tile.level == level
@@ -67,7 +71,7 @@ def test_large_boxes_are_looked_at_from_afar(side: int, level: int) -> None:
 
 
 def test_the_finest_grid_may_be_coarser_than_the_result() -> None:
-    steps = fallback(8000, 8000, shrink=4)
+    steps = pyramid(8000, 8000, shrink=4)
     item = box(0, 4000, 4000, 4900, 4100)
     (tile,) = plan_prompt_tiles([item], steps)
     assert tile.level == 0
@@ -83,7 +87,7 @@ def test_every_object_lies_well_inside_of_one_tile(width: int, count: int) -> No
         point(n, *place) if n % 3 else box(n, *place, *np.minimum(place + size, width))
         for n, (place, size) in enumerate(zip(places, sizes, strict=True))
     ]
-    steps = fallback(width, width)
+    steps = pyramid(width, width)
     tiles = plan_prompt_tiles(objects, steps)
     seen = [item.number for tile in tiles for item in tile.objects]
     assert sorted(seen) == list(range(count))
@@ -99,12 +103,12 @@ def test_every_object_lies_well_inside_of_one_tile(width: int, count: int) -> No
 
 
 def test_tiles_are_shared() -> None:
-    """Points as dense as pixels of 8 x 8 need no more tiles than cover the ground."""
+    """Points as dense as pixels of 8 x 8 need no more tiles than cover the raster."""
     rng = np.random.default_rng(7)
     objects = [point(n, *place) for n, place in enumerate(rng.uniform(0, 2000, (10_000, 2)))]
-    tiles = plan_prompt_tiles(objects, fallback(2000, 2000))
+    tiles = plan_prompt_tiles(objects, pyramid(2000, 2000))
     assert len(tiles) <= 81
-    assert places_of(tiles) == places_of(plan_prompt_tiles(objects[::-1], fallback(2000, 2000)))
+    assert places_of(tiles) == places_of(plan_prompt_tiles(objects[::-1], pyramid(2000, 2000)))
 
 
 def places_of(tiles: list[PromptTile]) -> list[tuple[int, int, list[int]]]:

@@ -27,7 +27,7 @@ from geoseg_qgis.engine.models.unigeoseg.configuration import (
     ConnectorKind,
     UniGeoSegConfig,
 )
-from geoseg_qgis.engine.models.unigeoseg.inference import Reader
+from geoseg_qgis.engine.models.unigeoseg.inference import ImagePredictor
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
@@ -167,9 +167,9 @@ def test_half_precision_answers_alike(
     model, tokenizer = load_checkpoint(folder, dtype=dtype)
     masks = []
     for network in (model, tiny_model):
-        reader = Reader(network, encode_template(UNIFIED, tokenizer))
-        image = reader.read_image(recorded["images"])
-        logits = reader.answer(image, [request, request])
+        reader = ImagePredictor(network, encode_template(UNIFIED, tokenizer))
+        image = reader.encode_image(recorded["images"])
+        logits = reader.predict(image, [request, request])
         assert logits.dtype == torch.float32
         assert torch.isfinite(logits).all()
         masks.append(logits[0] > 0)

@@ -1,6 +1,6 @@
-"""UniGeoSeg on arrays and rasters: requests, tiles, mask probabilities, whole extents."""
+"""UniGeoSeg on arrays and rasters: requests, chips, tiles, mask probabilities, whole extents."""
 
 from .letterbox import Letterbox
-from .segmenter import MaskResult, Segmenter, TileEmbedding, preset_segmenter
+from .segmenter import ImageEmbedding, MaskPrediction, Segmenter, preset_segmenter
 
-__all__ = ["Letterbox", "MaskResult", "Segmenter", "TileEmbedding", "preset_segmenter"]
+__all__ = ["ImageEmbedding", "Letterbox", "MaskPrediction", "Segmenter", "preset_segmenter"]

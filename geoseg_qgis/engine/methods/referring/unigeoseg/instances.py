@@ -1,4 +1,4 @@
-"""Things that a look found, and where to look to see one of them closer."""
+"""Connected areas that a chip shows, and the windows that show one of them in finer pixels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from scipy import ndimage
 
+from geoseg_qgis.engine.inference.resampling import sample_grid
 from geoseg_qgis.engine.inference.windows import plan_tiles
 from geoseg_qgis.engine.raster.grid import Grid
 
-from .composite import sample
-
 _FOUR = ndimage.generate_binary_structure(2, 1)
-_GLANCE = 32
+# Pixels a side of the thumbnail that shows whether a tile holds part of an outline.
+_THUMBNAIL = 32
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the base grid."""
@@ -25,19 +25,19 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class ZoomSettings:
-    """How far and how often closer looks are taken.
+    """How closely and how often a run zooms in.
 
     Attributes:
-        threshold: Probability above which a pixel belongs to the answer.
-        most_looks: Bound on closer looks of one run.
-        room: Side of a look in sides of the thing in it.
-        least_gain: Closer looks show pixels at least this many times finer.
-        step: How many times finer tiles along an outline are than the look before.
-        agreement: Least intersection over union of what two looks found.
+        threshold: Probability above which a pixel is foreground.
+        most_chips: Most zoom-ins of a run; it bounds time and memory on huge extents.
+        room: Side of a zoom-in in sides of the instance in it.
+        least_gain: A zoom-in has pixels at least this many times finer.
+        step: How many times finer the tiles along an outline are than the chip before.
+        agreement: Least intersection over union of an instance and its zoom-in.
     """
 
     threshold: float = 0.5
-    most_looks: int = 128
+    most_chips: int = 128
     room: float = 1.5
     least_gain: float = 1.5
     step: float = 4.0
@@ -46,14 +46,14 @@ class ZoomSettings:
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """Connected pixels of a look that belong to the answer.
+    """A connected area of foreground pixels in a chip.
 
     Attributes:
-        grid: The look's pixels.
-        labels: (h, w) int32, the number of the thing at each pixel, 0 for none; shared by all
-            things of a look.
-        number: Which of them this is.
-        pixel: Side of the look's pixels in pixels of the base grid.
+        grid: The chip's pixels.
+        labels: (h, w) int32, the number of the instance at each pixel, 0 for none; shared by all
+            instances of a chip.
+        number: Number of this instance.
+        pixel: Side of the chip's pixels in pixels of the base grid.
     """
 
     grid: Grid
@@ -62,17 +62,17 @@ class Instance:
     pixel: float
 
     def mask_on(self, grid: Grid) -> NDArray[np.bool_]:
-        """Return this thing's pixels on another grid."""
+        """Return the pixels of another grid in this instance: (h, w)."""
         return _sampled(self.labels == self.number, self.grid, grid) > 0.5
 
     def others_on(self, grid: Grid) -> NDArray[np.bool_]:
-        """Return all pixels of another grid that another thing touches."""
+        """Return the pixels of another grid that touch another instance: (h, w)."""
         others = (self.labels > 0) & (self.labels != self.number)
         return _sampled(others, self.grid, grid) > 0.0
 
     def box_on(self, base: Grid) -> Box:
-        """Return the box around it in pixels of the base grid."""
-        rows, columns = self._place
+        """Return the bounding box in pixels of the base grid."""
+        rows, columns = self._slices
         scale_x, offset_x, scale_y, offset_y = self.grid.axes_to(base)
         return (
             columns.start * scale_x + offset_x,
@@ -81,8 +81,8 @@ class Instance:
             rows.stop * scale_y + offset_y,
         )
 
-    def seen_by(self, grid: Grid) -> NDArray[np.bool_]:
-        """Tell which pixel centres of another grid its look has seen: (h, w)."""
+    def chip_on(self, grid: Grid) -> NDArray[np.bool_]:
+        """Return the pixels of another grid whose centres lie in this instance's chip: (h, w)."""
         scale_x, offset_x, scale_y, offset_y = grid.axes_to(self.grid)
         x = (np.arange(grid.width) + 0.5) * scale_x + offset_x
         y = (np.arange(grid.height) + 0.5) * scale_y + offset_y
@@ -91,62 +91,70 @@ class Instance:
         return np.logical_and.outer(inside_y, inside_x)
 
     @cached_property
-    def _place(self) -> tuple[slice, slice]:
+    def _slices(self) -> tuple[slice, slice]:
         rows, columns = ndimage.find_objects((self.labels == self.number).astype(np.uint8))[0]
         return rows, columns
 
 
-def find_instances(grid: Grid, found: NDArray[np.bool_], pixel: float) -> list[Instance]:
-    """Return the connected parts of a mask, the largest first.
+def find_instances(grid: Grid, foreground: NDArray[np.bool_], pixel: float) -> list[Instance]:
+    """Return the 4-connected areas of a mask, the largest first.
 
     Args:
-        grid: The look's pixels.
-        found: (h, w), what belongs to the answer.
-        pixel: Side of the look's pixels in pixels of the base grid.
+        grid: The chip's pixels.
+        foreground: (h, w).
+        pixel: Side of the chip's pixels in pixels of the base grid.
     """
-    labels, count = ndimage.label(found, _FOUR)
+    labels, count = ndimage.label(foreground, _FOUR)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-areas, kind="stable") + 1
     return [Instance(grid, labels, int(number), pixel) for number in order]
 
 
-def touching(found: NDArray[np.bool_], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the connected parts of ``found`` that meet ``mask``, all (h, w)."""
-    labels, _ = ndimage.label(found, _FOUR)
-    met = np.unique(labels[mask])
-    return np.isin(labels, met[met > 0])
+def areas_touching(foreground: NDArray[np.bool_], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the 4-connected areas of ``foreground`` that share a pixel with ``mask``: (h, w)."""
+    labels, _ = ndimage.label(foreground, _FOUR)
+    touched = np.unique(labels[mask])
+    return np.isin(labels, touched[touched > 0])
 
 
-def closer_windows(
-    thing: Instance, base: Grid, side: int, settings: ZoomSettings
+def zoom_windows(
+    instance: Instance, base: Grid, side: int, settings: ZoomSettings
 ) -> Iterator[tuple[Window, float]]:
-    """Yield windows of the base grid that show a thing closer, and the pixel size for each.
+    """Yield windows of the base grid that show an instance in finer pixels, and their pixel size.
 
-    One window around the thing if that shows it finer, else tiles along its outline; none for a
-    thing that was seen in pixels of the base grid.
+    One window around the instance where that makes its pixels finer, else tiles along its outline.
+    There are none for an instance that was found in pixels of the base grid.
+
+    Args:
+        instance: What to show.
+        base: The finest pixels.
+        side: Side of the network's square in pixels.
+        settings: See `ZoomSettings`.
     """
-    left, top, right, bottom = thing.box_on(base)
-    pixel = wanted_pixel(thing, base, side, settings)
-    if thing.pixel >= settings.least_gain * pixel:
+    left, top, right, bottom = instance.box_on(base)
+    pixel = whole_instance_pixel(instance, base, side, settings)
+    if instance.pixel >= settings.least_gain * pixel:
         across = _centred((left + right) / 2, pixel * side, base.width)
         down = _centred((top + bottom) / 2, pixel * side, base.height)
         yield Window(across[0], down[0], across[1], down[1]), pixel
         return
-    finer = max(thing.pixel / settings.step, 1.0)
-    if thing.pixel >= settings.least_gain * finer:
-        yield from _outline_windows(thing, base, side, finer)
+    finer = max(instance.pixel / settings.step, 1.0)
+    if instance.pixel >= settings.least_gain * finer:
+        yield from _outline_windows(instance, base, side, finer)
 
 
-def wanted_pixel(thing: Instance, base: Grid, side: int, settings: ZoomSettings) -> float:
-    """Return the pixel size of a look that shows a thing as a whole, in pixels of the base."""
-    left, top, right, bottom = thing.box_on(base)
+def whole_instance_pixel(
+    instance: Instance, base: Grid, side: int, settings: ZoomSettings
+) -> float:
+    """Return the pixel size, in pixels of the base grid, at which a chip shows a whole instance."""
+    left, top, right, bottom = instance.box_on(base)
     return max(settings.room * max(right - left, bottom - top) / side, 1.0)
 
 
 def _outline_windows(
-    thing: Instance, base: Grid, side: int, pixel: float
+    instance: Instance, base: Grid, side: int, pixel: float
 ) -> Iterator[tuple[Window, float]]:
-    box = thing.box_on(base)
+    box = instance.box_on(base)
     left, top = max(int(box[0]), 0), max(int(box[1]), 0)
     right, bottom = min(int(np.ceil(box[2])), base.width), min(int(np.ceil(box[3])), base.height)
     size = round(side * pixel)
@@ -157,8 +165,8 @@ def _outline_windows(
             tile.window.width,
             tile.window.height,
         )
-        part = thing.mask_on(base.window_grid(window).rescaled(_GLANCE, _GLANCE))
-        if part.any() and not part.all():
+        mask = instance.mask_on(base.window_grid(window).rescaled(_THUMBNAIL, _THUMBNAIL))
+        if mask.any() and not mask.all():
             yield window, pixel
 
 
@@ -169,4 +177,4 @@ def _centred(centre: float, length: float, size: int) -> tuple[int, int]:
 
 
 def _sampled(mask: NDArray[np.bool_], grid: Grid, target: Grid) -> NDArray[np.float32]:
-    return sample(mask.astype(np.float32), grid, target)
+    return sample_grid(mask.astype(np.float32), grid, target)

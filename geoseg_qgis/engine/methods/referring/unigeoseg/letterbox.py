@@ -1,4 +1,4 @@
-"""Fitting a tile into the network's square, and bringing masks back onto the tile's pixels."""
+"""Fitting an image into the network's square, and masks back onto the image's pixels."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg_qgis.engine.inference.resampling import resize_fixed_point, resize_nearest_array
+from geoseg_qgis.engine.inference.resizing import resize_bilinear
+
+# ImageNet's mean and standard deviation in 0..255, as published for the tower.
 _MEAN = (123.675, 116.28, 103.53)
 _DEVIATION = (58.395, 57.12, 57.375)
-_COEFFICIENT_BITS = 11
 
 
 @dataclasses.dataclass(frozen=True)
 class Letterbox:
-    """Where a tile of ``height`` x ``width`` pixels lies in a square of ``side`` pixels.
+    """Where an image of ``height`` x ``width`` pixels lies in a square of ``side`` pixels.
 
-    The aspect is kept, the tile is centred, and the short side is truncated to whole pixels.
+    The aspect is kept, the image is centred, and the short side is truncated to whole pixels.
     """
 
     height: int
@@ -27,19 +30,19 @@ class Letterbox:
 
     @property
     def fitted(self) -> tuple[int, int]:
-        """Height and width of the resized tile inside the square."""
+        """Height and width of the resized image inside the square."""
         if self.width > self.height:
             return max(int(self.height * (self.side / self.width)), 1), self.side
         return self.side, max(int(self.width * (self.side / self.height)), 1)
 
     @property
     def offset(self) -> tuple[int, int]:
-        """First row and column of the resized tile; odd remainders go below and right."""
+        """First row and column of the resized image; odd remainders go below and right."""
         height, width = self.fitted
         return (self.side - height) // 2, (self.side - width) // 2
 
     def fractions_of(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a place of the tile, in pixels, lies in the square, as fractions of it."""
+        """Return where a position on the image, in pixels, lies in the square, as fractions."""
         (top, left), (height, width) = self.offset, self.fitted
         across, down = x * (width / self.width), y * (height / self.height)
         return (left + across) / self.side, (top + down) / self.side
@@ -47,30 +50,27 @@ class Letterbox:
     def place_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize and centre an image (H, W, 3) on black: (side, side, 3)."""
         square = np.zeros((self.side, self.side, image.shape[2]), dtype=np.uint8)
-        square[self._inside] = resize_bilinear(image, *self.fitted)
+        square[self._inside] = resize_fixed_point(image, self.fitted)
         return square
 
     def place_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize and centre a mask (H, W) on zero, nearest pixel: (side, side)."""
-        height, width = self.fitted
-        rows = np.arange(height) * self.height // height
-        columns = np.arange(width) * self.width // width
         square = np.zeros((self.side, self.side), dtype=np.uint8)
-        square[self._inside] = mask[rows[:, None], columns]
+        square[self._inside] = resize_nearest_array(mask, self.fitted)
         return square
 
     def restore(self, logits: Tensor) -> Tensor:
-        """Bring mask logits back onto the tile.
+        """Bring mask logits back onto the image.
 
         Args:
             logits: (B, h, w) on the whole square, at any resolution.
 
         Returns:
-            (B, H, W) float32: upsampled to the square, cropped, resized to the tile.
+            (B, H, W) float32: upsampled to the square, cropped, resized to the image.
         """
-        square = _interpolate(logits.float()[:, None], (self.side, self.side))
+        square = resize_bilinear(logits.float()[:, None], (self.side, self.side))
         rows, columns = self._inside
-        return _interpolate(square[:, :, rows, columns], (self.height, self.width))[:, 0]
+        return resize_bilinear(square[:, :, rows, columns], (self.height, self.width))[:, 0]
 
     @property
     def _inside(self) -> tuple[slice, slice]:
@@ -84,44 +84,3 @@ def normalise(square: NDArray[np.uint8]) -> Tensor:
     mean = torch.tensor(_MEAN).view(3, 1, 1)
     deviation = torch.tensor(_DEVIATION).view(3, 1, 1)
     return ((pixels - mean) / deviation)[None]
-
-
-def resize_bilinear(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize (H, W, C) with half-pixel centres, no antialias and 11-bit weights.
-
-    The network was trained on images resized this way; smoother filters shift its input visibly.
-    """
-    (upper, lower), (upper_weight, lower_weight) = _neighbours(image.shape[0], height)
-    (left, right), (left_weight, right_weight) = _neighbours(image.shape[1], width)
-    source = image.astype(np.int32)
-    across = (
-        source[:, left] * left_weight[:, None] + source[:, right] * right_weight[:, None]
-    ) >> 4
-    down = (across[upper] * upper_weight[:, None, None] >> 16) + (
-        across[lower] * lower_weight[:, None, None] >> 16
-    )
-    resized: NDArray[np.uint8] = ((down + 2) >> 2).clip(0, 255).astype(np.uint8)
-    return resized
-
-
-def _neighbours(
-    source: int, target: int
-) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.int32], ...]]:
-    """Indices of the two source pixels of every target pixel, and their integer weights.
-
-    Beyond the border both indices name the border pixel.
-    """
-    positions = ((np.arange(target) + 0.5) * (source / target) - 0.5).astype(np.float32)
-    first = np.floor(positions).astype(np.int64)
-    fraction = (positions - first).astype(np.float32)
-    scale = np.float32(1 << _COEFFICIENT_BITS)
-    weights = tuple(
-        np.rint(part * scale).astype(np.int32) for part in (np.float32(1) - fraction, fraction)
-    )
-    return (np.clip(first, 0, source - 1), np.clip(first + 1, 0, source - 1)), weights
-
-
-def _interpolate(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(maps.shape[-2:]) == size:
-        return maps
-    return torch.nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)

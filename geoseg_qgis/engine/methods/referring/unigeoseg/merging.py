@@ -1,12 +1,12 @@
-"""Answers of overlapping tiles to one answer, object by object.
+"""Predictions of overlapping tiles merged into one, object by object.
 
-Blending pixel by pixel cuts an object where one tile saw it and its neighbour did not. Here the
-parts of one object are found first: connected parts of two tiles that cover each other by half on
-their common ground are one object. Tiles then vote for each object as a whole, each with its
-blending weight, so that a tile that sees an object at its edge counts little. An object with most
-of the vote is kept, and tiles without any part of it are not asked there; an object without it is
-dropped, and the tiles that saw it are not asked there. What remains is blended, so there are no
-seams, and an object that two tiles found is there once.
+Blending pixel by pixel cuts an object where one tile shows it and its neighbour does not. Here the
+areas of one object are found first: connected areas of two tiles that cover each other by half in
+the overlap are one object. Tiles then vote on each object as a whole, each with its blending
+weight, so that a tile with the object at its edge counts little. An object with most of the votes
+is kept, and tiles that do not show it are ignored there. An object without them is dropped, and
+the tiles that show it are ignored there. The rest is blended, so there are no seams, and an object
+that two tiles found is there once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from geoseg_qgis.engine.inference.windows import Tile, feather_weights
 from geoseg_qgis.engine.progress import Progress, share_of
 
 COVER = 0.5
+"""Share of the smaller of two areas that they must have in common to be one object."""
+# As many as a tile has neighbours within reach.
 _CACHED_TILES = 24
-# A last tile that is shifted back to the edge may reach the one before its neighbour.
+# A last tile that is shifted back to the edge may reach the tile before its neighbour.
 _REACH = 2
 
 ReadTile = Callable[[int], NDArray[np.float32]]
@@ -45,15 +47,15 @@ def merge_tiles(
     write: WriteProbability,
     progress: Progress,
 ) -> None:
-    """Merge the answers of all tiles of a plan.
+    """Merge the predictions of all tiles of a plan.
 
     Args:
-        tiles: The tiles of `raster.tiles.plan_tiles`, all of them, in order; neighbours share less
-            than half of a tile.
-        read: Gives the answer of a tile, again and again.
+        tiles: All tiles of `inference.windows.plan_tiles`, in order; neighbours share less than
+            half of a tile.
+        read: Returns the prediction of a tile; called several times a tile.
         threshold: Probability above which a pixel belongs to an object.
         write: Takes the merged probabilities, each pixel once.
-        progress: Told the finished fraction.
+        progress: Called with the finished fraction.
     """
     merger = _Merger(tiles, read, threshold)
     merger.find_objects(share_of(progress, 0.0, 0.5))
@@ -61,8 +63,8 @@ def merge_tiles(
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """One tile's answer: all (h, w); weights are 0 where it is unknown."""
+class _TilePrediction:
+    """The prediction of one tile: all (h, w); weights are 0 where it is unknown."""
 
     probability: NDArray[np.float32]
     labels: NDArray[np.int32]
@@ -75,23 +77,23 @@ class _Merger:
         self._read = read
         self._threshold = threshold
         self._columns = tiles[-1].column + 1
-        self._cache: OrderedDict[int, _Answer] = OrderedDict()
+        self._cache: OrderedDict[int, _TilePrediction] = OrderedDict()
         self._offsets = np.zeros(len(tiles) + 1, np.int64)
         self._objects = np.zeros(0, np.int32)
         self._kept = np.zeros(0, np.bool_)
 
     def find_objects(self, progress: Progress) -> None:
-        """Join parts of tiles to objects and let the tiles vote."""
+        """Join the areas of tiles to objects and count the votes of the tiles."""
         votes: list[NDArray[np.float64]] = []
         weights: list[NDArray[np.float64]] = []
         links: list[tuple[int, int, NDArray[np.int64]]] = []
         for index in range(len(self._tiles)):
-            own = self._answer(index)
+            own = self._prediction(index)
             count = int(own.labels.max(initial=0))
             in_favour = own.weights * (own.labels > 0)
             total = own.weights.copy()
             for other_index, here, there in self._neighbours(index):
-                other = self._answer(other_index)
+                other = self._prediction(other_index)
                 in_favour[here] += other.weights[there] * (other.labels[there] > 0)
                 total[here] += other.weights[there]
                 if other_index > index:
@@ -110,7 +112,7 @@ class _Merger:
         self._kept = favour >= 0.5 * weight
 
     def write(self, write: WriteProbability, progress: Progress) -> None:
-        """Blend the tiles that have a say, each pixel once."""
+        """Write the blended tiles, each pixel once."""
         for index, tile in enumerate(self._tiles):
             cell = self._cell(tile)
             write(cell, self._blend(index, cell))
@@ -119,50 +121,50 @@ class _Merger:
     def _blend(self, index: int, cell: Window) -> NDArray[np.float32]:
         shape = (int(cell.height), int(cell.width))
         involved = [index, *(other for other, _, _ in self._neighbours(index))]
-        seen = np.zeros(shape, np.bool_)
-        sayings: list[_Saying] = []
+        known = np.zeros(shape, np.bool_)
+        votes: list[_Vote] = []
         for number in involved:
             shared = _shared(cell, self._tiles[number].window)
             if shared is None:
                 continue
             here, there = shared
-            answer = self._answer(number)
-            seen[here] |= answer.weights[there] > 0
-            sayings.append(self._saying(number, here, answer, there))
+            tile = self._prediction(number)
+            known[here] |= tile.weights[there] > 0
+            votes.append(self._vote(number, here, tile, there))
         total = np.zeros(shape, np.float32)
         weight = np.zeros(shape, np.float32)
-        for saying in sayings:
-            say = saying.weights.copy()
-            for other in sayings:
-                if other is not saying:
-                    self._silence(say, saying, other, shape)
-            total[saying.place] += say * saying.probability
-            weight[saying.place] += say
+        for vote in votes:
+            own = vote.weights.copy()
+            for other in votes:
+                if other is not vote:
+                    self._ignore_unseen(own, vote, other, shape)
+            total[vote.place] += own * vote.probability
+            weight[vote.place] += own
         blended = np.where(weight > 0, total / np.maximum(weight, np.float32(1e-12)), 0.0)
-        return np.where(seen, blended, np.nan).astype(np.float32)
+        return np.where(known, blended, np.nan).astype(np.float32)
 
-    def _saying(self, number: int, here: _Slices, answer: _Answer, there: _Slices) -> _Saying:
+    def _vote(self, number: int, here: _Slices, tile: _TilePrediction, there: _Slices) -> _Vote:
         start, end = self._offsets[number], self._offsets[number + 1]
         objects = np.concatenate([np.full(1, -1, np.int32), self._objects[start:end]])
-        numbers = objects[answer.labels[there]]
+        numbers = objects[tile.labels[there]]
         kept = np.concatenate([self._kept, np.ones(1, np.bool_)])[numbers]
-        return _Saying(
+        return _Vote(
             here,
-            np.nan_to_num(answer.probability[there]),
-            np.where(kept, answer.weights[there], np.float32(0.0)),
+            np.nan_to_num(tile.probability[there]),
+            np.where(kept, tile.weights[there], np.float32(0.0)),
             np.where(kept, numbers, -1),
             np.unique(self._objects[start:end]),
         )
 
     @staticmethod
-    def _silence(
-        say: NDArray[np.float32], saying: _Saying, other: _Saying, shape: tuple[int, int]
+    def _ignore_unseen(
+        weights: NDArray[np.float32], vote: _Vote, other: _Vote, shape: tuple[int, int]
     ) -> None:
-        """Take the weight off where another tile sees an object that this one has no part of."""
+        """Set weights to 0 where another tile shows an object that this one does not show."""
         objects = np.full(shape, -1, np.int32)
         objects[other.place] = other.objects
-        there = objects[saying.place]
-        say[(there >= 0) & ~np.isin(there, saying.members)] = 0.0
+        there = objects[vote.place]
+        weights[(there >= 0) & ~np.isin(there, vote.members)] = 0.0
 
     def _join(self, links: list[tuple[int, int, NDArray[np.int64]]]) -> NDArray[np.int32]:
         count = int(self._offsets[-1])
@@ -179,7 +181,7 @@ class _Merger:
         objects: NDArray[np.int32] = connected_components(graph, directed=False)[1]
         return objects
 
-    def _answer(self, index: int) -> _Answer:
+    def _prediction(self, index: int) -> _TilePrediction:
         if index in self._cache:
             self._cache.move_to_end(index)
             return self._cache[index]
@@ -188,13 +190,13 @@ class _Merger:
         found = known & (np.nan_to_num(probability) > self._threshold)
         labels = ndimage.label(found)[0].astype(np.int32)
         weights = np.where(known, feather_weights(self._tiles[index], self._tiles), np.float32(0.0))
-        self._cache[index] = _Answer(probability, labels, weights)
+        self._cache[index] = _TilePrediction(probability, labels, weights)
         if len(self._cache) > _CACHED_TILES:
             self._cache.popitem(last=False)
         return self._cache[index]
 
     def _neighbours(self, index: int) -> Iterator[tuple[int, _Slices, _Slices]]:
-        """Yield the tiles that share ground with one, and the slices of it in both."""
+        """Yield the tiles that overlap one, and the slices of the overlap in both."""
         tile = self._tiles[index]
         for row in range(tile.row - _REACH, tile.row + _REACH + 1):
             for column in range(tile.column - _REACH, tile.column + _REACH + 1):
@@ -207,7 +209,7 @@ class _Merger:
                     yield other, *shared
 
     def _cell(self, tile: Tile) -> Window:
-        """Return the ground that a tile writes: up to the middle of each overlap."""
+        """Return the window that a tile writes: up to the middle of each overlap."""
         index = tile.row * self._columns + tile.column
         top, bottom = int(tile.window.row_off), int(tile.window.row_off + tile.window.height)
         left, right = int(tile.window.col_off), int(tile.window.col_off + tile.window.width)
@@ -228,15 +230,15 @@ _Slices = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
-class _Saying:
-    """What a tile says of a cell: all (h, w) of ``place`` but the members.
+class _Vote:
+    """What a tile predicts for a cell: all (h, w) of ``place`` except the members.
 
     Attributes:
         place: Rows and columns of the cell.
         probability: Probabilities, 0 where unknown.
         weights: Blending weights, 0 where unknown and on objects that were dropped.
         objects: Number of the object of each pixel, -1 for none.
-        members: Numbers of all objects that the tile has a part of, anywhere.
+        members: Numbers of all objects that the tile shows, anywhere.
     """
 
     place: _Slices
@@ -252,7 +254,7 @@ def _sums(labels: NDArray[np.int32], values: NDArray[Any], count: int) -> NDArra
 
 
 def _covering(own: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return pairs (n, 2) of labels that cover the smaller of the two by half on common ground."""
+    """Return pairs (n, 2) of labels that share half of the smaller area of the two."""
     both = (own > 0) & (other > 0)
     if not both.any():
         return np.zeros((0, 2), np.int64)
@@ -266,7 +268,7 @@ def _covering(own: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.in
 
 
 def _shared(first: Window, second: Window) -> tuple[_Slices, _Slices] | None:
-    """Return the slices of the common ground of two windows in each, None without any."""
+    """Return the slices of the overlap of two windows in each of them, None without any."""
     top = max(int(first.row_off), int(second.row_off))
     left = max(int(first.col_off), int(second.col_off))
     bottom = min(int(first.row_off + first.height), int(second.row_off + second.height))

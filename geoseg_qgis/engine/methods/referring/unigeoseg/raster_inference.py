@@ -1,13 +1,11 @@
-"""One instruction to a probability surface over a raster of any size.
+"""One instruction to a probability raster, for a raster of any size.
 
-An extent that fits into one look is asked as it is. A larger one is asked as a whole and then
-looked at closer (`whole_view`), or tile by tile (`tiling`); `view_choice` tells which, from the
-words. Positions and comparisons always speak of the job's extent.
+An extent that fits into one chip is predicted at once. A larger one is predicted on an overview
+with zoom-ins (`overview`) or tile by tile (`tiling`). `choose_view` decides which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,147 +16,155 @@ from rasterio.windows import Window
 from geoseg_qgis.engine.inference.chips import RasterScene
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.progress import Progress, share_of
+from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.tasks import View
 
-from .coarse_to_fine import OverviewPrediction, ask_whole, overview_grid
-from .comparing import Compared, Comparison, comparison_of, keep_compared
+from .best_area import keep_best
+from .chip_predictor import ChipPredictor
 from .instances import ZoomSettings
-from .one_thing import means_one_thing
-from .prompts import TaskChoice
+from .overview import OverviewPrediction, overview_grid, predict_overview
+from .requests import TaskChoice, choose_task
 from .segmenter import Segmenter
-from .tiling import ask_tiles
-from .view_choice import View, ViewChoice, choose_view
-from .zoom_in import Looker
-
-ONE_LOOK = "the extent fits into one look"
-COMPARED = "what it compares would be too small in one view of the whole extent"
+from .tiling import predict_tiles
 
 
-class ProbabilitySurface(Protocol):
+class ProbabilityRaster(Protocol):
     """Probabilities on the output grid."""
 
     def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return (h, w) probabilities of a window and False where nothing was read."""
+        """Return (h, w) probabilities of a window, and False where nothing was predicted."""
 
 
 @dataclass(frozen=True)
-class Question:
+class Instruction:
     """What is asked of a raster.
 
     Attributes:
-        instruction: The words.
-        task: How they are meant.
-        threshold: Probability above which a pixel belongs to the answer.
-        coarsest: Greatest metres a pixel that the network was made for, None when any.
-        knows: Whether the network knows a word, None when it knows any.
+        text: The words.
+        task: How they are read.
+        view: How they are run on the extent, see `choose_view`.
+        best_only: Keep only the best connected area, see `best_area`.
+        threshold: Probability above which a pixel is foreground.
+        coarsest: Greatest pixel size in metres that the network was made for, None for any.
     """
 
-    instruction: str
+    text: str
     task: TaskChoice = "auto"
+    view: View = View.AUTO
+    best_only: bool = False
     threshold: float = 0.5
     coarsest: float | None = None
-    knows: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True)
 class RasterPrediction:
-    """What a raster answered.
+    """The prediction for a raster.
 
     Attributes:
-        surface: Probability on the output grid; None when no pixel holds data.
-        view: How the extent was looked at.
-        task: How the words were understood.
-        looks: Parts of the raster that the network has read.
-        shrink: Side of a pixel of the first look, in pixels of the base grid.
-        closer: What closer looks did, None for tiles.
-        comparison: What was compared of all that tiles found, None when nothing was.
-        compared: What became of that.
+        raster: Probability on the output grid; None when no pixel holds data.
+        view: ``WHOLE`` or ``TILES``.
+        task: How the instruction was read.
+        chips: Chips that the network has encoded.
+        shrink: Side of a pixel of the first chip, in pixels of the base grid.
+        one_chip: Whether the extent fits into one chip.
+        left_out: Connected areas that were found but not kept.
+        overview: What zoom-ins did, None for tiles.
     """
 
-    surface: ProbabilitySurface | None
-    view: ViewChoice
+    raster: ProbabilityRaster | None
+    view: View
     task: Task
-    looks: int
-    shrink: float
-    closer: OverviewPrediction | None = None
-    comparison: Comparison | None = None
-    compared: Compared | None = None
-
-    @property
-    def left_out(self) -> int:
-        """Parts that were found and not kept, as the words mean others."""
-        if self.compared is not None:
-            return self.compared.left_out
-        return 0 if self.closer is None else self.closer.left_out
+    chips: int
+    shrink: float = 1.0
+    one_chip: bool = False
+    left_out: int = 0
+    overview: OverviewPrediction | None = None
 
 
-def plan_view(
-    scene: RasterScene, side: int, question: Question
-) -> tuple[ViewChoice, Comparison | None]:
-    """Tell how an extent will be looked at, and what will be compared of all that tiles find.
+def choose_view(base: Grid, side: int, instruction: Instruction) -> View:
+    """Return whether to run an instruction on an overview (``WHOLE``) or on tiles.
+
+    ``AUTO`` takes the overview for an extent that fits into one chip, for questions and for
+    coordinates, which concern the extent as a whole. It takes tiles where the pixels of the
+    overview would be coarser than the network was made for, and the overview otherwise.
 
     Args:
-        scene: The raster and its grids.
-        side: Side of the network's square.
-        question: What is asked.
+        base: The finest pixels that the network reads.
+        side: Side of the network's square in pixels.
+        instruction: What is asked.
+
+    Raises:
+        JobError: ``INVALID_JOB`` for coordinates, which are fractions of the extent, on tiles.
     """
-    if max(scene.base.shape) <= side:
-        return ViewChoice(View.WHOLE, ONE_LOOK), None
-    comparison = _comparison(scene, side, question)
-    if comparison is not None:
-        return ViewChoice(View.TILES, COMPARED), comparison
-    return choose_view(question.instruction, question.task), None
+    task = choose_task(instruction.text, instruction.task)
+    if max(base.shape) <= side:
+        return View.WHOLE
+    if instruction.view is View.TILES and task is Task.INTERACTIVE:
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            "Coordinates in an instruction are fractions of the whole extent, not of a tile.",
+            "Set the view to auto or whole, or leave out the coordinates.",
+        )
+    if instruction.view is not View.AUTO:
+        return instruction.view
+    overview = overview_grid(base, side).ground_pixel_size()
+    too_coarse = (
+        instruction.coarsest is not None
+        and overview is not None
+        and max(overview) > instruction.coarsest
+    )
+    return View.TILES if task is Task.REFERRING and too_coarse else View.WHOLE
 
 
-def _comparison(scene: RasterScene, side: int, question: Question) -> Comparison | None:
-    """Return what to compare of all that tiles find, where an overview is too coarse for it."""
-    overview = overview_grid(scene.base, side).ground_pixel_size()
-    if question.coarsest is None or overview is None or max(overview) <= question.coarsest:
-        return None
-    return comparison_of(question.instruction, question.task, question.knows)
-
-
-def answer_raster(
-    scene: RasterScene, segmenter: Segmenter, question: Question, progress: Progress
+def predict_raster(
+    scene: RasterScene, segmenter: Segmenter, instruction: Instruction, progress: Progress
 ) -> RasterPrediction:
-    """Answer an instruction on the output grid of a scene.
+    """Run an instruction on the output grid of a scene.
 
     Args:
         scene: The raster, its grids and scratch folder.
         segmenter: The network.
-        question: What is asked.
-        progress: Told the finished fraction; may raise to stop.
+        instruction: What is asked.
+        progress: Called with the finished fraction; may raise to stop.
 
     Raises:
         JobError: ``INVALID_JOB`` for an empty or too long instruction, ``OUT_OF_MEMORY``,
             ``DISK_FULL``, ``CANCELLED``.
     """
-    looker = Looker(scene.reader, segmenter)
-    view, comparison = plan_view(scene, looker.side, question)
+    predictor = ChipPredictor(scene.reader, segmenter)
+    view = choose_view(scene.base, predictor.side, instruction)
     grids = (scene.base, scene.output)
-    shown = scene.base
-    if view.view is View.WHOLE:
-        shown = overview_grid(scene.base, looker.side)
-    words = question.instruction if comparison is None else comparison.everything
-    request = segmenter.request(*shown.shape, instruction=words, task=question.task)
-    if view.view is View.TILES:
-        asking = progress if comparison is None else share_of(progress, 0.0, 0.95)
-        tiled = ask_tiles(looker, grids, request, question.threshold, scene.folder, asking)
-        compared = None
-        if comparison is not None:
-            last = share_of(progress, 0.95, 1.0)
-            compared = keep_compared(tiled.file, tiled.base, question.threshold, comparison, last)
-        surface = tiled if looker.looks else None
-        return RasterPrediction(
-            surface, view, request.task, looker.looks, 1.0, None, comparison, compared
+    first = overview_grid(scene.base, predictor.side) if view is View.WHOLE else scene.base
+    request = segmenter.request(*first.shape, instruction=instruction.text, task=instruction.task)
+    threshold = instruction.threshold
+    if view is View.TILES:
+        share = 0.95 if instruction.best_only else 1.0
+        tiled = predict_tiles(
+            predictor, grids, request, threshold, scene.folder, share_of(progress, 0.0, share)
         )
-    settings = ZoomSettings(threshold=question.threshold)
-    one = question.threshold > 0.0 and means_one_thing(question.instruction, question.task)
-    whole = ask_whole(looker, grids, request, settings, progress, one=one)
+        left_out = 0
+        if instruction.best_only:
+            last = share_of(progress, share, 1.0)
+            left_out = keep_best(tiled.file, tiled.base.shape, threshold, last)
+            progress(1.0)
+        raster = tiled if predictor.chips else None
+        return RasterPrediction(raster, view, request.task, predictor.chips, left_out=left_out)
+    whole = predict_overview(
+        predictor,
+        grids,
+        request,
+        ZoomSettings(threshold=threshold),
+        progress,
+        best_only=instruction.best_only,
+    )
     return RasterPrediction(
-        None if whole is None else whole.surface,
+        None if whole is None else whole.raster,
         view,
         request.task,
-        looker.looks,
-        scene.base.width / shown.width,
-        whole,
+        predictor.chips,
+        shrink=scene.base.width / first.width,
+        one_chip=max(scene.base.shape) <= predictor.side,
+        left_out=0 if whole is None else whole.left_out,
+        overview=whole,
     )

@@ -1,10 +1,10 @@
-"""UniGeoSeg on arrays: a tile and a request in, a mask probability on the tile's pixels out.
+"""UniGeoSeg on arrays: an image and a request in, a mask probability on the image's pixels out.
 
 Example:
     >>> segmenter = Segmenter.load(folder, torch.device("cpu"))
-    >>> tile = segmenter.embed(image)
-    >>> segmenter.segment(tile, instruction="the white plane next to the runway").score
-    >>> segmenter.segment(tile, points=[(120.0, 80.5)]).mask()
+    >>> embedding = segmenter.embed(image)
+    >>> segmenter.segment(embedding, instruction="the white plane next to the runway").score
+    >>> segmenter.segment(embedding, points=[(120.0, 80.5)]).mask()
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from geoseg_qgis.engine.models.device import default_dtype
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint, load_checkpoint
 from geoseg_qgis.engine.models.unigeoseg.coordinates import replace_points
-from geoseg_qgis.engine.models.unigeoseg.inference import Reader, ReadImage
+from geoseg_qgis.engine.models.unigeoseg.inference import EncodedImage, ImagePredictor
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .letterbox import Letterbox, normalise
-from .prompts import TaskChoice, box_request, instruction_request, points_request
+from .requests import TaskChoice, box_request, instruction_request, points_request
 
 DEFAULT_BATCH = 8
 _EPSILON = 1e-6
 
 
-class TileEmbedding(NamedTuple):
-    """A tile that the network has read; shared by everything asked of it."""
+class ImageEmbedding(NamedTuple):
+    """An encoded image, shared by all requests about it."""
 
     letterbox: Letterbox
-    image: ReadImage
+    image: EncodedImage
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskResult:
-    """The answer to one request.
+class MaskPrediction:
+    """The prediction for one request.
 
     Attributes:
-        probability: (H, W) float32 on the tile's pixels, 0..1.
+        probability: (H, W) float32 on the image's pixels, 0..1.
         score: Mean probability of the foreground, 0 for an empty mask.
-        task: How the request was understood.
+        task: How the request was read.
     """
 
     probability: NDArray[np.float32]
@@ -58,16 +58,16 @@ class MaskResult:
     task: Task
 
     def mask(self, threshold: float = 0.5) -> NDArray[np.bool_]:
-        """Pixels above a probability; 0.5 is the network's own decision."""
+        """Return the pixels above a probability (H, W); 0.5 is the network's own decision."""
         return self.probability > np.float32(threshold)
 
 
 class Segmenter:
-    """A loaded checkpoint that answers requests about tiles.
+    """A loaded checkpoint that predicts masks.
 
     Args:
         checkpoint: Network and tokenizer, on the device to use.
-        batch_size: Requests run together.
+        batch_size: Requests in a batch.
 
     Attributes:
         side: Side of the network's square in pixels.
@@ -78,11 +78,11 @@ class Segmenter:
         self.batch_size = batch_size
         config = checkpoint.model.config
         self.side = config.vision.image_size
-        # Positions are those of the square, so coordinates must be, too; what published networks
-        # were taught for pictures that are no squares is not known.
-        self._knows_the_square = config.segmentation.position_frequencies > 0
+        # Networks with positions read coordinates as fractions of the square. How published
+        # networks were taught to read them in images that are not square is not known.
+        self._reads_square = config.segmentation.position_frequencies > 0
         dialogue = encode_template(UNIFIED, self.tokenizer)
-        self._reader = Reader(checkpoint.model, dialogue)
+        self._predictor = ImagePredictor(checkpoint.model, dialogue)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device, batch_size: int = DEFAULT_BATCH) -> Segmenter:
@@ -93,8 +93,8 @@ class Segmenter:
         """
         return cls(load_checkpoint(folder, device, default_dtype(device, "unigeoseg")), batch_size)
 
-    def embed(self, image: NDArray[np.uint8]) -> TileEmbedding:
-        """Read a tile once for any number of requests.
+    def embed(self, image: NDArray[np.uint8]) -> ImageEmbedding:
+        """Encode an image once for any number of requests.
 
         Args:
             image: (H, W, 3) uint8, RGB.
@@ -110,30 +110,30 @@ class Segmenter:
             )
         letterbox = Letterbox(image.shape[0], image.shape[1], self.side)
         pixels = normalise(letterbox.place_image(image))
-        return TileEmbedding(letterbox, self._reader.read_image(pixels))
+        return ImageEmbedding(letterbox, self._predictor.encode_image(pixels))
 
     def segment(
         self,
-        tile: NDArray[np.uint8] | TileEmbedding,
+        image: NDArray[np.uint8] | ImageEmbedding,
         *,
         instruction: str | None = None,
         points: Sequence[tuple[float, float]] | None = None,
         box: tuple[float, float, float, float] | None = None,
         task: TaskChoice = "auto",
-    ) -> MaskResult:
-        """Answer one request: words, or points, or a box.
+    ) -> MaskPrediction:
+        """Predict the mask of an instruction, of points or of a box.
 
         Args:
-            tile: (H, W, 3) uint8, or a tile read before.
+            image: (H, W, 3) uint8, or an encoded image.
             instruction: What to map, in words.
-            points: One to three (column, row) in pixels of the tile, all on the same thing.
+            points: One to three (column, row) in pixels of the image, all on the same object.
             box: Least column, least row, greatest column, greatest row in pixels.
-            task: How to understand the words.
+            task: How to read the words, see `requests.choose_task`.
 
         Raises:
             JobError: Not exactly one request, or one that the network cannot read.
         """
-        embedding = tile if isinstance(tile, TileEmbedding) else self.embed(tile)
+        embedding = image if isinstance(image, ImageEmbedding) else self.embed(image)
         request = self.request(
             embedding.letterbox.height,
             embedding.letterbox.width,
@@ -142,7 +142,7 @@ class Segmenter:
             box=box,
             task=task,
         )
-        return next(self.answer(embedding, [request]))
+        return next(self.predict(embedding, [request]))
 
     def request(
         self,
@@ -154,14 +154,14 @@ class Segmenter:
         box: tuple[float, float, float, float] | None = None,
         task: TaskChoice = "auto",
     ) -> Request:
-        """Check a request about a tile of ``height`` x ``width`` pixels; see ``segment``."""
+        """Check a request about an image of ``height`` x ``width`` pixels; see `segment`."""
         if sum(given is not None for given in (instruction, points, box)) != 1:
             raise JobError(
                 ErrorCode.INVALID_JOB,
                 "A request is either words, or points, or a box.",
                 "Give exactly one of them.",
             )
-        square = Letterbox(height, width, self.side) if self._knows_the_square else None
+        square = Letterbox(height, width, self.side) if self._reads_square else None
         if points is not None:
             return points_request(points, height, width, self.tokenizer, square)
         if box is not None:
@@ -170,7 +170,7 @@ class Segmenter:
         if square is not None and height != width:
             words = replace_points(words, lambda x, y: square.fractions_of(x * width, y * height))
         request = instruction_request(words, self.tokenizer, task)
-        longest = self._reader.longest_instruction
+        longest = self._predictor.longest_instruction
         if len(request.instruction_ids) > longest:
             raise JobError(
                 ErrorCode.INVALID_JOB,
@@ -180,13 +180,15 @@ class Segmenter:
             )
         return request
 
-    def answer(self, tile: TileEmbedding, requests: Sequence[Request]) -> Iterator[MaskResult]:
-        """Answer requests about one tile in order, a batch at a time."""
+    def predict(
+        self, image: ImageEmbedding, requests: Sequence[Request]
+    ) -> Iterator[MaskPrediction]:
+        """Yield the predictions for requests about one image, in order, a batch at a time."""
         for start in range(0, len(requests), self.batch_size):
             batch = requests[start : start + self.batch_size]
-            logits = self._reader.answer(tile.image, batch)
+            logits = self._predictor.predict(image.image, batch)
             for request, row in zip(batch, logits, strict=True):
-                yield _result(tile.letterbox.restore(row[None])[0], request.task)
+                yield _prediction(image.letterbox.restore(row[None])[0], request.task)
 
 
 def preset_segmenter(preset: LoadedPreset) -> Segmenter:
@@ -200,8 +202,8 @@ def preset_segmenter(preset: LoadedPreset) -> Segmenter:
 
 
 @torch.inference_mode()
-def _result(logits: Tensor, task: Task) -> MaskResult:
+def _prediction(logits: Tensor, task: Task) -> MaskPrediction:
     probability = logits.sigmoid()
     foreground = logits > 0
     score = probability[foreground].sum() / (foreground.sum() + _EPSILON)
-    return MaskResult(probability.cpu().numpy(), float(score), task)
+    return MaskPrediction(probability.cpu().numpy(), float(score), task)

@@ -1,6 +1,6 @@
-"""One instruction asked of every part of an extent: tiles at full detail, merged object by object.
+"""One instruction on every tile of an extent at full detail, merged object by object.
 
-Answers of the tiles are kept on disk until all are there; see `merging` for how they become one.
+The predictions of the tiles are kept on disk until all of them are there; see `merging`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from geoseg_qgis.engine.progress import Progress, share_of
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 
+from .chip_predictor import ChipPredictor
 from .merging import merge_tiles
-from .zoom_in import Looker
 
 OVERLAP_SHARE = 0.25
+# Probabilities as 16-bit integers: 65535 stands for unknown.
 _STEPS = 65534
 _UNKNOWN = 65535
 
 
 class ProbabilityFile:
-    """Probabilities in steps of 1/65534 on disk, NaN where unknown; all of it at first 0.
+    """Probabilities in steps of 1/65534 on disk, NaN where unknown; 0 before they are written.
 
     Args:
         folder: Where the file lies.
@@ -50,13 +51,13 @@ class ProbabilityFile:
         return np.where(known, steps / np.float32(_STEPS), np.nan).astype(np.float32)
 
 
-class TiledSurface:
-    """A probability of every pixel of a grid, from a file on another grid over the same ground.
+class TiledPrediction:
+    """A probability for every pixel of a grid, from a file on another grid of the same extent.
 
     Attributes:
         file: Probabilities on ``base``.
         base: Grid of the file.
-        output: Grid on which the surface is read.
+        output: Grid of the result.
     """
 
     def __init__(self, file: ProbabilityFile, base: Grid, output: Grid) -> None:
@@ -65,7 +66,7 @@ class TiledSurface:
         self.output = output
 
     def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return the (h, w) probability of a window, and where any tile was read."""
+        """Return the (h, w) probability of a window, and where a tile covers it."""
         bands = sample_bilinear(self._bands, self.base.shape, self.output.shape, window).numpy()
         return bands[0], bands[1] > 0.5
 
@@ -76,57 +77,58 @@ class TiledSurface:
         return torch.from_numpy(np.stack([values, known.astype(np.float32)]))
 
 
-def ask_tiles(  # noqa: PLR0917
-    looker: Looker,
+def predict_tiles(  # noqa: PLR0917
+    predictor: ChipPredictor,
     grids: tuple[Grid, Grid],
     request: Request,
     threshold: float,
     folder: ScratchFolder,
     progress: Progress,
-) -> TiledSurface:
-    """Ask every tile of an extent.
+) -> TiledPrediction:
+    """Run an instruction on every tile of an extent.
 
     Args:
-        looker: Reads and asks.
-        grids: Base grid, which is cut into tiles, and the grid of the answer's surface.
+        predictor: Reads, encodes and predicts.
+        grids: Base grid, which is cut into tiles, and the grid of the result.
         request: The instruction.
-        threshold: Probability above which a pixel belongs to the answer.
-        folder: For the answers.
-        progress: Told the finished fraction.
+        threshold: Probability above which a pixel is foreground.
+        folder: Where the predictions of the tiles lie.
+        progress: Called with the finished fraction.
 
     Raises:
         JobError: ``OUT_OF_MEMORY``, ``DISK_FULL``, ``CANCELLED``.
     """
     base, output = grids
-    side = looker.side
+    side = predictor.side
     tiles = plan_tiles(base.height, base.width, side, round(side * OVERLAP_SHARE))
     rows, columns = tiles[-1].row + 1, tiles[-1].column + 1
-    answers = ProbabilityFile(folder, "tiles", (rows * side, columns * side))
-    asked = share_of(progress, 0.0, 0.9)
+    single = ProbabilityFile(folder, "tiles", (rows * side, columns * side))
+    predicted = share_of(progress, 0.0, 0.9)
     for number, tile in enumerate(tiles):
-        answers.write(_slot(tile, side), _ask(looker, base.window_grid(tile.window), request))
-        asked((number + 1) / len(tiles))
+        grid = base.window_grid(tile.window)
+        single.write(_slot(tile, side), _predict_tile(predictor, grid, request))
+        predicted((number + 1) / len(tiles))
     merged = ProbabilityFile(folder, "merged", base.shape)
     merge_tiles(
         tiles,
-        lambda index: answers.read(_slot(tiles[index], side)),
+        lambda index: single.read(_slot(tiles[index], side)),
         threshold,
         merged.write,
         share_of(progress, 0.9, 1.0),
     )
-    return TiledSurface(merged, base, output)
+    return TiledPrediction(merged, base, output)
 
 
-def _ask(looker: Looker, grid: Grid, request: Request) -> NDArray[np.float32]:
-    look = looker.look(grid)
-    if look is None:
+def _predict_tile(predictor: ChipPredictor, grid: Grid, request: Request) -> NDArray[np.float32]:
+    chip = predictor.encode(grid)
+    if chip is None:
         return np.full(grid.shape, np.nan, np.float32)
-    answer = looker.ask(look, [request])[0]
-    return np.where(look.valid, answer.probability, np.float32(np.nan))
+    prediction = predictor.predict(chip, [request])[0]
+    return np.where(chip.valid, prediction.probability, np.float32(np.nan))
 
 
 def _slot(tile: Tile, side: int) -> Window:
-    """Return where the answer of a tile lies in the file of all answers, which do not overlap."""
+    """Return the place of a tile in the file of single tiles, where they do not overlap."""
     return Window(
         tile.column * side, tile.row * side, int(tile.window.width), int(tile.window.height)
     )

@@ -1,4 +1,4 @@
-"""Tiles and requests on arrays: geometry, wording, sharing, and what is refused."""
+"""Images and requests on arrays: geometry, wording, sharing, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from unigeoseg_facts import Golden, assert_near
 
 from geoseg_qgis.engine.methods.referring.unigeoseg import Letterbox, Segmenter
-from geoseg_qgis.engine.methods.referring.unigeoseg.letterbox import normalise, resize_bilinear
-from geoseg_qgis.engine.methods.referring.unigeoseg.prompts import (
+from geoseg_qgis.engine.methods.referring.unigeoseg.letterbox import normalise
+from geoseg_qgis.engine.methods.referring.unigeoseg.requests import (
     box_request,
     choose_task,
     instruction_request,
@@ -59,11 +59,6 @@ def test_normalisation_of_black_and_white() -> None:
         torch.tensor([[-2.117904, 2.2489083], [-2.0357144, 2.4285715], [-1.8044444, 2.64]]),
         1e-6,
     )
-
-
-def test_resize_halves_by_the_mean_of_four() -> None:
-    image = np.array([[10, 20, 255, 255], [30, 41, 255, 255]], dtype=np.uint8)[..., None]
-    assert resize_bilinear(image, 1, 2)[0, :, 0].tolist() == [25, 255]
 
 
 @given(st.integers(1, 300), st.integers(1, 300))
@@ -137,7 +132,7 @@ def recorded_image(recorded: dict[str, Tensor]) -> np.ndarray:
     return pixels.round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
-def test_shared_reading_equals_one_whole_pass(
+def test_shared_encoding_equals_one_whole_pass(
     segmenter: Segmenter,
     tiny_model: UniGeoSeg,
     toy_tokenizer: ByteTokenizer,
@@ -151,7 +146,7 @@ def test_shared_reading_equals_one_whole_pass(
         segmenter.request(height, width, box=(10, 5, 60, 50)),
     ]
     tile = segmenter.embed(wide_tile)
-    results = list(segmenter.answer(tile, requests))
+    results = list(segmenter.predict(tile, requests))
     assert [result.task for result in results] == list(Task)
     pixels = normalise(tile.letterbox.place_image(wide_tile))
     pieces = split_dialogue(encode_template(UNIFIED, toy_tokenizer))
@@ -177,7 +172,7 @@ def test_points_are_written_as_fractions_of_the_tile(toy_tokenizer: ByteTokenize
     assert text.endswith("at the points [0.01,0.004], [0.03,0.008] and [0,1].")
 
 
-def test_networks_with_positions_are_told_fractions_of_their_square(
+def test_networks_with_positions_read_fractions_of_their_square(
     toy_tokenizer: ByteTokenizer,
 ) -> None:
     wide = Letterbox(100, 400, 64)
@@ -222,13 +217,16 @@ def test_written_points_are_read_back(points: list[tuple[float, float]]) -> None
     ("text", "task"),
     [
         ("the white plane next to the long runway", Task.REFERRING),
-        ("Which area would be flooded first when the river rises?", Task.REASONING),
-        ("an area suitable for landing a helicopter", Task.REASONING),
+        ("Which area would be flooded first when the river rises? ", Task.REASONING),
+        ("which area is flooded", Task.REFERRING),
         ("the building at [0.5,0.25]", Task.INTERACTIVE),
+        ("Which building is at [0.5,0.25]?", Task.INTERACTIVE),
     ],
 )
 def test_automatic_task(text: str, task: Task) -> None:
     assert choose_task(text) is task
+    assert choose_task(text, "referring") is Task.REFERRING
+    assert choose_task(text, "reasoning") is Task.REASONING
 
 
 def test_special_words_are_removed_from_instructions(toy_tokenizer: ByteTokenizer) -> None:

@@ -1,4 +1,4 @@
-"""Points and boxes of a layer answered by UniGeoSeg, through the whole job."""
+"""Points and boxes of a layer segmented by UniGeoSeg, through the whole job."""
 
 from __future__ import annotations
 
@@ -88,9 +88,7 @@ def segmenter(preset: Path) -> Segmenter:
     return Segmenter(load_checkpoint(preset / "network", torch.device("cpu"), torch.float32))
 
 
-def test_a_point_is_answered_as_the_segmenter_does(
-    image: Path, preset: Path, tmp_path: Path
-) -> None:
+def test_a_point_gets_the_mask_of_the_segmenter(image: Path, preset: Path, tmp_path: Path) -> None:
     probability = segmenter(preset).segment(PIXELS, points=[(40.0, 30.0)]).probability
     threshold = float(np.median(probability))
     parts, _ = ndimage.label(probability > threshold)

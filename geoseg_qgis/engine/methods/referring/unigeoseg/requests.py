@@ -1,9 +1,8 @@
-"""What a user asks of a tile, checked and put into the network's words."""
+"""Instructions, points and boxes, checked and put into the network's words."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -26,24 +25,17 @@ from .letterbox import Letterbox
 
 TaskChoice = Literal["auto", "referring", "reasoning"]
 
-_LONG_INSTRUCTION_WORDS = 25
-_QUESTION = re.compile(
-    r"\?|^(which|what|where|why|how|who|when|if|suppose|assume|imagine)\b"
-    r"|\b(would|could|should|might|because|most likely|suitable for|used for|in case)\b",
-    re.IGNORECASE,
-)
-
 
 def instruction_request(text: str, tokenizer: Tokenizer, task: TaskChoice = "auto") -> Request:
-    """Ask with words.
+    """Return the request for an instruction in words.
 
     Args:
-        text: The instruction; coordinates inside it are fractions of the tile.
+        text: The instruction; coordinates inside it are fractions of the image.
         tokenizer: The checkpoint's tokenizer.
-        task: ``auto`` decides by ``choose_task``.
+        task: See `choose_task`.
 
     Raises:
-        JobError: Nothing is asked, or the task is unknown.
+        JobError: The instruction is empty, or the task is unknown.
     """
     cleaned = clean_instruction(text)
     if not cleaned:
@@ -52,16 +44,7 @@ def instruction_request(text: str, tokenizer: Tokenizer, task: TaskChoice = "aut
             "The instruction is empty.",
             "Write what to map, for example: the white plane next to the runway.",
         )
-    if task == "auto":
-        chosen = choose_task(cleaned)
-    elif task in ("referring", "reasoning"):
-        chosen = Task.REFERRING if task == "referring" else Task.REASONING
-    else:
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            f"There is no task called {task!r}.",
-            "Use auto, referring or reasoning.",
-        )
+    chosen = choose_task(cleaned, task)
     return Request(
         encode_instruction(cleaned, tokenizer),
         chosen,
@@ -69,18 +52,33 @@ def instruction_request(text: str, tokenizer: Tokenizer, task: TaskChoice = "aut
     )
 
 
-def choose_task(instruction: str) -> Task:
-    """Tell a description of a thing from a question that needs thought.
+def choose_task(instruction: str, task: TaskChoice = "auto") -> Task:
+    """Return the task of the network that an instruction belongs to.
 
-    Written coordinates make an instruction interactive; questions, conditions and long texts are
-    reasoning; the rest refers.
+    The published data sets keep the task of a sample beside its text, so the text alone does not
+    define it. ``auto`` reads coordinates, in the form in which the network was taught them, as
+    interactive, a question mark at the end as reasoning, and everything else as referring.
+
+    Args:
+        instruction: The words.
+        task: ``auto``, or the task itself.
+
+    Raises:
+        JobError: The task is unknown.
     """
+    if task == "referring":
+        return Task.REFERRING
+    if task == "reasoning":
+        return Task.REASONING
+    if task != "auto":
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"There is no task called {task!r}.",
+            "Use auto, referring or reasoning.",
+        )
     if parse_coordinates(instruction) is not None:
         return Task.INTERACTIVE
-    words = len(instruction.split())
-    if _QUESTION.search(instruction) or words > _LONG_INSTRUCTION_WORDS:
-        return Task.REASONING
-    return Task.REFERRING
+    return Task.REASONING if instruction.rstrip().endswith("?") else Task.REFERRING
 
 
 def points_request(
@@ -90,18 +88,18 @@ def points_request(
     tokenizer: Tokenizer,
     square: Letterbox | None = None,
 ) -> Request:
-    """Ask for the thing under one to three points.
+    """Return the request for the object under one to three points.
 
     Args:
-        points: Columns and rows (x, y) in pixels of the tile, 0 at the outer corner.
-        height: Rows of the tile.
-        width: Columns of the tile.
+        points: Columns and rows (x, y) in pixels of the image, 0 at the outer corner.
+        height: Rows of the image.
+        width: Columns of the image.
         tokenizer: The checkpoint's tokenizer.
-        square: Where the tile lies in the square that coordinates are fractions of; without it
-            they are those of the tile.
+        square: Where the image lies in the square that coordinates are fractions of; without it
+            they are fractions of the image.
 
     Raises:
-        JobError: No point, more than three, or one outside the tile.
+        JobError: No point, more than three, or one outside of the image.
     """
     if not 1 <= len(points) <= MAX_POINTS:
         raise JobError(
@@ -127,17 +125,17 @@ def box_request(
     tokenizer: Tokenizer,
     square: Letterbox | None = None,
 ) -> Request:
-    """Ask for the thing inside a box; parts of the box beyond the tile are cut off.
+    """Return the request for the object in a box, which is clipped to the image.
 
     Args:
-        box: Least column, least row, greatest column, greatest row in pixels of the tile.
-        height: Rows of the tile.
-        width: Columns of the tile.
+        box: Least column, least row, greatest column, greatest row in pixels of the image.
+        height: Rows of the image.
+        width: Columns of the image.
         tokenizer: The checkpoint's tokenizer.
-        square: See ``points_request``.
+        square: See `points_request`.
 
     Raises:
-        JobError: The box has no area inside the tile.
+        JobError: The box has no area inside the image.
     """
     x0, y0, x1, y1 = box
     left, right = max(min(x0, x1), 0.0), min(max(x0, x1), width)
