@@ -1,4 +1,4 @@
-"""Tiny networks with the recorded weights."""
+"""Tiny networks with the recorded weights, and a preset of random ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from gumix_facts import FACTS
 from open_clip import CLIP
 from safetensors.torch import load_file
 from timm.models.eva import Eva, checkpoint_filter_fn
+from tiny_preset import tiny_preset
+
+__all__ = ["clip", "dino", "tiny_preset"]
 
 
 @pytest.fixture(scope="session")
