@@ -105,8 +105,8 @@ assess-scores: setup ## Score the trained SegAssess on masks of the trained U-Ne
 evaluate: setup ## Measure models on unseen images; writes docs/evaluation.md
 	$(ENGINE_PYTHON) -m benchmarks.evaluate --data $(DATA)
 
-docs: setup ## Write the page about models from their cards; MEMORY=1 weighs them again
-	$(ENGINE_PYTHON) -m scripts.model_page $(if $(MEMORY),--memory)
+docs: setup ## Write the page about models from their cards
+	$(ENGINE_PYTHON) -m scripts.model_page
 
 lock: setup ## Renew the lock files within what the .in files allow
 	$(eval COMPILE := $(UV) pip compile --quiet --upgrade --universal --generate-hashes \

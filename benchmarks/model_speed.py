@@ -1,7 +1,8 @@
-"""How long every preset takes on this machine, side by side, without downloading any.
+"""Time and memory of every preset on this machine, side by side, without downloading any.
 
-The real architectures get random values: the time is that of the published weights, the answers
-are nonsense. One preset is in memory at a time.
+Presets whose files are here run as they are; the others get random weights at their real
+architecture: time and memory are those of the published weights, the results are nonsense. Each
+preset and method runs in a process of its own, as a job of the engine on one generated image.
 """
 
 from __future__ import annotations
@@ -9,289 +10,160 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import gc
 import io
+import json
 import os
+import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+import rasterio
 import torch
-from torch import Tensor, nn
 
-from geoseg_qgis.engine.hardware import release_memory
-from geoseg_qgis.engine.inference.windows import plan_tiles
-from geoseg_qgis.engine.methods.open_vocabulary import fast
-from geoseg_qgis.engine.methods.open_vocabulary.gumix import window as gumix
-from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
-from geoseg_qgis.engine.models import device as devices
-from geoseg_qgis.engine.models.memory import (
-    MEBIBYTE,
-    MemoryEstimate,
-    estimate_memory,
-    fits,
-    free_memory,
-    needed_components,
-)
-from geoseg_qgis.engine.models.memory_probes import (
-    GUMIX_POINTS,
-    INSTRUCTION_WORDS,
-    QUERIES,
-    SELECTION_POINTS,
-    CardNetworks,
-)
-from geoseg_qgis.engine.models.sam2 import MaskChoice
+from benchmarks.random_presets import card_path, write_random_preset
+from geoseg_qgis.engine.files import draft
+from geoseg_qgis.engine.models.device import MALLOC_SETTINGS, processor_name
+from geoseg_qgis.engine.models.memory import free_memory, required_memory
 from geoseg_qgis.engine.zoo.registry import Origin, Preset, catalogue
-from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.errors import JobError
+from training.scenes import write_scene
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Windows of every method make at least one full batch on an image of this side.
 SIDE = 512
-PROMPTS = 8
-SPREAD = 0.02
+PROMPTS_PER_SIDE = 4
+CLASSES = "building, roof, house; road; tree, forest; water"
+INSTRUCTION = "the large building on the left"
+
+# Numbers in cards are rounded up to this many bytes, so that they hold for another run.
+STEP = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One preset with one method on one device; times in seconds, None where not measured.
+    """One preset with one method on one device.
 
     Attributes:
-        encode: One window, or one tile, through the encoders.
-        decode: One prompt, request or mask on an encoded tile.
-        tile: ``SIDE`` x ``SIDE`` pixels, summed up from the parts.
-        note: Why there are no times.
+        peak: Most bytes that the process held during the first run; None when it did not run.
+        seconds: Time of one image with networks loaded; None when not measured.
+        note: Why there are no numbers.
     """
 
     preset: str
     method: str
     device: str
-    parameters: float
-    memory: float
-    encode: float | None = None
-    decode: float | None = None
-    tile: float | None = None
+    peak: int | None = None
+    seconds: float | None = None
     note: str = ""
 
 
-class Stopwatch:
-    """Takes the best of repeated runs, which other programs disturb least.
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """A generated image, points and a mask on it, and where results go."""
 
-    Args:
-        device: Waited for after each run.
-        seconds: How long to repeat; at least one run counts beside the first, which warms up.
-    """
+    image: Path
+    points: Path
+    mask: Path
+    output: Path
 
-    def __init__(self, device: torch.device, seconds: float) -> None:
-        self._device = device
-        self._seconds = seconds
+    @classmethod
+    def generate(cls, folder: Path) -> Inputs:
+        """Write the inputs into a folder."""
+        inputs = cls(*(folder / name for name in ("i.tif", "points.geojson", "m.tif", "out.tif")))
+        write_scene(inputs.image, seed=7, size=SIDE)
+        with rasterio.open(inputs.image) as source:
+            places = (np.arange(PROMPTS_PER_SIDE) + 0.5) * SIDE / PROMPTS_PER_SIDE
+            points = [source.xy(row, column) for row in places for column in places]
+            grey = source.read().mean(axis=0)
+            profile = {**source.profile, "count": 1, "dtype": "uint8", "photometric": "MINISBLACK"}
+            crs = source.crs.to_string()
+        features = [
+            {
+                "type": "Feature",
+                "properties": {},
+                "geometry": {"type": "Point", "coordinates": [float(x), float(y)]},
+            }
+            for x, y in points
+        ]
+        name = {"type": "name", "properties": {"name": crs}}
+        collection = {"type": "FeatureCollection", "crs": name, "features": features}
+        inputs.points.write_text(json.dumps(collection), encoding="utf-8")
+        with rasterio.open(inputs.mask, "w", **profile) as mask:
+            mask.write((grey > grey.mean()).astype(np.uint8), 1)
+        return inputs
 
-    def time(self, action: Callable[[], object]) -> float:
-        """Return the least seconds of ``action``."""
-        self._once(action)
-        times = [self._once(action)]
-        while sum(times) < self._seconds:
-            times.append(self._once(action))
-        return min(times)
-
-    def _once(self, action: Callable[[], object]) -> float:
-        began = time.perf_counter()
-        with torch.inference_mode():
-            action()
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter() - began
-
-
-class Bench:
-    """The networks of one preset with random values.
-
-    Args:
-        preset: The preset.
-        method: Its method to measure.
-        device: Where.
-        seconds: How long each measurement repeats.
-    """
-
-    def __init__(self, preset: Preset, method: str, device: torch.device, seconds: float) -> None:
-        self._card = preset.card
-        self._device = device
-        self._watch = Stopwatch(device, seconds)
-        self._networks = CardNetworks(preset.card, device, preset.folder)
-        for name in needed_components(preset.card, method):
-            module = self._networks.module(name)
-            if module is None:
-                raise JobError(ErrorCode.MODEL_INVALID, f"{name} is not measured", "")
-            fill(module, device)
-
-    def measure(self, method: str) -> tuple[float, float | None, float]:
-        """Return the seconds of encoding, decoding and a tile."""
-        return {
-            "fast": self._fast,
-            "mask_selection": self._mask_selection,
-            "gumix": self._gumix,
-            "sam2": self._sam2,
-            "clicks": self._sam2,
-            "segassess": self._segassess,
-            "unigeoseg": self._unigeoseg,
-        }[method]()
-
-    def _fast(self) -> tuple[float, float | None, float]:
-        clip, settings = self._networks.clip, fast.FastSettings()
-        patch = int(clip.visual.patch_size[0])
-        side = -(-settings.window // patch) * patch
-        images, text = self._images(side), self._text(clip)
-        encode = self._watch.time(lambda: fast.window_logits(clip, images, text, settings))
-        return encode, None, encode * self._dense_windows((1.0,))
-
-    def _gumix(self) -> tuple[float, float | None, float]:
-        settings = GumixSettings.geo().with_overrides(dict(self._card.gumix))
-        clip, dino, side = self._networks.clip, self._networks.dino, settings.window
-        images, text = self._images(side), self._text(clip)
-        columns = torch.arange(side, device=self._device) // (side // 8)
-        regions = (1 + columns + 8 * columns[:, None])[None]
-        encode = self._watch.time(
-            lambda: gumix.window_logits(clip, dino, images, regions, text, settings=settings)
-        )
-        count = sum(windows(side, settings.stride, scale) for scale in settings.scales)
-        if self._card.sam2 is None:
-            return encode, None, encode * count
-        tile, prompt, _ = self._sam2()
-        points = self._card.gumix.get("proposals", {}).get("points_per_side", GUMIX_POINTS)
-        return encode, prompt, encode * count + tile + prompt * points**2
-
-    def _dense_windows(self, scales: Sequence[float]) -> int:
-        settings, patch = fast.FastSettings(), int(self._networks.clip.visual.patch_size[0])
-        side = -(-settings.window // patch) * patch
-        return sum(windows(side, settings.stride, scale) for scale in scales)
-
-    def _mask_selection(self) -> tuple[float, float | None, float]:
-        encode, _, _ = self._fast()
-        component = self._card.clip
-        dense = encode * self._dense_windows((1.0,) if component is None else component.scales)
-        if self._card.sam2 is None:
-            return encode, None, dense
-        tile, prompt, _ = self._sam2()
-        return encode, prompt, dense + tile + prompt * SELECTION_POINTS**2
-
-    def _sam2(self) -> tuple[float, float, float]:
-        level = torch.ones(1, 3, 1, 1, device=self._device)
-        model = dataclasses.replace(
-            self._networks.sam2,
-            mean=level,
-            std=level,
-            device=self._device,
-            dtype=devices.default_dtype(self._device, "sam2"),
-        )
-        images = self._images(model.image_size)
-        encode = self._watch.time(lambda: model.encode(images))
-        embedding = model.encode(images)
-        shared = model.share(embedding)
-        points = torch.linspace(1, model.image_size - 1, 2 * PROMPTS).reshape(PROMPTS, 1, 2)
-        decode = self._watch.time(
-            lambda: model.predict(
-                embedding,
-                points=points,
-                labels=torch.ones(PROMPTS, 1, dtype=torch.int32),
-                choice=MaskChoice.SINGLE,
-                shared=shared,
-            )
-        )
-        return encode, decode / PROMPTS, encode + decode / PROMPTS
-
-    def _segassess(self) -> tuple[float, float | None, float]:
-        network = self._networks.segassess
-        images = self._images(SIDE)
-        masks = (images[:, :1] > 0.5).float()
-        dtype = devices.default_dtype(self._device, "segassess")
-        enabled = dtype is not torch.float32
-        with torch.autocast(self._device.type, dtype=dtype, enabled=enabled):
-            encode = self._watch.time(lambda: network.image_encoder(images))
-            whole = self._watch.time(lambda: network(images, masks))
-        return encode, max(whole - encode, 0.0), whole
-
-    def _unigeoseg(self) -> tuple[float, float | None, float]:
-        network = self._networks.unigeoseg
-        network.model.rebuild_rotary_tables(self._device)
-        width = network.config.language.hidden_size
-        images = self._images(network.config.vision.image_size)
-        words = torch.zeros(1, INSTRUCTION_WORDS, width, device=self._device)
-        query = torch.zeros(1, 1, network.config.segmentation.width, device=self._device)
-        known = torch.ones(1, INSTRUCTION_WORDS, dtype=torch.bool, device=self._device)
-
-        def read() -> Any:
-            features = network.encode_image(images)
-            return features, network.model.remember(features.words)
-
-        with torch.inference_mode():
-            features, memory = read()
-
-        def answer() -> object:
-            network.model.continue_from(memory, words, known)
-            return network.predictor(features.pixels, query)
-
-        encode, decode = self._watch.time(read), self._watch.time(answer)
-        return encode, decode, encode + decode
-
-    def _images(self, side: int) -> Tensor:
-        return torch.rand(1, 3, side, side, device=self._device)
-
-    def _text(self, clip: Any) -> Tensor:
-        rows = torch.rand(QUERIES, int(clip.visual.output_dim), device=self._device)
-        return nn.functional.normalize(rows, dim=-1)
+    def command(self, method: str) -> list[str]:
+        """Return the engine's command for a method, empty when no job runs it yet."""
+        images = ["--input", str(self.image), "--output", str(self.output), "--method", method]
+        commands = {
+            "gumix": ["openvocabulary", "--classes", CLASSES],
+            "mask_selection": ["openvocabulary", "--classes", CLASSES],
+            "fast": ["openvocabulary", "--classes", CLASSES],
+            "sam2": ["prompts", "--prompts", str(self.points)],
+            "unigeoseg": ["refer", "--instruction", INSTRUCTION],
+            "segassess": ["assess", "--mask", str(self.mask)],
+        }
+        return [*commands[method], *images] if method in commands else []
 
 
-def windows(side: int, stride: int, scale: float = 1.0) -> int:
-    """Return how many windows cover a tile at a scale."""
-    return len(plan_tiles(round(SIDE * scale), round(SIDE * scale), side, side - stride))
+def measure(preset: Preset, method: str, device: str, inputs: Inputs, repeats: int) -> Row:
+    """Return the row of one preset, with a note where nothing could be measured."""
+    row = Row(preset.card.name, method, device)
+    command = inputs.command(method)
+    if not command:
+        return dataclasses.replace(row, note=f"no job runs {method} yet")
+    free = free_memory(torch.device(device))
+    if free is not None and required_memory(preset, method, torch.device(device).type) > free:
+        return dataclasses.replace(row, note=f"does not fit into {free / 1e9:.1f} GB")
+    with tempfile.TemporaryDirectory() as temporary:
+        model = str(preset.folder) if preset.origin is Origin.USER else preset.card.name
+        if not preset.is_ready(method):
+            model = temporary
+            try:
+                write_random_preset(preset, method, Path(temporary))
+            except JobError as error:
+                return dataclasses.replace(row, note=error.message)
+        return run([*command, "--model", model, "--device", device], row, repeats)
 
 
-def fill(module: nn.Module, device: torch.device) -> None:
-    """Give a module of the meta device small random values on a real one."""
-    module.to_empty(device=device).requires_grad_(requires_grad=False)
-    with torch.no_grad():
-        for tensor in (*module.parameters(), *module.buffers()):
-            if tensor.is_floating_point():
-                tensor.uniform_(-SPREAD, SPREAD)
-            else:
-                tensor.zero_()
-    for part in module.modules():
-        if hasattr(part, "periods"):
-            # Random rotary periods would make angles of any size.
-            rope: Any = part
-            rope.reset_parameters()
+def run(command: Sequence[str], row: Row, repeats: int) -> Row:
+    """Run a command of the engine in a process of its own and return the row with its numbers."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "benchmarks.timed_run", "--repeats", str(repeats), *command],
+        cwd=ROOT,
+        env={**os.environ, **MALLOC_SETTINGS},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return dataclasses.replace(row, note=lines[-1] if lines else f"status {done.returncode}")
+    facts = json.loads(done.stdout.splitlines()[-1])
+    return dataclasses.replace(row, peak=facts["peak"], seconds=facts["seconds"])
 
 
-def measure(preset: Preset, method: str, device: torch.device, seconds: float) -> Row:
-    """Return the row of one preset, with a reason where nothing could be measured."""
-    card = preset.card
-    try:
-        estimate = estimate_memory(card, device, method=method, folder=preset.folder)
-        blank = blank_row(preset, method, device, estimate)
-        if not fits(estimate, device):
-            free = (free_memory(device) or 0) / MEBIBYTE
-            return dataclasses.replace(blank, note=f"does not fit into {free:.0f} MB")
-        encode, decode, tile = Bench(preset, method, device, seconds).measure(method)
-    except (JobError, RuntimeError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return Row(card.name, method, device.type, 0.0, 0.0, note=reason)
-    finally:
-        gc.collect()
-        release_memory()
-    return dataclasses.replace(blank, encode=encode, decode=decode, tile=tile)
-
-
-def blank_row(preset: Preset, method: str, device: torch.device, estimate: MemoryEstimate) -> Row:
-    """Return a row without times."""
-    networks = CardNetworks(preset.card, device, preset.folder)
-    modules = [networks.module(name) for name in needed_components(preset.card, method)]
-    count = sum(tensor.numel() for module in modules if module for tensor in module.parameters())
-    return Row(preset.card.name, method, device.type, count / 1e6, estimate.total / MEBIBYTE)
+def write_memory(preset: Preset, method: str, peak: int) -> None:
+    """Write a measured number into the preset's card."""
+    path = card_path(preset)
+    text = path.read_text(encoding="utf-8")
+    card = json.loads(text)
+    memory = {**card.get("memory", {}), method: -(-peak // STEP) * STEP}
+    order = card["methods"]
+    card["memory"] = {name: memory[name] for name in order if name in memory}
+    indent = 1 if text.startswith('{\n "') else 2
+    with draft(path) as unfinished:
+        content = json.dumps(card, indent=indent, ensure_ascii=False)
+        unfinished.write_text(content + "\n", encoding="utf-8")
 
 
 def compared(rows: Sequence[Row], builtin: Sequence[str]) -> list[dict[str, str]]:
     """Return rows as text, with the times relative to the built-in preset of the same method."""
-    base = {(row.method, row.device): row.tile for row in rows if row.preset in builtin}
+    base = {(row.method, row.device): row.seconds for row in rows if row.preset in builtin}
     lines = []
     for row in rows:
         own = base.get((row.method, row.device))
@@ -300,21 +172,13 @@ def compared(rows: Sequence[Row], builtin: Sequence[str]) -> list[dict[str, str]
                 "preset": row.preset,
                 "method": row.method,
                 "device": row.device,
-                "parameters (M)": f"{row.parameters:.1f}",
-                "memory (MB)": f"{row.memory:.0f}",
-                "encode (ms)": milliseconds(row.encode),
-                "decode (ms)": milliseconds(row.decode),
-                "tile (s)": "" if row.tile is None else f"{row.tile:.2f}",
-                "times built-in": "" if not own or row.tile is None else f"{row.tile / own:.1f}",
+                "memory (GB)": "" if row.peak is None else f"{row.peak / 1e9:.2f}",
+                "image (s)": "" if row.seconds is None else f"{row.seconds:.2f}",
+                "times built-in": f"{row.seconds / own:.1f}" if own and row.seconds else "",
                 "note": row.note,
             }
         )
     return lines
-
-
-def milliseconds(seconds: float | None) -> str:
-    """Return a time as text."""
-    return "" if seconds is None else f"{seconds * 1000:.1f}"
 
 
 def disturbance() -> str:
@@ -331,9 +195,8 @@ def as_markdown(lines: Sequence[dict[str, str]]) -> str:
     table = [names, ["---"] * len(names), *([line[name] for name in names] for line in lines)]
     rows = "\n".join(f"| {' | '.join(cells)} |" for cells in table)
     head = (
-        f"Random weights on {devices.processor_name()}. Encode: one window or tile. Decode: one "
-        f"prompt, request or mask. Tile: {SIDE} x {SIDE} pixels, summed up from these."
-        f"{disturbance()}"
+        f"{processor_name()}. Memory: the engine's process at its fullest (main memory alone). "
+        f"Image: {SIDE} x {SIDE} pixels, networks loaded.{disturbance()}"
     )
     return f"{head}\n\n{rows}\n"
 
@@ -354,48 +217,47 @@ def wanted(names: Sequence[str], methods: Sequence[str]) -> Iterator[tuple[Prese
         key=lambda preset: (preset.origin is not Origin.BUILT_IN, preset.card.name),
     )
     for preset in order:
-        if names and preset.card.name not in names and preset.origin is not Origin.BUILT_IN:
+        if names and preset.card.name not in names:
             continue
         for method in preset.card.methods:
-            # The two ask the same of the same network.
-            known = method != "clicks" or "sam2" not in preset.card.methods
-            if known and (not methods or method in methods):
+            if not methods or method in methods:
                 yield preset, method
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)  # noqa: PTH105
 
 
 def main() -> int:
     """Measure, write ``models.md`` and ``models.csv``, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--presets", nargs="+", default=[], help="names; built-in ones are added")
+    parser.add_argument("--presets", nargs="+", default=[], help="names; all by default")
     parser.add_argument("--methods", nargs="+", default=[], help="methods; all by default")
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each measurement")
+    parser.add_argument("--repeats", type=int, default=2, help="timed runs; 0 for memory alone")
     parser.add_argument("--devices", nargs="+", default=[], help="cpu, cuda; all by default")
     parser.add_argument("--output", type=Path, default=ROOT / "bench")
+    parser.add_argument(
+        "--write-memory", action="store_true", help="write the memory on cpu into the cards"
+    )
     options = parser.parse_args()
-    names = options.devices or ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    devices = options.devices or ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     rows, builtin = [], []
-    for preset, method in wanted(options.presets, options.methods):
-        if preset.origin is Origin.BUILT_IN:
-            builtin.append(preset.card.name)
-        for name in names:
-            row = measure(preset, method, torch.device(name), options.seconds)
-            rows.append(row)
-            took = row.note or f"{row.tile or 0:.2f} s a tile"
-            sys.stderr.write(f"{row.preset} {method} on {name}: {took}\n")
+    with tempfile.TemporaryDirectory() as temporary:
+        inputs = Inputs.generate(Path(temporary))
+        for preset, method in wanted(options.presets, options.methods):
+            if preset.origin is Origin.BUILT_IN:
+                builtin.append(preset.card.name)
+            for device in devices:
+                row = measure(preset, method, device, inputs, options.repeats)
+                rows.append(row)
+                peak = row.note or f"{(row.peak or 0) / 1e9:.2f} GB"
+                sys.stderr.write(f"{row.preset} {method} on {device}: {peak}\n")
+                if options.write_memory and device == "cpu" and row.peak is not None:
+                    write_memory(preset, method, row.peak)
     if not rows:
         sys.stderr.write("No preset has these names and methods.\n")
         return 1
     lines = compared(rows, builtin)
     options.output.mkdir(parents=True, exist_ok=True)
-    write(options.output / "models.md", as_markdown(lines))
-    write(options.output / "models.csv", as_csv(lines))
+    for name, text in (("models.md", as_markdown(lines)), ("models.csv", as_csv(lines))):
+        with draft(options.output / name) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
     sys.stdout.write(as_markdown(lines))
     return 0
 

@@ -1,18 +1,14 @@
-"""Writes docs/models.md from the cards of the models.
-
-``--memory`` weighs every network again first, which takes a minute or two.
-"""
+"""Writes docs/models.md from the cards of the models."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from geoseg_qgis.engine.models.memory import required_memory
 from geoseg_qgis.engine.zoo.addresses import address_of, is_pinned
 from geoseg_qgis.engine.zoo.card import ModelCard, WeightsFile
-from geoseg_qgis.engine.zoo.memory_table import tabled_memory
 from geoseg_qgis.engine.zoo.registry import Origin, Preset, catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,12 +25,6 @@ MARKER = "<!-- tables -->"
 
 def main() -> int:
     """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--memory", action="store_true", help="weigh the networks again")
-    if parser.parse_args().memory:
-        import model_memory  # noqa: PLC0415  imports torch
-
-        model_memory.main()
     PAGE.write_text(page(), encoding="utf-8")
     sys.stdout.write(f"{PAGE}\n")
     return 0
@@ -126,8 +116,8 @@ def _files_by_hand(presets: Iterable[Preset]) -> Iterator[tuple[Preset, WeightsF
 
 
 def _memory(preset: Preset, kind: str) -> str:
-    need = tabled_memory(preset, kind)
-    return f"{sum(need) / 1e9:.1f} GB" if need is not None else "?"
+    needed = max(required_memory(preset, method, kind) for method in preset.card.methods)
+    return f"{needed / 1e9:.1f} GB"
 
 
 def _gigabytes(size: int) -> str:

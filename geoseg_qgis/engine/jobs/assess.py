@@ -13,7 +13,7 @@ from geoseg_qgis.engine.methods.assessment.numbers import assessment_numbers
 from geoseg_qgis.engine.methods.assessment.polygons import write_missed, write_objects
 from geoseg_qgis.engine.methods.assessment.rasters import write_rasters
 from geoseg_qgis.engine.methods.assessment.run import Assessment, Assessor, unjudge
-from geoseg_qgis.engine.models.model_cache import warm_models
+from geoseg_qgis.engine.models.model_cache import load_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.reports.assessment import Surroundings, write_report
@@ -42,7 +42,7 @@ def run(job: Job, context: JobContext) -> Result:
     check_destinations(files, "Give a file for the quality raster, the polygons or the report.")
     job = _with_method(job)
     context.progress(0.0, "Loading the models")
-    models = warm_models(job, context)
+    models = load_models(job, context)
     made_for = models.card.pixel_size
     folder = Path(next(iter(files.values()))).resolve().parent
     with prepare_scene(job, folder, made_for) as scene:

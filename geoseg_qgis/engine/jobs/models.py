@@ -13,11 +13,10 @@ from pathlib import Path
 from geoseg_qgis.engine.files import draft
 from geoseg_qgis.engine.hardware import release_memory
 from geoseg_qgis.engine.models.device import choose_device
-from geoseg_qgis.engine.models.memory import MemoryEstimate, fits
+from geoseg_qgis.engine.models.memory import free_memory, required_memory
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.zoo.addresses import checked_address
 from geoseg_qgis.engine.zoo.download import Delivery, DownloadOptions, bring_preset
-from geoseg_qgis.engine.zoo.memory_table import tabled_memory
 from geoseg_qgis.engine.zoo.pace import megabytes
 from geoseg_qgis.engine.zoo.registry import Preset, catalogue, model_folders, open_preset
 from geoseg_qgis.engine.zoo.removal import remove_preset
@@ -190,11 +189,12 @@ def _summaries(
     presets: Sequence[Preset], chosen: set[str] | None, device_name: str
 ) -> tuple[ModelSummary, ...]:
     device = choose_device(device_name).device
+    free = free_memory(device)
     wanted = [preset for preset in presets if chosen is None or preset.card.name in chosen]
     summaries = []
     for preset in sorted(wanted, key=lambda one: (_ORDER.index(preset_state(one)), one.card.name)):
-        need = tabled_memory(preset, device.type)
-        estimate = MemoryEstimate(*need) if need is not None else None
+        methods = preset.card.methods
+        needed = max(required_memory(preset, method, device.type) for method in methods)
         summaries.append(
             ModelSummary(
                 name=preset.card.name,
@@ -203,8 +203,8 @@ def _summaries(
                 methods=preset.card.methods,
                 size=preset_size(preset),
                 state=preset_state(preset).value,
-                memory=estimate.total if estimate is not None else 0,
-                fits=estimate is None or fits(estimate, device),
+                memory=needed,
+                fits=free is None or needed <= free,
                 note=_note(preset),
             )
         )

@@ -20,7 +20,7 @@ from geoseg_qgis.engine.methods.open_vocabulary.method import (
     find_method,
     method_names,
 )
-from geoseg_qgis.engine.models.model_cache import warm_models
+from geoseg_qgis.engine.models.model_cache import load_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.zoo.registry import choose_method
@@ -51,7 +51,7 @@ def run(job: Job, context: JobContext) -> Result:
     job = _with_method(job, context)
     match = find_method(job.method)
     context.progress(0.0, "Loading the models")
-    models = warm_models(job, context)
+    models = load_models(job, context)
     _report_unknown_words(models, legend, context)
     made_for = models.card.pixel_size
     prompts = add_background_prompts([item.synonyms for item in legend], task.rivals)

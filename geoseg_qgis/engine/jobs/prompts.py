@@ -24,7 +24,7 @@ from geoseg_qgis.engine.methods.prompted.segmentation import (
     MaskRules,
     PromptedSegmentation,
 )
-from geoseg_qgis.engine.models.model_cache import warm_models
+from geoseg_qgis.engine.models.model_cache import load_models
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.write import ClassRasterWriter
@@ -61,7 +61,7 @@ def run(job: Job, context: JobContext) -> Result:
             context.warn(note)
         prompts = _gather(layer, scene.output, job.method)
         context.progress(0.01, "Loading the models")
-        models = warm_models(job, context)
+        models = load_models(job, context)
         predictor = preset_predictor(job.method, models)
         made_for = prompt_pixel_size(job.method, models)
         pyramid = grid_pyramid(scene, made_for, predictor)

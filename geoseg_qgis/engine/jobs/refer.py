@@ -14,7 +14,7 @@ from geoseg_qgis.engine.methods.referring.unigeoseg.raster_inference import (
     RasterPrediction,
     predict_raster,
 )
-from geoseg_qgis.engine.models.model_cache import warm_models
+from geoseg_qgis.engine.models.model_cache import load_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
@@ -43,7 +43,7 @@ def run(job: Job, context: JobContext) -> Result:
     files = ResultFiles(task.mask_raster, task.polygon_file, task.scores)
     files.check()
     context.progress(0.0, "Loading the models")
-    models = warm_models(job, context)
+    models = load_models(job, context)
     report_instruction(models, task.instruction, context)
     segmenter = preset_segmenter(models)
     made_for = models.instruction_pixel_size

@@ -123,7 +123,7 @@ def build_dino(component: DinoComponent) -> Any:
         raise _invalid(f"argument {unknown[0]!r} is not one of {', '.join(sorted(_ARGUMENTS))}")
     try:
         with torch.device("meta"):
-            module = timm.create_model(
+            module: Any = timm.create_model(
                 component.model, pretrained=False, num_classes=0, **component.arguments
             )
     except (TypeError, ValueError, AssertionError, ZeroDivisionError, RuntimeError) as error:

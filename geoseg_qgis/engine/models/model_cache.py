@@ -1,4 +1,4 @@
-"""Models that stay in memory between jobs."""
+"""Networks that stay loaded between jobs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from geoseg_qgis.engine.zoo.registry import Preset, catalogue, choose_preset
 from geoseg_qgis.protocol.job import Job
 
 from .device import ChosenDevice, choose_device
-from .memory import estimate_memory, fits, free_memory, largest_fitting, surely_fits
+from .memory import free_memory, largest_fitting, required_memory
 from .oom_fallback import OutOfMemoryFallback
-from .preset import LoadedPreset, PresetShelf
+from .preset import LoadedPreset, PresetCache
 
 _GIGABYTE = 1e9
 
-_shelf = PresetShelf()
-on_release(_shelf.release)
+_cache = PresetCache()
+on_release(_cache.release)
 
 
-def warm_models(job: Job, context: JobContext) -> LoadedPreset:
-    """Return the networks of the job's preset on the job's device, and say which device it is.
+def load_models(job: Job, context: JobContext) -> LoadedPreset:
+    """Return the networks of the job's preset on the job's device; report which device it is.
 
-    A preset that the device has no room for is told of before it is loaded; it runs all the same.
+    The networks are those of the job before when preset and device are the same. A preset that is
+    too large for the device's free memory gets a warning and runs all the same.
 
     Raises:
         JobError: ``MODEL_MISSING``, ``MODEL_INVALID`` or ``DEVICE_UNAVAILABLE``.
@@ -33,35 +34,35 @@ def warm_models(job: Job, context: JobContext) -> LoadedPreset:
     context.info(f"{preset.card.title} runs on {device.title}.")
     if device.note:
         context.warn(device.note)
-    models = _shelf.take(preset, device)
+    models = _cache.get(preset, device)
     if not models.loaded():
-        sentence = tight_memory(preset, device, job.method)
-        if sentence:
-            context.warn(sentence)
+        warning = memory_warning(preset, device, job.method)
+        if warning:
+            context.warn(warning)
     return models
 
 
-def tight_memory(preset: Preset, device: ChosenDevice, method: str, free: int | None = None) -> str:
-    """Return a sentence when a preset will not fit into a device's memory; empty when it will.
+def memory_warning(
+    preset: Preset, device: ChosenDevice, method: str, free: int | None = None
+) -> str:
+    """Return a warning when a preset will not fit into a device's memory; empty when it will.
 
     Args:
-        preset: What is to be loaded.
-        device: Where.
+        preset: The preset to load.
+        device: The device to load it on.
         method: Static method name.
-        free: Free bytes of the device; asked for when None.
+        free: Free bytes of the device; None asks the device.
     """
     free = free_memory(device.device) if free is None else free
-    if free is None or surely_fits(preset.card, free):
+    needed = required_memory(preset, method, device.kind)
+    if free is None or needed <= free:
         return ""
-    estimate = estimate_memory(preset.card, device.device, method=method, folder=preset.folder)
-    if fits(estimate, device.device, free):
-        return ""
-    smaller = largest_fitting(catalogue().presets.values(), device.device, method, free)
+    smaller = largest_fitting(catalogue().presets.values(), method, device.kind, free)
     advice = "Choose a smaller extent or another device"
     if smaller is not None:
         advice = f"Choose the model {smaller.card.name}, which fits"
     return (
-        f"{preset.card.title} needs about {estimate.total / _GIGABYTE:.1f} GB of memory, but "
+        f"{preset.card.title} needs about {needed / _GIGABYTE:.1f} GB of memory, but "
         f"{device.name} has {free / _GIGABYTE:.1f} GB left, so the run may be slow or fail. "
         f"{advice}."
     )
@@ -74,9 +75,9 @@ def out_of_memory_fallback(
 
     Args:
         models: The preset on the device.
-        context: Told when the results may change.
-        needed: Components that the stage computes with; the others may be dropped.
+        context: Gets a warning when the results may change.
+        needed: Components that the stage computes with; the others may be unloaded.
     """
     return OutOfMemoryFallback(
-        models.device.device, drop=partial(models.drop_all_but, *needed), tell=context.warn
+        models.device.device, unload=partial(models.unload_all_but, *needed), warn=context.warn
     )

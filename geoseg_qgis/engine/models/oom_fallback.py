@@ -1,8 +1,8 @@
-"""What is done when memory runs out, in one place for every method.
+"""What every method does when memory runs out.
 
 Four steps, each taken only when the one before did not help: batches halve; tiles shrink, where
-the method permits; networks of other stages are dropped; the job ends with a sentence. What was
-learnt stays for the rest of the run, and nothing moves to another device by itself.
+the method allows it; networks of other stages are unloaded; the job ends with an error. The
+limits found hold for the rest of the run. Nothing moves to another device by itself.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Output = TypeVar("Output")
 logger = logging.getLogger(__name__)
 
 
-def _nothing_to_drop() -> bool:
+def _nothing_to_unload() -> bool:
     return False
 
 
 @dataclass(frozen=True)
 class Work(Generic[Item, Output]):
-    """What is to be computed, in batches.
+    """A computation on items, in batches.
 
     Attributes:
-        compute: Takes any number of items up to a batch.
+        compute: Takes any number of items; returns one output each, or one for them all.
         what: How messages name one item.
         shrink: Computes one item in smaller tiles: level 1 halves their sides, level 2 quarters
-            them; None where the method does not permit it.
+            them; None where the method does not allow it.
         levels: Highest level that ``shrink`` takes.
     """
 
@@ -47,12 +47,12 @@ class Work(Generic[Item, Output]):
 
 
 class OutOfMemoryFallback:
-    """Runs work on one device and steps down when memory runs out.
+    """Runs work on one device and asks less of it when its memory runs out.
 
     Args:
         device: Where the work is computed; None when the caller leaves it open.
-        drop: Drops networks that this stage does not need; tells whether there were any.
-        tell: Told a sentence when the results may change: smaller tiles see less around them.
+        unload: Unloads networks that this stage does not need; returns whether there were any.
+        warn: Gets a sentence when the results may change: smaller tiles see less context.
 
     Attributes:
         batch: Most items tried at once; None before any limit was met.
@@ -62,15 +62,15 @@ class OutOfMemoryFallback:
     def __init__(
         self,
         device: torch.device | None = None,
-        drop: Callable[[], bool] = _nothing_to_drop,
-        tell: Callable[[str], None] = logger.warning,
+        unload: Callable[[], bool] = _nothing_to_unload,
+        warn: Callable[[str], None] = logger.warning,
     ) -> None:
         self.device = device
         self.batch: int | None = None
         self.level = 0
-        self._told = 0
-        self._drop = drop
-        self._tell = tell
+        self._reported_level = 0
+        self._unload = unload
+        self._warn = warn
 
     @property
     def name(self) -> str:
@@ -78,41 +78,41 @@ class OutOfMemoryFallback:
         return "the device" if self.device is None else str(self.device)
 
     def run(self, work: Work[Item, Output], items: Sequence[Item]) -> list[Output]:
-        """Return what the work makes of the items, in order.
+        """Return the outputs of the items, in order.
 
         Raises:
             JobError: ``OUT_OF_MEMORY`` when not even one item fits.
         """
         results: list[Output] = []
-        place = 0
-        while place < len(items):
-            part = items[place : place + (self.batch or len(items))]
+        start = 0
+        while start < len(items):
+            batch = items[start : start + (self.batch or len(items))]
             problem = ""
             try:
-                results += self._compute(work, part)
+                results += self._compute(work, batch)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 problem = str(error)
             else:
-                place += len(part)
-                self._confess()
+                start += len(batch)
+                self._report_smaller_tiles()
                 continue
             # Only here is the failed batch's memory free: the exception held its tensors.
             free_cached_memory()
-            self._step_down(work, len(part), problem)
+            self._step_down(work, len(batch), problem)
         return results
 
-    def _compute(self, work: Work[Item, Output], part: Sequence[Item]) -> Sequence[Output]:
+    def _compute(self, work: Work[Item, Output], batch: Sequence[Item]) -> Sequence[Output]:
         level = min(self.level, work.levels)
         if level == 0 or work.shrink is None:
-            return work.compute(part)
-        return [work.shrink(item, level) for item in part]
+            return work.compute(batch)
+        return [work.shrink(item, level) for item in batch]
 
-    def _confess(self) -> None:
-        if self.level > self._told:
-            self._told = self.level
-            self._tell(
+    def _report_smaller_tiles(self) -> None:
+        if self.level > self._reported_level:
+            self._reported_level = self.level
+            self._warn(
                 f"The memory of {self.name} did not suffice, so tiles have 1/{2**self.level} of "
                 "their usual side: results may differ a little. Choose a smaller model to avoid it."
             )
@@ -125,16 +125,16 @@ class OutOfMemoryFallback:
             )
         elif work.shrink is not None and self.level < work.levels:
             self.level += 1
-        elif self._drop():
+        elif self._unload():
             self.level = 0
-            logger.warning("Out of memory: networks that wait were dropped from %s.", self.name)
+            logger.warning("Out of memory: idle networks were unloaded from %s.", self.name)
             free_cached_memory()
         else:
             raise _does_not_fit(work.what, self, problem)
 
 
 def free_cached_memory() -> None:
-    """Give back what PyTorch keeps of the accelerators' memory for tensors to come."""
+    """Give the memory that PyTorch caches back to the accelerators."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

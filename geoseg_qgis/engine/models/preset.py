@@ -196,8 +196,15 @@ class LoadedPreset:
         """Return the names of what is in memory."""
         return tuple(self._models)
 
+    def matches(
+        self, preset: Preset, device: ChosenDevice, dtype: torch.dtype | None = None
+    ) -> bool:
+        """Return whether these are the networks of a preset on a device in a number format."""
+        same_devices = _torch_devices(self.device) == _torch_devices(device)
+        return self.preset == preset and same_devices and self._dtype == dtype
+
     def release(self) -> None:
-        """Forget the networks and give their memory back."""
+        """Unload the networks and give their memory back."""
         with self._lock:
             self._models.clear()
             self._used.clear()
@@ -205,8 +212,8 @@ class LoadedPreset:
             other.release()
         free_cached_memory()
 
-    def drop_all_but(self, *needed: str) -> bool:
-        """Forget the networks that a stage does not need; they are loaded again when asked for.
+    def unload_all_but(self, *needed: str) -> bool:
+        """Unload the networks that a stage does not need; they are loaded again on their next use.
 
         Returns:
             Whether there were any.
@@ -245,24 +252,20 @@ class LoadedPreset:
         return component
 
 
-class PresetShelf:
-    """Keeps the preset used last in memory, so that the next job on it starts at once."""
+class PresetCache:
+    """Keeps the preset used last loaded, so that the next job with it starts at once."""
 
     def __init__(self) -> None:
         self._current: LoadedPreset | None = None
         self._lock = threading.Lock()
 
-    def take(
+    def get(
         self, preset: Preset, device: ChosenDevice, dtype: torch.dtype | None = None
     ) -> LoadedPreset:
-        """Return the preset's networks, those in memory when they are the same."""
+        """Return the preset's networks; those of another preset or device are unloaded first."""
         with self._lock:
             current = self._current
-            wanted = (preset, _places(device), dtype)
-            if (
-                current is None
-                or (current.preset, _places(current.device), current._dtype) != wanted
-            ):
+            if current is None or not current.matches(preset, device, dtype):
                 if current is not None:
                     current.release()
                 current = self._current = LoadedPreset(preset, device, dtype)
@@ -273,12 +276,12 @@ class PresetShelf:
         return self._current.loaded() if self._current else ()
 
     def release(self) -> None:
-        """Forget the networks and give their memory back."""
+        """Unload the networks and give their memory back."""
         with self._lock:
             if self._current is not None:
                 self._current.release()
             self._current = None
 
 
-def _places(device: ChosenDevice) -> tuple[torch.device, ...]:
+def _torch_devices(device: ChosenDevice) -> tuple[torch.device, ...]:
     return tuple(each.device for each in device.all)

@@ -17,7 +17,7 @@ from geoseg_qgis.engine.methods.open_vocabulary.gumix import window as gumix
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
 from geoseg_qgis.engine.methods.referring.unigeoseg import Segmenter
 from geoseg_qgis.engine.models.device import ChosenDevice, choose_device, list_devices
-from geoseg_qgis.engine.models.memory import BASE, estimate_memory, fits, free_memory
+from geoseg_qgis.engine.models.memory import PROGRAM, free_memory, required_memory
 from geoseg_qgis.engine.models.oom_fallback import OutOfMemoryFallback, Work
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.models.sam2 import MaskChoice
@@ -197,7 +197,7 @@ def test_unigeoseg_in_the_published_precision(tmp_path: Path) -> None:
     assert np.abs(answers[1] - answers[0]).mean() < 0.05
 
 
-def test_the_ladder_on_real_memory() -> None:
+def test_the_fallback_on_real_memory() -> None:
     device = torch.device("cuda", 0)
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.empty_cache()
@@ -221,31 +221,29 @@ def test_the_ladder_on_real_memory() -> None:
     assert caught.value.code is ErrorCode.OUT_OF_MEMORY
 
 
-def test_the_estimate_is_near_what_a_batch_takes(card: LoadedPreset) -> None:
+def test_the_required_memory_is_near_what_a_batch_takes(card: LoadedPreset) -> None:
     settings = GumixSettings.geo().with_overrides(card.card.gumix)
-    estimate = estimate_memory(card.card, torch.device("cuda"), method="gumix")
     side, text = settings.window, unit_rows(card.clip, 64).cuda()
     images = random_images(16, side, side).cuda()
     regions = (torch.arange(side, device="cuda") // 32)[:, None].expand(16, side, side)
     networks = card.clip.module, card.dino.module
-    gumix.window_logits(*networks, images, regions, text, settings=settings)
     torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
     gumix.window_logits(*networks, images, regions, text, settings=settings)
-    taken = torch.cuda.max_memory_allocated() - before
-    assert 0.3 < taken / estimate.activations < 1.2
-    assert fits(estimate, torch.device("cuda"))
+    taken = torch.cuda.max_memory_allocated()
+    # A batch that does not fit is halved, so the number may be half of what the batch takes.
+    required = required_memory(card.preset, "gumix", "cuda") - PROGRAM["cuda"]
+    assert 0.2 < taken / required < 2.0
 
 
-def test_the_free_memory_of_a_card() -> None:
+def test_the_free_memory_of_a_graphics_card() -> None:
     free = free_memory(torch.device("cuda"))
     total = torch.cuda.get_device_properties(0).total_memory
     assert free is not None
-    assert 0 < free <= total + BASE["cuda"]
+    assert 0 < free <= total + PROGRAM["cuda"]
     assert list_devices()[0]["problem"] == ""
 
 
-def test_every_card_is_taken() -> None:
+def test_every_graphics_card_is_used() -> None:
     chosen: ChosenDevice = choose_device("cuda:all")
     assert [str(each.device) for each in chosen.all] == [
         f"cuda:{index}" for index in range(torch.cuda.device_count())

@@ -12,8 +12,9 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
+from geoseg_qgis.engine.hardware import release_memory
 from geoseg_qgis.engine.jobs.registry import run_job
-from geoseg_qgis.engine.models import model_cache as warm
+from geoseg_qgis.engine.models import model_cache
 from geoseg_qgis.engine.models.device import ChosenDevice, choose_device
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
@@ -41,10 +42,10 @@ def image(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays_warm() -> Iterator[None]:
-    warm._shelf.release()
+def nothing_stays_loaded() -> Iterator[None]:
+    release_memory()
     yield
-    warm._shelf.release()
+    release_memory()
 
 
 def make_job(image: Path, preset: Path, name: str) -> Job:
@@ -67,7 +68,7 @@ def run(job: Job) -> tuple[Scores, Result]:
 
 
 def limit(models: LoadedPreset, too_much: Callable[[torch.Tensor], bool]) -> list[int]:
-    """Let CLIP run out of memory on batches that are too much; return what it was asked."""
+    """Let CLIP run out of memory on batches that are too much; return the sizes of its batches."""
     asked: list[int] = []
 
     def check(_: Any, inputs: tuple[torch.Tensor]) -> None:
@@ -82,7 +83,7 @@ def limit(models: LoadedPreset, too_much: Callable[[torch.Tensor], bool]) -> lis
 def test_halved_batches_map_the_same(image: Path, tiny_preset: Path) -> None:
     usual, _ = run(make_job(image, tiny_preset, "usual"))
     job = make_job(image, tiny_preset, "limited")
-    asked = limit(warm.warm_models(job, JobContext()), lambda images: len(images) > 1)
+    asked = limit(model_cache.load_models(job, JobContext()), lambda images: len(images) > 1)
     limited, result = run(job)
     assert asked == [2, *[1] * 4], "nothing large is tried again"
     # Other batches may round the last of 16 bits otherwise.
@@ -90,34 +91,32 @@ def test_halved_batches_map_the_same(image: Path, tiny_preset: Path) -> None:
     assert result.warnings == ()
 
 
-def test_smaller_windows_are_told_of(image: Path, tiny_preset: Path) -> None:
+def test_smaller_windows_are_reported(image: Path, tiny_preset: Path) -> None:
     usual, _ = run(make_job(image, tiny_preset, "usual"))
     job = make_job(image, tiny_preset, "limited")
-    limit(warm.warm_models(job, JobContext()), lambda images: images.numel() > 3 * 130**2)
+    limit(model_cache.load_models(job, JobContext()), lambda images: images.numel() > 3 * 130**2)
     limited, result = run(job)
     assert ["1/2 of their usual side" in text for text in result.warnings] == [True]
     assert limited.shape == usual.shape
     assert np.array_equal(limited == 0, usual == 0)
 
 
-def test_networks_that_wait_are_dropped_and_the_map_is_the_same(
-    image: Path, tiny_preset: Path
-) -> None:
+def test_idle_networks_are_unloaded_and_the_map_is_the_same(image: Path, tiny_preset: Path) -> None:
     usual, _ = run(make_job(image, tiny_preset, "usual"))
     job = make_job(image, tiny_preset, "limited")
-    models = warm.warm_models(job, JobContext())
+    models = model_cache.load_models(job, JobContext())
     limit(models, lambda _: "sam2" in models.loaded())
     assert models.sam2.image_size == 128
     limited, result = run(job)
     assert np.abs(limited.astype(np.int64) - usual).max() <= 1
     assert "sam2" not in models.loaded()
-    assert "sam2_sha256" in result.provenance, "it took part before it was dropped"
-    assert result.warnings == (), "whole tiles again, so nothing is to be told"
+    assert "sam2_sha256" in result.provenance, "it was used before it was unloaded"
+    assert result.warnings == (), "whole tiles again, so there is nothing to report"
 
 
-def test_a_window_that_never_fits_ends_with_a_sentence(image: Path, tiny_preset: Path) -> None:
+def test_a_window_that_never_fits_ends_the_job(image: Path, tiny_preset: Path) -> None:
     job = make_job(image, tiny_preset, "limited")
-    limit(warm.warm_models(job, JobContext()), lambda _: True)
+    limit(model_cache.load_models(job, JobContext()), lambda _: True)
     with pytest.raises(JobError, match="does not fit into the memory of cpu") as caught:
         run(job)
     assert caught.value.code is ErrorCode.OUT_OF_MEMORY
@@ -130,9 +129,9 @@ def test_two_devices_map_the_same(
     usual, _ = run(make_job(image, tiny_preset, "usual"))
     cpu = torch.device("cpu")
     pair = ChosenDevice(cpu, "first", others=(ChosenDevice(cpu, "second"),))
-    monkeypatch.setattr(warm, "choose_device", lambda _: pair)
+    monkeypatch.setattr(model_cache, "choose_device", lambda _: pair)
     job = make_job(image, tiny_preset, "pair")
-    models = warm.warm_models(job, JobContext())
+    models = model_cache.load_models(job, JobContext())
     batches = [limit(copy, lambda _: False) for copy in models.copies]
     spread, result = run(job)
     assert np.array_equal(spread, usual)
@@ -141,26 +140,26 @@ def test_two_devices_map_the_same(
     assert result.provenance["device"] == "cpu (first), cpu (second)"
 
 
-def test_a_device_that_dies_is_named(
+def test_a_device_that_fails_is_named(
     image: Path, tiny_preset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpu = torch.device("cpu")
     pair = ChosenDevice(cpu, "first", others=(ChosenDevice(cpu, "second"),))
-    monkeypatch.setattr(warm, "choose_device", lambda _: pair)
+    monkeypatch.setattr(model_cache, "choose_device", lambda _: pair)
     job = make_job(image, tiny_preset, "pair")
 
-    def die(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    copy = warm.warm_models(job, JobContext()).copies[1]
-    copy.clip.module.visual.conv1.register_forward_pre_hook(die)
+    copy = model_cache.load_models(job, JobContext()).copies[1]
+    copy.clip.module.visual.conv1.register_forward_pre_hook(fail)
     with pytest.raises(JobError, match="failed in the middle of the run") as caught:
         run(job)
     assert caught.value.code is ErrorCode.DEVICE_UNAVAILABLE
     assert not Path(job.task.scores).exists()
 
 
-def test_all_cards_need_a_card() -> None:
+def test_cuda_all_needs_a_graphics_card() -> None:
     if torch.cuda.is_available():
         assert len(choose_device("cuda:all").all) == torch.cuda.device_count()
         return

@@ -1,4 +1,4 @@
-"""When memory runs out: halves, smaller tiles, fewer networks, and at last a sentence."""
+"""When memory runs out: smaller batches, smaller tiles, fewer networks, then an error."""
 
 import weakref
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ class Machine:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return [tile * 2 for tile in tiles]
 
-    def in_parts(self, tile: Tensor, level: int) -> Tensor:
+    def in_smaller_tiles(self, tile: Tensor, level: int) -> Tensor:
         side = tile.shape[0] >> level
-        rows = [torch.cat(self._row(part, side), dim=1) for part in tile.split(side)]
+        rows = [torch.cat(self._row(strip, side), dim=1) for strip in tile.split(side)]
         return torch.cat(rows)
 
-    def _row(self, part: Tensor, side: int) -> list[Tensor]:
-        return [self.double([piece])[0] for piece in part.split(side, dim=1)]
+    def _row(self, strip: Tensor, side: int) -> list[Tensor]:
+        return [self.double([piece])[0] for piece in strip.split(side, dim=1)]
 
 
 def tiles(count: int) -> list[Tensor]:
@@ -48,7 +48,7 @@ def test_halved_batches_give_the_same(pixels: int) -> None:
     assert all(torch.equal(got, tile * 2) for got, tile in zip(results, tiles(7), strict=True))
 
 
-def test_what_was_learnt_stays() -> None:
+def test_a_limit_holds_for_the_rest_of_the_run() -> None:
     machine, fallback = Machine(128), OutOfMemoryFallback(CPU)
     fallback.run(Work(machine.double), tiles(4))
     assert machine.asked == [256, 128, 128]
@@ -57,36 +57,38 @@ def test_what_was_learnt_stays() -> None:
     assert fallback.batch == 2
 
 
-def test_tiles_shrink_only_where_the_method_permits() -> None:
-    told: list[str] = []
-    machine, fallback = Machine(16), OutOfMemoryFallback(CPU, tell=told.append)
-    work = Work(machine.double, shrink=machine.in_parts, levels=2)
+def test_tiles_shrink_only_where_the_method_allows() -> None:
+    warnings: list[str] = []
+    machine, fallback = Machine(16), OutOfMemoryFallback(CPU, warn=warnings.append)
+    work = Work(machine.double, shrink=machine.in_smaller_tiles, levels=2)
     results = fallback.run(work, tiles(3))
     assert all(torch.equal(got, tile * 2) for got, tile in zip(results, tiles(3), strict=True))
     assert (fallback.batch, fallback.level) == (1, 1)
-    assert len(told) == 1
-    assert "1/2 of their usual side" in told[0]
+    assert len(warnings) == 1
+    assert "1/2 of their usual side" in warnings[0]
     with pytest.raises(JobError, match="does not fit into the memory of cpu"):
         OutOfMemoryFallback(CPU).run(Work(Machine(16).double), tiles(3))
 
 
-def test_networks_that_wait_are_dropped_last() -> None:
+def test_idle_networks_are_unloaded_last() -> None:
     machine, asked = Machine(3), []
 
-    def drop() -> bool:
+    def unload() -> bool:
         asked.append(len(machine.asked))
         machine.pixels = 64
         return len(asked) == 1
 
-    fallback = OutOfMemoryFallback(CPU, drop, tell=lambda _: None)
-    results = fallback.run(Work(machine.double, shrink=machine.in_parts, levels=1), tiles(2))
+    fallback = OutOfMemoryFallback(CPU, unload, warn=lambda _: None)
+    results = fallback.run(
+        Work(machine.double, shrink=machine.in_smaller_tiles, levels=1), tiles(2)
+    )
     assert torch.equal(results[1], tiles(2)[1] * 2)
     assert machine.asked == [128, 64, 16, 64, 64]
     assert asked == [3]
     assert fallback.level == 0, "whole tiles again"
 
 
-def test_at_last_one_sentence_says_what_to_do() -> None:
+def test_the_error_says_what_to_do() -> None:
     with pytest.raises(JobError) as caught:
         OutOfMemoryFallback(CPU).run(Work(Machine(3).double, "One tile"), tiles(2))
     assert caught.value.code is ErrorCode.OUT_OF_MEMORY
@@ -102,11 +104,11 @@ def test_at_last_one_sentence_says_what_to_do() -> None:
 def test_the_failed_batch_is_gone_before_the_next_try() -> None:
     left: list[weakref.ref[Tensor]] = []
 
-    def compute(part: Sequence[int]) -> list[int]:
+    def compute(batch: Sequence[int]) -> list[int]:
         assert all(tensor() is None for tensor in left)
-        held = torch.zeros(len(part))
+        held = torch.zeros(len(batch))
         left.append(weakref.ref(held))
-        if len(part) > 1:
+        if len(batch) > 1:
             raise MemoryError
         return [int(held.sum())]
 
@@ -122,9 +124,9 @@ def test_other_failures_pass() -> None:
 
 
 def test_an_allocation_that_no_computer_can_give_counts_as_out_of_memory() -> None:
-    def compute(part: Sequence[int]) -> list[int]:
-        torch.empty(1 << 58 if len(part) > 1 else 1)
-        return list(part)
+    def compute(batch: Sequence[int]) -> list[int]:
+        torch.empty(1 << 58 if len(batch) > 1 else 1)
+        return list(batch)
 
     with pytest.raises(RuntimeError) as caught:
         compute([1, 2])

@@ -17,7 +17,7 @@ from tiny_models import (
 )
 
 from geoseg_qgis.engine.models.device import choose_device
-from geoseg_qgis.engine.models.preset import LoadedPreset, PresetShelf
+from geoseg_qgis.engine.models.preset import LoadedPreset, PresetCache
 from geoseg_qgis.engine.zoo.registry import choose_preset, open_preset
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
@@ -135,16 +135,16 @@ def test_a_component_that_is_absent_is_said(folder: Path) -> None:
         _ = loaded.dino
 
 
-def test_the_shelf_keeps_the_last_preset_warm(folder: Path) -> None:
-    shelf, cpu = PresetShelf(), choose_device("cpu")
-    first = shelf.take(open_preset(str(folder)), cpu)
+def test_the_cache_keeps_the_last_preset_loaded(folder: Path) -> None:
+    cache, cpu = PresetCache(), choose_device("cpu")
+    first = cache.get(open_preset(str(folder)), cpu)
     model = first.sam2
     # The card is read again for every job; an equal one is the same preset.
-    assert shelf.take(open_preset(str(folder)), cpu) is first
-    assert shelf.loaded() == ("sam2",)
-    second = shelf.take(open_preset(str(folder)), cpu, torch.bfloat16)
+    assert cache.get(open_preset(str(folder)), cpu) is first
+    assert cache.loaded() == ("sam2",)
+    second = cache.get(open_preset(str(folder)), cpu, torch.bfloat16)
     assert second is not first
     assert first.loaded() == ()
     assert second.sam2 is not model
-    shelf.release()
-    assert shelf.loaded() == second.loaded() == ()
+    cache.release()
+    assert cache.loaded() == second.loaded() == ()
