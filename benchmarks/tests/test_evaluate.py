@@ -1,8 +1,9 @@
-"""The page of measured quality: its tables, the presets and the clicks behind them."""
+"""The page of measured quality: its tables, presets and numbers of clicks."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,14 @@ def test_the_page_holds_what_was_measured_in_its_own_order(tmp_path: Path) -> No
     assert page.endswith("\n| roof | 2.500 |\n")
 
 
+def test_the_page_in_the_docs_has_the_text_of_the_template() -> None:
+    """Only tables come from measurements; texts are edited in the template."""
+    page = (script.ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    text = re.sub(r"(^\|.*\n)+", "<table>\n", page, flags=re.MULTILINE)
+    template = script.TEMPLATE.read_text(encoding="utf-8")
+    assert text == re.sub(r"<!-- \w+ -->", "<table>", template)
+
+
 def test_a_changed_preset_has_other_settings_and_the_same_weights(tmp_path: Path) -> None:
     change = {"gumix": {"scales": [1.0]}}
     changed = script.changed_preset(BUILT_IN, change, tmp_path / "one")
@@ -70,10 +79,10 @@ def test_no_images_give_no_score(tmp_path: Path) -> None:
 
 def test_two_processes_measure_what_one_does(tmp_path: Path) -> None:
     images = list(drawn_images(tmp_path, 1))
-    asked = {"generated": (GENERATED, images)}
-    row = script.variant_row(script.BUILT_IN, "fast", "fast", script.BUILT_IN, asked)
+    image_sets = {"generated": (GENERATED, images)}
+    row = script.variant_row(script.BUILT_IN, "fast", "fast", script.BUILT_IN, image_sets)
     assert 0 < row[GENERATED.name] < 1
-    assert script.variant_rows([("fast", "fast", BUILT_IN)] * 2, asked, 2) == [row, row]
+    assert script.variant_rows([("fast", "fast", BUILT_IN)] * 2, image_sets, 2) == [row, row]
 
 
 def test_clicks_are_counted_up_to_the_first_that_is_good_enough() -> None:
