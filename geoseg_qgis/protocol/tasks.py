@@ -220,7 +220,7 @@ class PromptsTask:
 
 
 class InstructionTask(str, Enum):
-    """What an instruction asks for; ``AUTO`` decides by its words."""
+    """How an instruction is read; ``AUTO`` reads one that ends with a question mark as reasoning."""
 
     AUTO = "auto"
     REFERRING = "referring"
