@@ -220,7 +220,7 @@ class PromptsTask:
 
 
 class InstructionTask(str, Enum):
-    """How an instruction is read; ``AUTO`` reads one that ends with a question mark as reasoning."""
+    """How an instruction is read; ``AUTO`` takes a question mark at its end for reasoning."""
 
     AUTO = "auto"
     REFERRING = "referring"
