@@ -66,8 +66,8 @@ def _report_zoom(prediction: RasterPrediction, context: JobContext) -> None:
     if overview is None:
         return
     context.info(
-        f"Zoom-ins redrew {overview.refined} outlines. {overview.refused} that they did not "
-        "confirm stay as in the overview."
+        f"Zoom-ins redrew {overview.refined} outlines; {overview.refused} were not confirmed and "
+        "stay as in the overview."
     )
     if overview.coarse:
         context.warn(
