@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -31,26 +29,24 @@ def polygons_from(
     """
     labels, ring_owners = np.unique(topology.ring_labels, return_inverse=True)
     polygons = np.empty(len(labels), dtype=object)
-    lines = _Lines(topology, tolerance)
-    lines.untangle()
+    arcs = _Arcs(topology, tolerance)
     arc_owners = np.repeat(ring_owners, np.diff(topology.ring_offsets))
     pending = np.ones(len(labels), dtype=np.bool_)
     while pending.any():
-        polygons[pending] = _assemble(topology, lines, np.flatnonzero(pending[ring_owners]))
-        flawed = np.flatnonzero(pending)[~shapely.is_valid(polygons[pending])]
+        polygons[pending] = _assemble(topology, arcs, np.flatnonzero(pending[ring_owners]))
+        invalid = np.flatnonzero(pending)[~shapely.is_valid(polygons[pending])]
         pending[:] = False
-        suspects = [
-            lines.relax_near(topology.ring_arcs[arc_owners == owner], polygons[owner])
-            for owner in flawed
+        changed = [
+            arcs.mend(topology.ring_arcs[arc_owners == owner], polygons[owner]) for owner in invalid
         ]
-        if suspects:
-            changed = np.concatenate(suspects)
-            pending[arc_owners[np.isin(topology.ring_arcs, changed)]] = True
+        if changed:
+            again = np.isin(topology.ring_arcs, np.concatenate(changed))
+            pending[arc_owners[again]] = True
     return polygons, labels
 
 
-class _Lines:
-    """The arcs, each at its own grade of simplification."""
+class _Arcs:
+    """The arcs, each at its own grade of simplification, meeting at their ends only."""
 
     def __init__(self, topology: Topology, tolerance: float) -> None:
         self._tolerance = tolerance
@@ -65,11 +61,36 @@ class _Lines:
             # An arc without bends has nothing to lose.
             bent = np.flatnonzero(shapely.get_num_coordinates(self._exact) > 2)
             self._grade[bent] = -1
-            self._relax(bent)
+            self._untangle(self._relax(bent))
 
-    def untangle(self) -> None:
-        """Simplify arcs less until none crosses itself or meets another but at common ends."""
-        arcs = np.flatnonzero(self._grade < _EXACT)
+    def mend(self, arcs: NDArray[np.int64], polygon: shapely.Polygon) -> NDArray[np.int64]:
+        """Simplify the arcs of an invalid polygon less.
+
+        As arcs meet at their ends only, what makes a polygon invalid is a hole that lies outside of
+        its shell. The arcs near the first such hole change, or all where there is none.
+
+        Returns:
+            The arcs that changed; none if all of the polygon are exact already.
+        """
+        shell, *holes = shapely.get_rings(polygon).tolist()
+        starts = shapely.get_point(np.array(holes, dtype=object), 0)
+        outside = starts[~shapely.covers(shapely.Polygon(shell), starts)]
+        near = arcs
+        if outside.size:
+            near = arcs[shapely.dwithin(self._exact[arcs], outside[0], 2.0 * self._tolerance)]
+        changed = self._relax(np.unique(near))
+        return self._untangle(changed if changed.size else self._relax(np.unique(arcs)))
+
+    def _untangle(self, arcs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Simplify arcs less until none crosses itself or meets another but at common ends.
+
+        Args:
+            arcs: Those that have changed since the last time.
+
+        Returns:
+            These and the arcs that changed here.
+        """
+        changed = [arcs]
         while arcs.size:
             tree = shapely.STRtree(self._current)
             own, other = tree.query(self._current[arcs], predicate="intersects")
@@ -80,22 +101,11 @@ class _Lines:
                 [first[~clean], second[~clean], arcs[~shapely.is_simple(self._current[arcs])]]
             )
             arcs = self._relax(np.unique(tangled))
-
-    def relax_near(self, arcs: NDArray[np.int64], polygon: shapely.Polygon) -> NDArray[np.int64]:
-        """Simplify the arcs of an invalid polygon less, those at its first flaw if they can be.
-
-        Returns:
-            The arcs that changed; none if all are exact already.
-        """
-        numbers = re.findall(r"-?[0-9.]+(?:e[+-]?[0-9]+)?", shapely.is_valid_reason(polygon))
-        near = arcs
-        if len(numbers) >= 2:
-            flaw = shapely.Point(float(numbers[-2]), float(numbers[-1]))
-            near = arcs[shapely.dwithin(self._exact[arcs], flaw, 2.0 * self._tolerance)]
-        changed = self._relax(np.unique(near))
-        return changed if changed.size else self._relax(np.unique(arcs))
+            changed.append(arcs)
+        return np.concatenate(changed)
 
     def _relax(self, arcs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Simplify arcs less by one grade, and return those that were not exact before."""
         arcs = arcs[self._grade[arcs] < _EXACT]
         self._grade[arcs] += 1
         for grade, share in enumerate(_RELAXATION):
@@ -112,18 +122,18 @@ class _Lines:
         return points, np.asarray(offsets, dtype=np.int64)
 
 
-def _assemble(topology: Topology, lines: _Lines, rings: NDArray[np.int64]) -> NDArray[np.object_]:
+def _assemble(topology: Topology, arcs: _Arcs, rings: NDArray[np.int64]) -> NDArray[np.object_]:
     """Return the polygons of whole sets of rings.
 
     Args:
         topology: Rings and arcs.
-        lines: The arcs.
+        arcs: The arcs.
         rings: Rings to use, all those of each label or none.
     """
     order = rings[np.lexsort((topology.is_hole[rings], topology.ring_labels[rings]))]
     arc_counts = topology.ring_offsets[order + 1] - topology.ring_offsets[order]
     places, ring_arcs = ranges(topology.ring_offsets[order], arc_counts)
-    points, offsets = lines.points(topology.ring_arcs[places])
+    points, offsets = arcs.points(topology.ring_arcs[places])
     # The last point of an arc is the first of the next; the last of a ring closes it.
     sizes = np.diff(offsets) - 1
     sizes[ring_arcs[1:] - 1] += 1

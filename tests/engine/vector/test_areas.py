@@ -87,6 +87,29 @@ def test_simplified_neighbours_share_their_edges() -> None:
     assert distance.max() <= 1.0 + 1e-9
 
 
+def test_a_hole_stays_inside_of_an_outline_that_would_leave_it_out() -> None:
+    classes = np.zeros((60, 60), np.uint8)
+    classes[2:58, 10:55] = 1
+    classes[28:33, 5:10] = 1
+    classes[30, 7] = 2
+    outer, inner = trace(classes, tolerance=8.0).polygons
+    assert outer.is_valid
+    assert len(outer.interiors) == 1
+    assert inner.equals(shapely.Polygon(outer.interiors[0]))
+
+
+@pytest.mark.parametrize("seed", [30, 56, 180, 208, 454])
+def test_outlines_stay_valid_and_apart_at_a_large_tolerance(seed: int) -> None:
+    # Here holes leave their shells, and arcs that are then simplified less cross others.
+    classes = np.random.default_rng(seed).integers(0, 4, (24, 24)).astype(np.uint8)
+    classes = ndimage.median_filter(classes, 3)
+    for tolerance in (4.0, 8.0):
+        areas = trace(classes, tolerance=tolerance)
+        assert shapely.is_valid(areas.polygons).all()
+        union = shapely.union_all(areas.polygons)
+        assert shapely.area(areas.polygons).sum() == pytest.approx(union.area, abs=1e-6)
+
+
 def test_a_corner_on_a_straight_edge_of_the_neighbour_is_a_vertex_there() -> None:
     classes = np.array([[1, 1, 1, 1], [2, 2, 3, 3]], np.uint8)
     areas = trace(classes)
