@@ -41,9 +41,10 @@ from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.zoo.card import CARD_FILE
 from geoseg_qgis.engine.zoo.registry import Origin, Preset, catalogue, open_preset
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.legend import parse_classes
 from geoseg_qgis.protocol.source import RasterSource
-from geoseg_qgis.protocol.tasks import OpenVocabularyTask
+from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 from training.evaluate import confusion, score
 from training.preset_folder import write_json, write_text
 
@@ -208,9 +209,10 @@ def class_indices(
 ) -> torch.Tensor:
     """Run the usual job and return (H, W) int64 class indices, the last one for unclassified."""
     output = folder / "classes.tif"
-    task = OpenVocabularyTask(question.classes, rivals=False, class_raster=str(output))
+    classes = parse_classes(question.classes)
+    task = OpenVocabularyTask(classes, rivals=False, class_raster=str(output))
     source = RasterSource(str(path), path.stem)
-    run_job(Job(JobKind.OPEN_VOCABULARY, source, task, method=method, model=model), JobContext())
+    run_job(Job(source, task, method=method, model=model), JobContext())
     with rasterio.open(output) as dataset:
         classes = dataset.read(1).astype(np.int64)
     return torch.from_numpy(np.where(classes == 0, len(question.surfaces), classes) - 1)

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from geoseg_qgis.engine_client import EngineClient, EngineLocation
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.legend import parse_classes
 from geoseg_qgis.protocol.source import RasterSource
-from geoseg_qgis.protocol.tasks import OpenVocabularyTask
+from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 from training.scenes import write_scene
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,11 +95,11 @@ def peak_memory(process: subprocess.Popen[bytes]) -> str:
 def segmentation(image: Path, method: str) -> Job:
     """Return a job that writes a class raster and polygons beside the image."""
     task = OpenVocabularyTask(
-        CLASSES,
+        parse_classes(CLASSES),
         class_raster=str(image.with_name("classes.tif")),
         polygon_file=str(image.with_name("polygons.gpkg")),
     )
-    return Job(JobKind.OPEN_VOCABULARY, RasterSource(str(image)), task, method=method)
+    return Job(RasterSource(str(image)), task, method=method)
 
 
 def elapsed(action: Callable[[], object]) -> float:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.source import RasterSource
-from geoseg_qgis.protocol.tasks import ReclassifyTask
+from geoseg_qgis.protocol.tasks.reclassify import ReclassifyTask
 
 
 @pytest.fixture
@@ -23,4 +23,4 @@ def long_job(tmp_path: Path) -> Job:
     ) as dataset:  # fmt: skip
         dataset.update_tags(GEOSEG_CLASSES="building =#ff0000; water =#0000ff")
     task = ReclassifyTask("0.5", class_raster=str(tmp_path / "classes.tif"))
-    return Job(JobKind.RECLASSIFY, RasterSource(str(path)), task)
+    return Job(RasterSource(str(path)), task)

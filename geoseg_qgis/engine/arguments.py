@@ -1,293 +1,149 @@
-"""From command-line arguments to the same `Job` that QGIS makes."""
+"""The command line of every kind of job, made from the declared parameters."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind
-from geoseg_qgis.protocol.source import RasterSource, VectorSource
-from geoseg_qgis.protocol.tasks import (
-    EvaluateTask,
-    InstructionTask,
-    LengthUnit,
-    ModelAction,
-    ModelsTask,
-    OpenVocabularyTask,
-    PolygonOptions,
-    PromptsTask,
-    ReclassifyTask,
-    ReferTask,
-)
+from geoseg_qgis.protocol.job import Job, make_job, parameters_of
+from geoseg_qgis.protocol.legend import LegendClass, parse_classes
+from geoseg_qgis.protocol.parameters import Choice, Parameter, Role
+from geoseg_qgis.protocol.registry import KINDS
+from geoseg_qgis.protocol.source import Extent, LayerSource, RasterSource, VectorSource
 
-from .argument_values import (
-    absolute,
-    absolute_or_none,
-    add_grid,
-    add_imagery,
-    grid_of,
-    layer_of,
-    source_of,
-)
-from .assess_arguments import add_assess, assess_job
+_RASTERS = (".tif", ".tiff", ".vrt", ".img", ".jp2", ".png")
 
 
 def add_job_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add one subcommand for each kind of job."""
-    openvocabulary = commands.add_parser(
-        JobKind.OPEN_VOCABULARY.value,
-        help="classes as text to a class raster, polygons and scores",
-        description="Map classes that are given as text.",
-    )
-    add_imagery(openvocabulary)
-    openvocabulary.add_argument(
-        "--classes", required=True, help="for example: 'building, roof; road; water =#3060c0'"
-    )
-    openvocabulary.add_argument("--threshold", type=float, default=0.0, help="0..1")
-    openvocabulary.add_argument(
-        "--rivals",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="let land cover that is not named compete unseen; what resembles it stays 0",
-    )
-    openvocabulary.add_argument("--regions", help="polygon layer or integer raster of regions")
-    openvocabulary.add_argument("--points-per-side", type=int, help="SAM 2 grid a tile")
-    openvocabulary.add_argument("--scores", help="GeoTIFF of probabilities to write")
-    _add_outputs(openvocabulary)
-    reclassify = commands.add_parser(
-        JobKind.RECLASSIFY.value,
-        help="new thresholds on a scores raster, without any model",
-        description="Apply thresholds to a scores raster.",
-    )
-    reclassify.add_argument("--input", required=True, help="scores raster")
-    reclassify.add_argument(
-        "--thresholds", required=True, help="one number, or 'building: 0.4; road: 0.3'"
-    )
-    _add_outputs(reclassify)
-    _add_refer(commands)
-    _add_prompts(commands)
-    add_assess(commands)
-    _add_evaluate(commands)
-    _add_models(commands)
+    for kind in KINDS.values():
+        parser = commands.add_parser(
+            kind.name, help=kind.summary.rstrip("."), description=kind.summary
+        )
+        for item in parameters_of(kind.name):
+            _add(parser, item)
+        parser.add_argument(
+            "--print-job", action="store_true", help="Print the job as JSON and do nothing."
+        )
 
 
 def job_from_arguments(options: argparse.Namespace) -> Job:
     """Return the job that parsed arguments describe.
 
     Raises:
-        JobError: ``INVALID_JOB`` when nothing would be written.
+        JobError: ``INVALID_JOB`` or ``INVALID_CLASSES`` for values that do not fit, ``INVALID_JOB``
+            when nothing would be written.
     """
-    kind = JobKind(options.command)
-    if kind is JobKind.EVALUATE:
-        return _evaluate_job(options)
-    if kind is JobKind.ASSESS:
-        return assess_job(options)
-    if kind is JobKind.MODELS:
-        return _models_job(options)
-    if not (options.output or options.polygons or getattr(options, "scores", None)):
-        flags = (
-            "--output, --polygons or --scores"
-            if "scores" in options
-            else ("--output or --polygons")
-        )
+    kind = KINDS[options.command]
+    parameters = parameters_of(kind.name)
+    values = {}
+    for item in parameters:
+        given = getattr(options, _destination(item), None)
+        if given not in (None, ""):
+            values[item.path] = _value(item, given, getattr(options, _layer_name(item), ""))
+    outputs = [item for item in parameters if item.is_output]
+    if kind.needs_output and not any(item.path in values for item in outputs):
+        *most, last = [item.option for item in outputs]
+        flags = f"{', '.join(most)} or {last}" if most else last
         raise JobError(ErrorCode.INVALID_JOB, "The job would write nothing.", f"Give {flags}.")
-    if kind is JobKind.RECLASSIFY:
-        source = RasterSource(absolute(options.input), Path(options.input).stem)
-        task = ReclassifyTask(
-            options.thresholds,
-            _polygon_options(options),
-            absolute_or_none(options.output),
-            absolute_or_none(options.polygons),
+    return make_job(kind.name, values)
+
+
+def _add(parser: argparse.ArgumentParser, item: Parameter) -> None:
+    facts: dict[str, Any] = {"help": _help(item)}
+    is_option = item.option.startswith("-")
+    is_list = item.item_type not in (None, LegendClass)
+    words = [word for word in item.words if word not in item.only_in_dialogs]
+    if is_option:
+        facts |= {"dest": _destination(item), "required": not item.optional}
+    if item.kind is bool:
+        facts["action"] = argparse.BooleanOptionalAction if item.default else "store_true"
+        facts["default"] = None
+    elif item.kind is Extent:
+        facts |= {"nargs": 4, "metavar": ("XMIN", "YMIN", "XMAX", "YMAX")}
+    elif is_list:
+        facts |= {"nargs": "+"} if is_option else {"nargs": "*", "metavar": "NAME", "default": None}
+    elif item.is_choice:
+        facts["metavar"] = f"{{{','.join(words)}}}"
+    if not is_option and not is_list:
+        facts["nargs"] = "?"
+    parser.add_argument(item.option, **facts)
+    if item.kind in (LayerSource, VectorSource):
+        parser.add_argument(
+            f"{item.option}-layer",
+            default="",
+            metavar="LAYER",
+            help=f"Layer of the file of {item.label}, if it has several.",
         )
-        return Job(kind, source, task)
-    makers: dict[JobKind, Callable[[argparse.Namespace], Any]] = {
-        JobKind.OPEN_VOCABULARY: _open_vocabulary_task,
-        JobKind.REFER: _refer_task,
-        JobKind.PROMPTS: _prompts_task,
-    }
-    return Job(
-        kind,
-        source_of(options),
-        makers[kind](options),
-        grid_of(options),
-        options.method,
-        options.model,
-        options.device,
+
+
+def _help(item: Parameter) -> str:
+    meanings = "; ".join(
+        f"{word}: {meaning}"
+        for word, meaning in item.words.items()
+        if word not in item.only_in_dialogs
     )
+    parts = [f"{item.title}.", item.help, f"{meanings}." if meanings else "", _default(item)]
+    return " ".join(part for part in parts if part).replace("%", "%%")
 
 
-def _add_refer(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        JobKind.REFER.value,
-        help="one instruction in words to a mask, polygons and a probability",
-        description="Map what an instruction speaks of.",
-    )
-    add_imagery(parser, "unigeoseg", "unigeoseg")
-    parser.add_argument(
-        "--instruction", required=True, help="for example: 'the largest roof on the left'"
-    )
-    parser.add_argument(
-        "--task",
-        choices=[task.value for task in InstructionTask],
-        default=InstructionTask.AUTO.value,
-        help="how the instruction is meant",
-    )
-    parser.add_argument("--threshold", type=float, default=0.5, help="probability, 0..1")
-    parser.add_argument("--scores", help="GeoTIFF of the probability to write")
-    _add_outputs(parser)
+def _default(item: Parameter) -> str:
+    default = next(iter(item.choices), "") if item.path == ("method",) else item.default
+    shown = default.value if isinstance(default, Choice) else default
+    is_told = isinstance(shown, (str, float, int)) and shown != "" and not isinstance(shown, bool)
+    return f"Default: {shown}." if is_told else ""
 
 
-def _refer_task(options: argparse.Namespace) -> ReferTask:
-    return ReferTask(
-        instruction=options.instruction,
-        task=InstructionTask(options.task),
-        threshold=options.threshold,
-        polygons=_polygon_options(options),
-        mask_raster=absolute_or_none(options.output),
-        polygon_file=absolute_or_none(options.polygons),
-        scores=absolute_or_none(options.scores),
-    )
+def _destination(item: Parameter) -> str:
+    return item.option.lstrip("-").replace("-", "_")
 
 
-def _add_prompts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        JobKind.PROMPTS.value,
-        help="points, lines, boxes or polygons of a layer to one outline each",
-        description="Outline the objects that the features of a layer point at.",
-    )
-    add_imagery(parser, "sam2 or unigeoseg", "sam2")
-    parser.add_argument("--prompts", required=True, help="vector file of any CRS")
-    parser.add_argument("--prompts-layer", default="", help="layer of that file, if it has several")
-    parser.add_argument("--label-field", default="", help="1 is on the object, 0 is not")
-    parser.add_argument("--group-field", default="", help="equal values make one object")
-    parser.add_argument("--threshold", type=float, default=0.5, help="probability, 0..1")
-    parser.add_argument("--minimum-score", type=float, default=0.0, help="0..1")
-    _add_outputs(parser)
+def _layer_name(item: Parameter) -> str:
+    return f"{_destination(item)}_layer"
 
 
-def _prompts_task(options: argparse.Namespace) -> PromptsTask:
-    return PromptsTask(
-        prompts=VectorSource(absolute(options.prompts), options.prompts_layer),
-        prompts_name=Path(options.prompts).stem,
-        label_field=options.label_field,
-        group_field=options.group_field,
-        threshold=options.threshold,
-        minimum_score=options.minimum_score,
-        polygons=_polygon_options(options),
-        polygon_file=absolute_or_none(options.polygons),
-        mask_raster=absolute_or_none(options.output),
-    )
+def _value(item: Parameter, given: Any, layer: str) -> Any:
+    """Return the JSON form of a value, or what cannot be one as it was written."""
+    if item.kind in (RasterSource, VectorSource, LayerSource):
+        return _source(item, given, layer)
+    if item.item_type is LegendClass:
+        return parse_classes(given)
+    if item.item_type is not None:
+        return _list(item, given)
+    if item.kind is Extent:
+        names = ("xmin", "ymin", "xmax", "ymax")
+        return {name: _number(text) for name, text in zip(names, given, strict=True)}
+    if item.is_output or item.role is Role.FOLDER:
+        return str(Path(given).absolute())
+    return _number(given) if item.kind in (int, float) else given
 
 
-def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        JobKind.EVALUATE.value,
-        help="a result against a reference: metrics, table, report",
-        description="Compare classes with a reference raster or reference polygons.",
-    )
-    parser.add_argument("--input", required=True, help="class raster or class polygons")
-    parser.add_argument("--input-field", default="", help="field that holds the class")
-    parser.add_argument("--reference", required=True, help="class raster or class polygons")
-    parser.add_argument("--reference-field", default="", help="field that holds the class")
-    parser.add_argument(
-        "--mapping", default="", help="result = reference, as in 'building, house = 1; road = 2'"
-    )
-    parser.add_argument("--ignore", default="", help="reference values to leave out, or none")
-    parser.add_argument("--boundary-tolerance", type=float, default=2.0)
-    parser.add_argument(
-        "--boundary-unit",
-        choices=[unit.value for unit in LengthUnit],
-        default=LengthUnit.PIXELS.value,
-    )
-    parser.add_argument("--table", help="CSV to write")
-    parser.add_argument("--report", help="HTML to write")
-    parser.add_argument("--print-job", action="store_true", help="print the job and do nothing")
-    add_grid(parser)
+def _source(item: Parameter, path: str, layer: str) -> RasterSource | VectorSource:
+    """Return a file as a raster or as a vector layer; its ending decides where both may be."""
+    is_raster = path.lower().endswith(_RASTERS) and not layer
+    # What GDAL reads otherwise, ``/vsizip/`` and URLs, stays as it is.
+    place = str(Path(path).resolve()) if os.path.exists(path) else path  # noqa: PTH110
+    if item.kind is RasterSource or (item.kind is not VectorSource and is_raster):
+        return RasterSource(place, Path(path).stem)
+    return VectorSource(place, layer, name=Path(path).stem)
 
 
-def _evaluate_job(options: argparse.Namespace) -> Job:
-    if not (options.table or options.report):
-        raise JobError(
-            ErrorCode.INVALID_JOB, "The job would write nothing.", "Give --table or --report."
-        )
-    result_polygons, _ = layer_of(options.input)
-    polygons, raster = layer_of(options.reference)
-    task = EvaluateTask(
-        reference=raster,
-        reference_polygons=polygons,
-        reference_field=options.reference_field,
-        result_polygons=result_polygons,
-        result_field=options.input_field,
-        mapping=options.mapping,
-        ignore=options.ignore,
-        boundary_tolerance=options.boundary_tolerance,
-        boundary_unit=LengthUnit(options.boundary_unit),
-        table=absolute_or_none(options.table),
-        report=absolute_or_none(options.report),
-    )
-    source = RasterSource(absolute(options.input), Path(options.input).stem)
-    return Job(JobKind.EVALUATE, source, task, grid_of(options))
+def _list(item: Parameter, given: list[str]) -> list[Any]:
+    if item.item_type is not str:
+        return [_number(text) for text in given]
+    if not item.option.startswith("-"):
+        return given
+    return [part.strip() for text in given for part in re.split("[,;]", text) if part.strip()]
 
 
-def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        JobKind.MODELS.value,
-        help="list, download, verify or remove model presets",
-        description="List model presets, bring their files, verify or remove them.",
-    )
-    actions = [action.value for action in ModelAction]
-    parser.add_argument("action", nargs="?", choices=actions, default=ModelAction.LIST.value)
-    parser.add_argument("models", nargs="*", metavar="NAME", help="presets, or folders with a card")
-    parser.add_argument("--folder", default="", help="model folder in place of GEOSEG_MODELS")
-    parser.add_argument("--adopt-from", default="", help="folder with files fetched by hand")
-    parser.add_argument("--offline", action="store_true", help="leave the network alone")
-    parser.add_argument("--table", help="CSV to write")
-    parser.add_argument("--device", default="auto", help="what memory is told for")
-    parser.add_argument("--print-job", action="store_true", help="print the job and do nothing")
-
-
-def _models_job(options: argparse.Namespace) -> Job:
-    task = ModelsTask(
-        ModelAction(options.action),
-        tuple(options.models),
-        absolute_or_none(options.folder) or "",
-        absolute_or_none(options.adopt_from) or "",
-        options.offline,
-        absolute_or_none(options.table),
-    )
-    return Job(JobKind.MODELS, None, task, device=options.device)
-
-
-def _add_outputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", help="class GeoTIFF to write")
-    parser.add_argument("--polygons", help="GeoPackage to write")
-    parser.add_argument("--minimum-area", type=float, default=0.0, help="square metres")
-    parser.add_argument("--minimum-hole", type=float, default=0.0, help="square metres")
-    parser.add_argument("--simplify", type=float, default=1.0, help="pixels; 0 keeps pixel edges")
-    parser.add_argument("--right-angles", nargs="+", default=[], help="classes to square")
-    parser.add_argument("--print-job", action="store_true", help="print the job and do nothing")
-
-
-def _open_vocabulary_task(options: argparse.Namespace) -> OpenVocabularyTask:
-    regions, region_raster = layer_of(options.regions)
-    return OpenVocabularyTask(
-        classes=options.classes,
-        threshold=options.threshold,
-        rivals=options.rivals,
-        regions=regions,
-        region_raster=region_raster,
-        points_per_side=options.points_per_side,
-        polygons=_polygon_options(options),
-        class_raster=absolute_or_none(options.output),
-        polygon_file=absolute_or_none(options.polygons),
-        scores=absolute_or_none(options.scores),
-    )
-
-
-def _polygon_options(options: argparse.Namespace) -> PolygonOptions:
-    return PolygonOptions(
-        options.minimum_area, options.minimum_hole, options.simplify, tuple(options.right_angles)
-    )
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text

@@ -22,7 +22,8 @@ from typing import Any, BinaryIO
 
 from geoseg_qgis.protocol import PLUGIN_VERSION, PROTOCOL_VERSION, messages
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
-from geoseg_qgis.protocol.job import TASKS, Job
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.registry import KINDS
 
 from .failures import as_job_error
 from .wire import Reporter, Writer, take_standard_streams
@@ -186,7 +187,7 @@ def _greeting() -> dict[str, Any]:
         "pid": os.getpid(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "jobs": [kind.value for kind in TASKS],
+        "jobs": list(KINDS),
     }
 
 

@@ -108,7 +108,7 @@ def write_features(
             f"The features of {name!r} could not be written to {path}: {problem}",
             "Make room in the temporary folder, or set another one in the Processing options.",
         )
-    return VectorSource(str(path), TABLE, crs_text(source.sourceCrs()))
+    return VectorSource(str(path), TABLE, crs_text(source.sourceCrs()), name)
 
 
 def _as_made(source: QgsFeatureSource) -> Iterator[QgsFeature]:

@@ -372,4 +372,4 @@ def write_polygons(
             f"The polygons of {frozen.name!r} could not be written to {path}: {problem}",
             "Make room in the temporary folder, or set another one in the Processing options.",
         )
-    return VectorSource(str(path), "regions", crs_text(frozen.crs))
+    return VectorSource(str(path), "regions", crs_text(frozen.crs), frozen.name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional
 
 from qgis.core import (
     QgsMapLayer,
@@ -30,10 +31,10 @@ from ..layers.source import FrozenRaster, class_labels, freeze_raster
 from ..layers.styling import outline_renderer, quality_renderer
 from ..layers.surroundings import surroundings
 from ..protocol.errors import ErrorCode, JobError
-from ..protocol.job import Job, JobKind
+from ..protocol.job import Job
 from ..protocol.result import Result
-from ..protocol.source import RasterSource, StretchKind, VectorSource
-from ..protocol.tasks import AssessTask, AssessVariant, Orientations
+from ..protocol.source import LayerSource, StretchKind, VectorSource
+from ..protocol.tasks.assess import AssessTask, AssessVariant, Orientations
 from ..translation import tr
 from . import outputs
 from .imagery import ImageryAlgorithm
@@ -314,14 +315,14 @@ class AssessAlgorithm(ImageryAlgorithm):
         files: Dict[str, Optional[str]],
         feedback: QgsProcessingFeedback,
     ) -> Job:
-        mask, polygons, name = self._mask_sources(values, folder, feedback)
+        mask = self._mask_source(values, folder, feedback)
+        is_vector = isinstance(mask, VectorSource)
         task = AssessTask(
             mask=mask,
-            mask_polygons=polygons,
-            mask_name=name,
-            class_field=values.copied_field("CLASS_FIELD", "MASK_POLYGONS") if polygons else "",
-            class_names=self._labels,
-            classes=values.text("CLASSES"),
+            class_field=values.copied_field("CLASS_FIELD", "MASK_POLYGONS") if is_vector else "",
+            classes=tuple(
+                word.strip() for word in values.text("CLASSES").split(",") if word.strip()
+            ),
             variant=AssessVariant(values.choice("VARIANT")),
             shifted=values.flag("SHIFTED"),
             orientations=Orientations(values.choice("ORIENTATIONS")),
@@ -334,20 +335,18 @@ class AssessAlgorithm(ImageryAlgorithm):
             scores=files["SCORES"],
             report=files["REPORT"],
         )
-        return self.imagery_job(JobKind.ASSESS, task, folder, values, feedback)
+        return self.imagery_job(task, folder, values, feedback)
 
-    def _mask_sources(
+    def _mask_source(
         self, values: Values, folder: Path, feedback: QgsProcessingFeedback
-    ) -> Tuple[Optional[RasterSource], Optional[VectorSource], str]:
+    ) -> LayerSource:
         if self._mask is not None:
             raster = write_layer(self._mask, folder, "mask", values, feedback)
-            return (raster if isinstance(raster, RasterSource) else None), None, self._mask.name
+            return replace(raster, class_names=self._labels)  # type: ignore[arg-type]
         source = values.features("MASK_POLYGONS")
         transforms = values.context.transformContext()
         keys = values.keys("MASK_POLYGONS")
-        path = folder / "mask.gpkg"
-        polygons = write_features(source, keys, path, transforms, feedback)
-        return None, polygons, source.sourceName()
+        return write_features(source, keys, folder / "mask.gpkg", transforms, feedback)
 
 
 def _quality_field(path: Optional[str]) -> str:

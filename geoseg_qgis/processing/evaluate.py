@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -22,9 +23,9 @@ from qgis.core import (
 from ..layers.snapshot import CLASS_FIELD
 from ..layers.source import class_labels
 from ..protocol.errors import ErrorCode, JobError
-from ..protocol.job import Job, JobKind
-from ..protocol.source import GridRequest, RasterSource, VectorSource
-from ..protocol.tasks import EvaluateTask, LengthUnit
+from ..protocol.job import Job
+from ..protocol.source import GridRequest, LayerSource, RasterSource
+from ..protocol.tasks.evaluate import EvaluateTask, LengthUnit
 from ..translation import tr
 from . import outputs
 from .base import GeoSegAlgorithm
@@ -232,14 +233,10 @@ class EvaluateAlgorithm(GeoSegAlgorithm):
             for name in ("RESULT", "REFERENCE")
         )
         task = EvaluateTask(
-            reference=reference if isinstance(reference, RasterSource) else None,
-            reference_polygons=reference if isinstance(reference, VectorSource) else None,
-            reference_name=self._layers["REFERENCE"].name,
+            result=self._named(result, "RESULT"),
+            reference=self._named(reference, "REFERENCE"),
             reference_field=CLASS_FIELD if values.text("REFERENCE_FIELD") else "",
-            reference_names=self._labels["REFERENCE"],
-            result_polygons=result if isinstance(result, VectorSource) else None,
             result_field=CLASS_FIELD if values.text("RESULT_FIELD") else "",
-            result_names=self._labels["RESULT"],
             mapping=values.text("MAPPING"),
             ignore=values.text("IGNORE"),
             boundary_tolerance=values.number("BOUNDARY_TOLERANCE"),
@@ -247,9 +244,12 @@ class EvaluateAlgorithm(GeoSegAlgorithm):
             table=files["TABLE"],
             report=files["REPORT"],
         )
-        name = self._layers["RESULT"].name
-        source = RasterSource(result.path, name) if isinstance(result, VectorSource) else result
-        return Job(JobKind.EVALUATE, source, task, self._grid)
+        return Job(None, task, self._grid)
+
+    def _named(self, source: LayerSource, name: str) -> LayerSource:
+        if isinstance(source, RasterSource):
+            return replace(source, class_names=self._labels[name])
+        return source
 
 
 def _layer(values: Values, name: str) -> QgsMapLayer:

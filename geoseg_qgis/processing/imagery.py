@@ -19,7 +19,7 @@ from qgis.core import (
 from ..layers.snapshot import plan_snapshot, write_snapshot
 from ..layers.source import FrozenRaster, freeze_raster
 from ..protocol.errors import ErrorCode, JobError
-from ..protocol.job import Job, JobKind
+from ..protocol.job import Job
 from ..protocol.source import Extent, GridRequest, RasterSource, StretchKind
 from ..translation import tr
 from .base import GeoSegAlgorithm
@@ -191,7 +191,6 @@ class ImageryAlgorithm(GeoSegAlgorithm):
 
     def imagery_job(
         self,
-        kind: JobKind,
         task: Any,
         folder: Path,
         values: Values,
@@ -199,7 +198,6 @@ class ImageryAlgorithm(GeoSegAlgorithm):
     ) -> Job:
         """Return the job of a task on the frozen imagery; a snapshot of it goes into ``folder``."""
         return Job(
-            kind,
             self.read_source(folder, values, feedback),
             task,
             self.grid,

@@ -17,9 +17,9 @@ from qgis.core import (
 )
 
 from ..protocol.errors import ErrorCode, JobError
-from ..protocol.job import Job, JobKind
+from ..protocol.job import Job
 from ..protocol.result import ModelSummary
-from ..protocol.tasks import ModelAction, ModelsTask
+from ..protocol.tasks.models import ModelAction, ModelsTask
 from ..translation import tr
 from .base import GeoSegAlgorithm
 from .settings import Settings
@@ -128,7 +128,7 @@ class ModelsAlgorithm(GeoSegAlgorithm):
             table=table,
         )
         device = Settings.read().device
-        result = self.run_job(Job(JobKind.MODELS, None, task, device=device), feedback)
+        result = self.run_job(Job(None, task, device=device), feedback)
         for line in model_lines(result.models):
             feedback.pushInfo(line)
         numbers = {name: value for name, value in result.numbers.items() if name in NUMBERS}

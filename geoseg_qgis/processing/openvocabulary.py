@@ -14,10 +14,10 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
-from ..protocol.job import Job, JobKind
+from ..protocol.job import Job
 from ..protocol.legend import LEGENDS, parse_classes
-from ..protocol.source import RasterSource, VectorSource
-from ..protocol.tasks import OpenVocabularyTask
+from ..protocol.source import LayerSource
+from ..protocol.tasks.openvocabulary import OpenVocabularyTask
 from ..translation import tr
 from . import outputs, polygons
 from .imagery import ImageryAlgorithm
@@ -163,29 +163,27 @@ class OpenVocabularyAlgorithm(ImageryAlgorithm):
     def _job(
         self, values: Values, files: outputs.Destinations, feedback: QgsProcessingFeedback
     ) -> Job:
-        regions, region_raster = self._region_sources(files.folder, values, feedback)
+        regions = self._region_source(files.folder, values, feedback)
         points = values.optional_number("POINTS_PER_SIDE")
         task = OpenVocabularyTask(
-            classes=values.text("CLASSES"),
+            classes=parse_classes(values.text("CLASSES")),
             threshold=values.number("THRESHOLD"),
             rivals=values.flag("RIVALS"),
             regions=regions,
-            region_raster=region_raster,
             points_per_side=None if points is None else int(points),
             polygons=polygons.polygon_options(values, _class_names(values)),
             class_raster=files.class_raster,
             polygon_file=files.polygon_file,
             scores=files.scores,
         )
-        return self.imagery_job(JobKind.OPEN_VOCABULARY, task, files.folder, values, feedback)
+        return self.imagery_job(task, files.folder, values, feedback)
 
-    def _region_sources(
+    def _region_source(
         self, folder: Path, values: Values, feedback: QgsProcessingFeedback
-    ) -> Tuple[Optional[VectorSource], Optional[RasterSource]]:
+    ) -> Optional[LayerSource]:
         if self._regions is None:
-            return None, None
-        source = write_layer(self._regions, folder, "regions", values, feedback)
-        return (source, None) if isinstance(source, VectorSource) else (None, source)
+            return None
+        return write_layer(self._regions, folder, "regions", values, feedback)
 
 
 def _class_names(values: Values) -> Tuple[str, ...]:

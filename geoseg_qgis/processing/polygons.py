@@ -17,7 +17,7 @@ from qgis.core import (
 
 from ..compat import integer_field, real_field, text_field
 from ..protocol.errors import ErrorCode, JobError
-from ..protocol.tasks import PolygonOptions
+from ..protocol.polygons import PolygonOptions
 from ..translation import tr
 from .base import GeoSegAlgorithm
 from .sinks import copy_features

@@ -21,8 +21,8 @@ from ..layers.features import write_features
 from ..layers.source import FrozenRaster
 from ..layers.styling import outline_renderer
 from ..layers.surroundings import surroundings
-from ..protocol.job import Job, JobKind
-from ..protocol.tasks import PromptsTask
+from ..protocol.job import Job
+from ..protocol.tasks.prompts import PromptsTask
 from ..translation import tr
 from . import outputs, polygons
 from .imagery import ImageryAlgorithm
@@ -194,7 +194,6 @@ class PromptsAlgorithm(ImageryAlgorithm):
         )
         task = PromptsTask(
             prompts=prompts,
-            prompts_name=source.sourceName(),
             label_field=values.copied_field("LABEL_FIELD", "PROMPTS"),
             group_field=values.copied_field("GROUP_FIELD", "PROMPTS"),
             threshold=values.number("THRESHOLD"),
@@ -203,4 +202,4 @@ class PromptsAlgorithm(ImageryAlgorithm):
             polygon_file=files.polygon_file,
             mask_raster=files.class_raster,
         )
-        return self.imagery_job(JobKind.PROMPTS, task, files.folder, values, feedback)
+        return self.imagery_job(task, files.folder, values, feedback)

@@ -15,10 +15,10 @@ from qgis.core import (
 
 from ..layers.source import FrozenRaster, freeze_raster
 from ..protocol.errors import ErrorCode, JobError
-from ..protocol.job import Job, JobKind
+from ..protocol.job import Job
 from ..protocol.legend import EVERYTHING_ELSE, parse_thresholds
 from ..protocol.source import StretchKind
-from ..protocol.tasks import ReclassifyTask
+from ..protocol.tasks.reclassify import ReclassifyTask
 from ..translation import tr
 from . import outputs, polygons
 from .base import GeoSegAlgorithm
@@ -89,7 +89,7 @@ class ReclassifyAlgorithm(GeoSegAlgorithm):
                 class_raster=files.class_raster,
                 polygon_file=files.polygon_file,
             )
-            result = self.run_job(Job(JobKind.RECLASSIFY, self._frozen.source, task), feedback)
+            result = self.run_job(Job(self._frozen.source, task), feedback)
             return outputs.deliver(values, feedback, files, result, self._frozen)
 
 

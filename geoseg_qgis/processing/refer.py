@@ -16,8 +16,8 @@ from qgis.core import (
 
 from ..layers.styling import outline_renderer
 from ..protocol.errors import ErrorCode, JobError
-from ..protocol.job import Job, JobKind
-from ..protocol.tasks import InstructionTask, ReferTask
+from ..protocol.job import Job
+from ..protocol.tasks.refer import InstructionTask, ReferTask
 from ..translation import tr
 from . import outputs, polygons
 from .imagery import ImageryAlgorithm
@@ -163,7 +163,7 @@ class ReferAlgorithm(ImageryAlgorithm):
             polygon_file=files.polygon_file,
             scores=files.scores,
         )
-        return self.imagery_job(JobKind.REFER, task, files.folder, values, feedback)
+        return self.imagery_job(task, files.folder, values, feedback)
 
 
 def _title(values: Values) -> str:

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Dict, Optional, Type
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
+from . import tasks  # noqa: F401  its import fills the registry
 from .codec import from_json, to_json
 from .errors import ErrorCode, JobError
-from .source import GridRequest, RasterSource
-from .tasks import (
-    AssessTask,
-    EvaluateTask,
-    ModelsTask,
-    OpenVocabularyTask,
-    PromptsTask,
-    ReclassifyTask,
-    ReferTask,
-)
+from .limits import checked
+from .parameters import Parameter, Path, declared, parameter
+from .registry import KINDS, TaskKind
+from .source import GridRequest, LayerSource, RasterSource, VectorSource
 
-
-class JobKind(str, Enum):
-    """Names of jobs; each has its own task dataclass."""
-
-    OPEN_VOCABULARY = "openvocabulary"
-    REFER = "refer"
-    PROMPTS = "prompts"
-    ASSESS = "assess"
-    RECLASSIFY = "reclassify"
-    EVALUATE = "evaluate"
-    MODELS = "models"
-
-
-TASKS: Dict[JobKind, Type[Any]] = {
-    JobKind.OPEN_VOCABULARY: OpenVocabularyTask,
-    JobKind.REFER: ReferTask,
-    JobKind.PROMPTS: PromptsTask,
-    JobKind.ASSESS: AssessTask,
-    JobKind.RECLASSIFY: ReclassifyTask,
-    JobKind.EVALUATE: EvaluateTask,
-    JobKind.MODELS: ModelsTask,
+DEVICES = {
+    "auto": "the fastest device, or the one chosen in the GeoSeg options",
+    "cuda": "an NVIDIA card",
+    "cuda:all": "all NVIDIA cards, which share the tiles",
+    "mps": "an Apple chip",
+    "cpu": "the processor",
 }
 
 
@@ -48,22 +28,47 @@ class Job:
     """Everything the engine needs to do one piece of work, and to do it again.
 
     Attributes:
-        kind: Which job; decides the class of ``task``.
-        source: The raster to read, None for jobs about models.
-        task: The job's own parameters, one of the classes in `TASKS`.
+        source: The raster to read, None for jobs that name what they read in their task.
+        task: The job's own parameters, a class of `geoseg_qgis.protocol.tasks`.
         grid: Part and pixel size to process.
-        method: Static method name, for example ``gumix``; empty where a job has only one.
+        method: Static method name, for example ``gumix``; empty or ``auto`` for the one that the
+            model is recommended for.
         model: Preset name or folder; empty for the default of the method.
         device: ``auto``, ``cuda``, ``cuda:1``, ``cuda:all``, ``mps`` or ``cpu``.
     """
 
-    kind: JobKind
-    source: Optional[RasterSource]
+    source: Optional[RasterSource] = parameter(
+        "Imagery",
+        "Any raster layer: orthophoto, satellite scene, virtual raster or web map. GeoSeg takes a "
+        "picture of web maps and other layers without a file first; give them an extent.",
+        name="INPUT",
+    )
     task: Any
     grid: GridRequest = field(default_factory=GridRequest)
-    method: str = ""
-    model: str = ""
-    device: str = "auto"
+    method: str = parameter("Method", "How the job is done.", "", name="METHOD")
+    model: str = parameter(
+        "Model",
+        "Name of a model, or a folder with a card.json and its weights. offline-small comes with "
+        "the plugin. When empty, it is used if it serves the method.",
+        "",
+        name="MODEL",
+        suggestion="offline-small",
+        longest=4096,
+    )
+    device: str = parameter(
+        "Device",
+        "Where the model runs.",
+        "auto",
+        name="DEVICE",
+        choices=DEVICES,
+        pattern=r"cuda:\d{1,3}",
+        advanced=True,
+    )
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind of job."""
+        return _kind(self).name
 
     @property
     def raster(self) -> RasterSource:
@@ -80,32 +85,130 @@ class Job:
             )
         return self.source
 
+    @property
+    def layers(self) -> Tuple[LayerSource, ...]:
+        """Every layer that the job reads, its source first."""
+        members = [getattr(self.task, item.name) for item in dataclasses.fields(self.task)]  # type: ignore[arg-type]
+        return tuple(
+            member
+            for member in (self.source, *members)
+            if isinstance(member, (RasterSource, VectorSource))
+        )
+
+    @property
+    def outputs(self) -> Dict[str, str]:
+        """Output name to path of the files to write."""
+        return {
+            item.name: getattr(self.task, item.path[-1])
+            for item in declared(type(self.task))
+            if item.is_output and getattr(self.task, item.path[-1]) is not None
+        }
+
     def to_json(self) -> Dict[str, Any]:
         """Return the JSON form."""
-        form: Dict[str, Any] = to_json(self)
-        return form
+        return {"kind": self.kind, **to_json(self)}
 
     @classmethod
     def from_json(cls, data: Any) -> Job:
         """Build a job from its JSON form.
 
         Raises:
-            JobError: ``INVALID_JOB`` naming the member that does not fit.
+            JobError: ``INVALID_JOB`` naming what does not fit; `validate` tells what may.
         """
         if not isinstance(data, dict):
             raise JobError(
                 ErrorCode.INVALID_JOB,
                 "The job is not a JSON object.",
-                "Write a job with geoseg's own tools and change that.",
+                "Make a job with --print-job and change that.",
             )
-        try:
-            task_class = TASKS[JobKind(data.get("kind"))]
-        except ValueError as error:
-            raise JobError(
-                ErrorCode.INVALID_JOB,
-                f"There is no job called {data.get('kind')!r}.",
-                f"Use one of {', '.join(kind.value for kind in TASKS)}.",
-            ) from error
-        task = from_json(task_class, data.get("task"), "Job.task")
-        job = from_json(cls, {**data, "task": None})
-        return Job(job.kind, job.source, task, job.grid, job.method, job.model, job.device)
+        kind = kind_called(data.get("kind"))
+        task = from_json(kind.task, data.get("task"), "Job.task")
+        members = {name: value for name, value in data.items() if name != "kind"}
+        job: Job = from_json(Job, {**members, "task": None})
+        return validate(dataclasses.replace(job, task=task))
+
+
+def validate(job: Job) -> Job:
+    """Return a job in its normal form, after a look at every value in it.
+
+    Each door does this before it hands a job on. Numbers must be finite and within their limits,
+    texts and lists not longer than they may be, words among their choices.
+
+    Raises:
+        JobError: ``INVALID_JOB`` with the label of the parameter that does not fit, or
+            ``INVALID_CLASSES``.
+    """
+    for item in parameters_of(job.kind):
+        if item.path == ("source",) and job.source is None:
+            raise item.missing()
+        if item.path == ("method",):
+            job = dataclasses.replace(job, method=job.method or item.suggestion)
+            item.check(job.method)
+    return checked(job)
+
+
+def make_job(kind: str, values: Mapping[Path, Any]) -> Job:
+    """Return the job of the values that a user gave.
+
+    Args:
+        kind: Name of the kind of job.
+        values: Path of a parameter to its value, in its JSON form or as a dataclass; what is left
+            out gets its default.
+
+    Raises:
+        JobError: ``INVALID_JOB`` or ``INVALID_CLASSES``, see `validate`.
+    """
+    form: Dict[str, Any] = {"task": {}}
+    for path, value in values.items():
+        place = form
+        for name in path[:-1]:
+            place = place.setdefault(name, {})
+        place[path[-1]] = to_json(value)
+    return Job.from_json({"kind": kind, "source": None, **form})
+
+
+def kind_called(name: Any) -> TaskKind:
+    """Return a kind of job.
+
+    Raises:
+        JobError: ``INVALID_JOB`` when there is none of this name.
+    """
+    found = KINDS.get(name) if isinstance(name, str) else None
+    if found is None:
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"There is no job called {name!r}.",
+            f"Use one of {', '.join(KINDS)}.",
+        )
+    return found
+
+
+def parameters_of(kind: str) -> Tuple[Parameter, ...]:
+    """Return all parameters of a kind of job in the order of dialogs, advanced ones last."""
+    found = KINDS[kind]
+    whole = {".".join(item.path): item for item in _job_parameters(found)}
+    shared = [whole[name] for name in found.uses]
+    own = list(declared(found.task, ("task",)))
+    first = [item for item in shared if item.path == ("source",)]
+    rest = [item for item in (*own, *shared) if item not in first]
+    return tuple(sorted([*first, *rest], key=lambda item: (item.is_output, item.advanced)))
+
+
+def _job_parameters(kind: TaskKind) -> Iterator[Parameter]:
+    for item in (*declared(Job), *declared(RasterSource, ("source",))):
+        if item.path == ("source",) and kind.source is not None:
+            yield dataclasses.replace(
+                kind.source, path=item.path, annotation=item.annotation, default=item.default
+            )
+        elif item.path == ("method",):
+            methods = kind.methods()
+            yield dataclasses.replace(item, choices=methods, suggestion=next(iter(methods), ""))
+        else:
+            yield item
+
+
+def _kind(job: Job) -> TaskKind:
+    for kind in KINDS.values():
+        if isinstance(job.task, kind.task):
+            return kind
+    raise TypeError(f"{type(job.task).__name__} is no registered task.")

@@ -1,7 +1,8 @@
 """Classes as text: ``building, roof, house; road; water =#3060c0``.
 
-Semicolons part classes, commas part synonyms, ``=#rrggbb`` after a class gives its colour. The
-name of a published legend (`LEGENDS`) stands for that legend.
+Semicolons separate classes, commas separate synonyms, ``=#rrggbb`` after a class gives its colour.
+The name of a published legend (`LEGENDS`) stands for that legend. The text is parsed once, where a
+job is made; jobs hold the classes themselves.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Dict, List, Set, Tuple
+from typing import Dict, List, Sequence, Set, Tuple
 
 from .errors import ErrorCode, JobError
 
 MAXIMUM_CLASSES = 254
+"""0 and 255 mean something else in the 8-bit rasters of class numbers."""
+LONGEST_WORD = 200
+MOST_SYNONYMS = 64
 EVERYTHING_ELSE = "(everything else)"
 _COLOR = re.compile(r"=\s*(#[0-9a-fA-F]{6})\s*$")
+_PLAIN_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _DATA: Dict[str, Dict[str, str]] = json.loads(
     (Path(__file__).parent / "legends.json").read_text(encoding="utf-8")
 )
@@ -39,6 +45,7 @@ class LegendClass:
         return self.synonyms[0]
 
 
+@lru_cache(maxsize=16)
 def parse_classes(text: str) -> Tuple[LegendClass, ...]:
     """Return the classes of a class text.
 
@@ -54,16 +61,8 @@ def parse_classes(text: str) -> Tuple[LegendClass, ...]:
     parts = [part.strip() for part in re.split(r";\s*|\n\s*", text.strip())]
     while parts and not parts[-1]:
         parts.pop()
-    if not parts:
-        raise _invalid(
-            "No classes were given.", "Write class names parted by semicolons: building; road."
-        )
-    if len(parts) > MAXIMUM_CLASSES:
-        raise _invalid(
-            f"There are {len(parts)} classes.", f"Use at most {MAXIMUM_CLASSES} in one run."
-        )
     drafts = [_parse_class(part, number) for number, part in enumerate(parts, start=1)]
-    _refuse_duplicates([synonyms for synonyms, _ in drafts])
+    _check_words([synonyms for synonyms, _ in drafts])
     taken = {color for _, color in drafts if color}
     classes = []
     for number, (synonyms, color) in enumerate(drafts, start=1):
@@ -71,6 +70,27 @@ def parse_classes(text: str) -> Tuple[LegendClass, ...]:
         taken.add(chosen)
         classes.append(LegendClass(number, synonyms, chosen))
     return tuple(classes)
+
+
+def check_classes(classes: Tuple[LegendClass, ...]) -> None:
+    """Refuse classes that no class text gives.
+
+    Raises:
+        JobError: ``INVALID_CLASSES``, see `parse_classes`; also for numbers that do not count from
+            1 and for colours that are not ``#rrggbb``.
+    """
+    _check_words([item.synonyms for item in classes])
+    for number, item in enumerate(classes, start=1):
+        if item.class_id != number:
+            raise _invalid(
+                f"Class {number} has the number {item.class_id}.",
+                "Number the classes from 1 in their order.",
+            )
+        if not _PLAIN_COLOR.fullmatch(item.color):
+            raise _invalid(
+                f"The colour of class {number}, {item.color!r}, cannot be read.",
+                "Write it as six hexadecimal digits, such as #808080.",
+            )
 
 
 def format_classes(classes: Tuple[LegendClass, ...]) -> str:
@@ -82,7 +102,7 @@ def parse_thresholds(text: str, names: Tuple[str, ...]) -> Tuple[float, ...]:
     """Return one threshold in 0..1 for each class name.
 
     Args:
-        text: One number for all, or ``class: number`` pairs parted by semicolons; classes that
+        text: One number for all, or ``class: number`` pairs separated by semicolons; classes that
             are not mentioned get 0.
         names: Class names in order.
 
@@ -131,14 +151,30 @@ def _parse_class(part: str, number: int) -> Tuple[Tuple[str, ...], str]:
             "Write it as six hexadecimal digits: road =#808080.",
         )
     synonyms = tuple(" ".join(word.split()) for word in words.split(",") if word.strip())
-    if not synonyms:
-        raise _invalid(f"Class {number} has no name.", "Give it a word or remove its semicolon.")
     return synonyms, color
 
 
-def _refuse_duplicates(classes: List[Tuple[str, ...]]) -> None:
+def _check_words(classes: Sequence[Tuple[str, ...]]) -> None:
+    if not classes:
+        raise _invalid(
+            "No classes were given.",
+            "Write the names of classes, separated by semicolons: building; road.",
+        )
+    if len(classes) > MAXIMUM_CLASSES:
+        raise _invalid(
+            f"There are {len(classes)} classes.", f"Use at most {MAXIMUM_CLASSES} in one run."
+        )
     seen: Dict[str, int] = {}
     for number, synonyms in enumerate(classes, start=1):
+        if not synonyms or not all(word.strip() for word in synonyms):
+            raise _invalid(
+                f"Class {number} has no name.", "Give it a name or remove its semicolon."
+            )
+        if len(synonyms) > MOST_SYNONYMS or max(map(len, synonyms)) > LONGEST_WORD:
+            raise _invalid(
+                f"Class {number} has too many synonyms or too long a name.",
+                f"Use at most {MOST_SYNONYMS} synonyms of at most {LONGEST_WORD} characters.",
+            )
         for word in synonyms:
             first = seen.setdefault(word.lower(), number)
             if first != number:

@@ -1,19 +1,21 @@
-"""What a job reads: a raster that GDAL can open, and vector layers beside it."""
+"""What a job reads: rasters that GDAL can open, and vector layers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Optional, Tuple
+from typing import ClassVar, Dict, Optional, Tuple, Union
+
+from .errors import ErrorCode, JobError
+from .parameters import Choice, parameter
 
 
-class StretchKind(str, Enum):
+class StretchKind(Choice):
     """How band values become the 8-bit values that networks were trained on."""
 
-    LAYER = "layer"
-    PERCENTILES = "percentiles"
-    MINMAX = "minmax"
-    NONE = "none"
+    LAYER = "layer", "the contrast limits of the layer's style, or percentiles where it has none"
+    PERCENTILES = "percentiles", "the 2 % and 98 % quantiles"
+    MINMAX = "minmax", "the lowest and the highest value"
+    NONE = "none", "8-bit values as they are"
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,31 @@ class Stretch:
         limits: ``(minimum, maximum)`` of each chosen band, for ``LAYER``.
     """
 
-    kind: StretchKind = StretchKind.PERCENTILES
+    kind: StretchKind = parameter(
+        "Contrast stretch",
+        "How band values become the 8-bit values that models were trained on, once for the whole "
+        "run.",
+        StretchKind.PERCENTILES,
+        name="STRETCH",
+        suggestion=StretchKind.LAYER.value,
+        only_in_dialogs=(StretchKind.LAYER.value,),
+        advanced=True,
+    )
     limits: Tuple[Tuple[float, float], ...] = ()
+
+    def checked(self) -> Stretch:
+        """Return itself.
+
+        Raises:
+            JobError: ``INVALID_JOB`` when the limits of the layer are not there.
+        """
+        if self.kind is StretchKind.LAYER and not self.limits:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                "Contrast stretch is 'layer', but the job holds no contrast limits of a layer.",
+                "Choose percentiles, minmax or none.",
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -44,24 +69,84 @@ class RasterSource:
         nodata: Values the user declared as nodata besides the file's own.
         stretch: See `Stretch`.
         alpha_band: Band that holds 0 where nothing was rendered, for snapshots.
+        class_names: Value to class name, as the map layer shows it; these names take precedence
+            over those in the file.
     """
+
+    TAG: ClassVar[str] = "raster"
 
     uri: str
     name: str = ""
     crs_wkt: str = ""
-    bands: Tuple[int, ...] = ()
-    nodata: Tuple[float, ...] = ()
+    bands: Tuple[int, ...] = parameter(
+        "Bands",
+        "Three bands in the order red, green, blue, or a single band. The bands that the layer "
+        "shows are used when empty.",
+        (),
+        name="BANDS",
+        minimum=1,
+        maximum=65535,
+        longest=3,
+        unit="red, green, blue",
+        advanced=True,
+    )
+    nodata: Tuple[float, ...] = parameter(
+        "Nodata values",
+        "Values that count as nodata, besides those of the file.",
+        (),
+        flag="--nodata",
+        longest=16,
+    )
     stretch: Stretch = field(default_factory=Stretch)
     alpha_band: Optional[int] = None
+    class_names: Dict[str, str] = field(default_factory=dict)
+
+    @property
+    def location(self) -> str:
+        """What is opened."""
+        return self.uri
+
+    def checked(self) -> RasterSource:
+        """Return itself.
+
+        Raises:
+            JobError: ``INVALID_JOB`` for two bands.
+        """
+        if len(self.bands) == 2:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                "2 bands were chosen.",
+                "Choose three (red, green, blue), one, or none for those the layer shows.",
+            )
+        return self
 
 
 @dataclass(frozen=True)
 class VectorSource:
-    """A vector layer written to a file: path, layer name and CRS as WKT."""
+    """A vector layer in a file.
+
+    Attributes:
+        path: The file.
+        layer: Layer in the file; empty for its first.
+        crs_wkt: CRS of the layer as WKT; empty means that of the file, if any.
+        name: What people call the layer.
+    """
+
+    TAG: ClassVar[str] = "vector"
 
     path: str
     layer: str = ""
     crs_wkt: str = ""
+    name: str = ""
+
+    @property
+    def location(self) -> str:
+        """What is opened."""
+        return self.path
+
+
+LayerSource = Union[RasterSource, VectorSource]
+"""A layer of either type; its JSON form says which in the member ``type``."""
 
 
 @dataclass(frozen=True)
@@ -83,5 +168,20 @@ class GridRequest:
         resolution: Map units per pixel of the results; None for the raster's own pixels.
     """
 
-    extent: Optional[Extent] = None
-    resolution: Optional[float] = None
+    extent: Optional[Extent] = parameter(
+        "Extent",
+        "Part of the layer to process, in its CRS. All of it is processed when empty.",
+        None,
+        name="EXTENT",
+    )
+    resolution: Optional[float] = parameter(
+        "Resolution",
+        "Pixel size of the results in units of the layer's CRS. The layer's own pixels are used "
+        "when empty. Coarser pixels are faster and show the model more surroundings.",
+        None,
+        name="RESOLUTION",
+        minimum=0.0,
+        maximum=1e6,
+        above=True,
+        unit="map units per pixel",
+    )

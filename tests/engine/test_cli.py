@@ -18,9 +18,10 @@ import rasterio
 from geoseg_qgis.engine.terminal import TerminalReporter, format_result
 from geoseg_qgis.protocol import PLUGIN_VERSION
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.legend import parse_classes
 from geoseg_qgis.protocol.result import ClassSummary, Result
-from geoseg_qgis.protocol.source import Extent
+from geoseg_qgis.protocol.source import Extent, RasterSource, VectorSource
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,12 +53,12 @@ def test_job_is_printed_as_qgis_makes_it(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     job = Job.from_json(json.loads(done.stdout))
-    assert job.kind is JobKind.OPEN_VOCABULARY
+    assert job.kind == "openvocabulary"
     assert job.source.uri == str(raster)
     assert job.source.bands == (4, 3, 2)
     assert job.grid.extent == Extent(1.0, 2.0, 3.0, 4.5)
     assert job.grid.resolution == 0.5
-    assert job.task.classes == "building; water"
+    assert job.task.classes == parse_classes("building; water")
     assert job.task.class_raster == str(tmp_path / "classes.tif")
     assert not job.task.rivals
     assert job.task.polygons.right_angles == ("building",)
@@ -208,11 +209,10 @@ def test_evaluate_job_is_printed(tmp_path: Path) -> None:
         "--report", str(tmp_path / "report.html"), "--print-job",
     )  # fmt: skip
     job = Job.from_json(json.loads(done.stdout))
-    assert job.kind is JobKind.EVALUATE
-    assert job.source.uri == "classes.tif"
+    assert job.kind == "evaluate"
+    assert job.task.result == RasterSource("classes.tif", "classes")
     assert job.grid.extent == Extent(1.0, 2.0, 3.0, 4.0)
-    assert job.task.reference is None
-    assert job.task.reference_polygons.path == "truth.gpkg"
+    assert job.task.reference == VectorSource("truth.gpkg", name="truth")
     assert (job.task.reference_field, job.task.mapping, job.task.ignore) == (
         "kind",
         "1 = roof",
@@ -225,4 +225,4 @@ def test_evaluate_job_is_printed(tmp_path: Path) -> None:
 def test_evaluate_without_files_is_refused() -> None:
     done = geoseg("evaluate", "--input", "a.tif", "--reference", "b.tif")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[1].strip() == "Give --table or --report."
+    assert done.stderr.splitlines()[1].strip() == "Give --report or --table."

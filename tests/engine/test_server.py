@@ -20,12 +20,12 @@ from geoseg_qgis.engine.failures import as_job_error
 from geoseg_qgis.engine.wire import Reporter, Writer
 from geoseg_qgis.protocol import PROTOCOL_VERSION
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.source import RasterSource
-from geoseg_qgis.protocol.tasks import ReclassifyTask
+from geoseg_qgis.protocol.tasks.reclassify import ReclassifyTask
 
 ROOT = Path(__file__).parents[2]
-JOB = Job(JobKind.RECLASSIFY, RasterSource("missing.tif"), ReclassifyTask("0.5"))
+JOB = Job(RasterSource("missing.tif"), ReclassifyTask("0.5"))
 
 
 class Engine:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from geoseg_qgis.engine_client import EngineClient, EngineLocation
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.source import RasterSource
-from geoseg_qgis.protocol.tasks import ReclassifyTask
+from geoseg_qgis.protocol.tasks.reclassify import ReclassifyTask
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def client(location: EngineLocation, tmp_path: Path) -> Iterator[EngineClient]:
 @pytest.fixture
 def invalid_job() -> Job:
     """A job that the engine refuses at once, before it imports anything heavy."""
-    return Job(JobKind.RECLASSIFY, RasterSource("scores.tif"), ReclassifyTask(5))  # type: ignore[arg-type]
+    return Job(RasterSource("scores.tif"), ReclassifyTask(5))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -37,4 +37,4 @@ def plain_job(tmp_path: Path) -> Job:
     """A job in good form."""
     source = RasterSource(str(tmp_path / "missing.tif"))
     task = ReclassifyTask("0.5", class_raster=str(tmp_path / "classes.tif"))
-    return Job(JobKind.RECLASSIFY, source, task)
+    return Job(source, task)

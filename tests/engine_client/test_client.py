@@ -17,7 +17,8 @@ from geoseg_qgis.engine_client import EngineClient, EngineLocation, close_shared
 from geoseg_qgis.engine_client.locate import PYTHON_VARIABLE
 from geoseg_qgis.protocol import PLUGIN_VERSION, PROTOCOL_VERSION
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.registry import KINDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,7 +68,7 @@ def test_status_names_versions_and_devices(client: EngineClient) -> None:
     status = client.status()
     assert status["version"] == PLUGIN_VERSION
     assert status["protocol"] == PROTOCOL_VERSION
-    assert status["jobs"] == [kind.value for kind in JobKind]
+    assert status["jobs"] == list(KINDS)
     assert status["devices"][-1]["device"] == "cpu"
     assert all(device["problem"] == "" for device in status["devices"])
     assert 200e6 < status["memory"] < 8e9
@@ -79,7 +80,7 @@ def test_failed_job_leaves_the_engine_alive(client: EngineClient, invalid_job: J
         with pytest.raises(JobError) as caught:
             client.run(invalid_job)
         assert caught.value.code is ErrorCode.INVALID_JOB
-        assert caught.value.message == "Job.task.thresholds is 5, not of type str."
+        assert caught.value.message == "Thresholds must be a text; it is 5."
         assert caught.value.hint == "Correct this value in the job."
         pids.append(client.pid)
     assert pids[0] is not None

@@ -6,15 +6,16 @@ import pytest
 
 from geoseg_qgis.protocol import messages
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.legend import parse_classes
+from geoseg_qgis.protocol.polygons import PolygonOptions
 from geoseg_qgis.protocol.result import ClassSummary, Result
 from geoseg_qgis.protocol.source import Extent, GridRequest, RasterSource, Stretch, StretchKind
-from geoseg_qgis.protocol.tasks import OpenVocabularyTask, PolygonOptions
+from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 
 
 def example_job() -> Job:
     return Job(
-        JobKind.OPEN_VOCABULARY,
         RasterSource(
             "ortho.tif",
             "Ortho",
@@ -23,7 +24,9 @@ def example_job() -> Job:
             (0.0,),
             Stretch(StretchKind.LAYER, ((0.0, 255.0),) * 3),
         ),
-        OpenVocabularyTask("road; water", 0.3, polygons=PolygonOptions(4.0, 2.0, 1.5, ("road",))),
+        OpenVocabularyTask(
+            parse_classes("road; water"), 0.3, polygons=PolygonOptions(4.0, 2.0, 1.5, ("road",))
+        ),
         GridRequest(Extent(1.0, 2.0, 3.0, 4.0), 0.5),
         "gumix",
     )
@@ -50,11 +53,11 @@ def test_result_survives_json() -> None:
     [
         ({"kind": "paint"}, "paint"),
         ({"colour": 1}, "colour"),
-        ({"device": 3}, "Job.device"),
-        ({"source": {"uri": "a.tif", "bands": ["one"]}}, r"bands\[0\]"),
-        ({"source": {"uri": "a.tif", "stretch": {"kind": "wild"}}}, "wild"),
-        ({"task": {}}, "classes"),
-        ({"grid": {"extent": [1, 2, 3, 4]}}, "extent"),
+        ({"device": 3}, "Device cannot be 3"),
+        ({"source": {"uri": "a.tif", "bands": ["one"]}}, "Bands must be whole numbers; one"),
+        ({"source": {"uri": "a.tif", "stretch": {"kind": "wild"}}}, "stretch cannot be 'wild'"),
+        ({"task": {}}, "Nothing was given for Classes"),
+        ({"grid": {"extent": [1, 2, 3, 4]}}, "Extent must be an object"),
     ],
 )
 def test_mistakes_are_named(change: dict, name: str) -> None:

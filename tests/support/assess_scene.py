@@ -17,10 +17,10 @@ from rasterio.windows import Window
 
 from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.progress import JobContext
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.result import Result
 from geoseg_qgis.protocol.source import GridRequest, RasterSource, VectorSource
-from geoseg_qgis.protocol.tasks import AssessTask
+from geoseg_qgis.protocol.tasks.assess import AssessTask
 
 HEIGHT, WIDTH = 256, 320
 CRS = "EPSG:32632"
@@ -187,6 +187,6 @@ def assess(
     }  # fmt: skip
     named = {name: str(folder / file) for name, file in files.items()}
     whole = AssessTask(**{**named, **task})
-    job = Job(JobKind.ASSESS, source, whole, grid or GridRequest(), model=str(preset))
+    job = Job(source, whole, grid or GridRequest(), model=str(preset))
     result = run_job(Job.from_json(job.to_json()), context)
     return Assessed(result, folder, context)

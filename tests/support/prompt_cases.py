@@ -21,7 +21,7 @@ from shapely.geometry.base import BaseGeometry
 from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.methods.prompted.prompted_objects import ObjectPrompt, Rectangle
 from geoseg_qgis.engine.progress import JobContext
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.result import Result
 from geoseg_qgis.protocol.source import (
     GridRequest,
@@ -30,7 +30,7 @@ from geoseg_qgis.protocol.source import (
     StretchKind,
     VectorSource,
 )
-from geoseg_qgis.protocol.tasks import PromptsTask
+from geoseg_qgis.protocol.tasks.prompts import PromptsTask
 
 UTM = "EPSG:32633"
 NO_POINTS = np.zeros((0, 2))
@@ -187,7 +187,6 @@ def make_job(
         "mask_raster": str(folder / "mask.tif"),
     }
     return Job(
-        JobKind.PROMPTS,
         RasterSource(str(image), image.stem, stretch=Stretch(StretchKind.NONE)),
         PromptsTask(prompts, **{**files, **members}),
         grid or GridRequest(),

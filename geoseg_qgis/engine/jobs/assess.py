@@ -17,16 +17,14 @@ from geoseg_qgis.engine.models.model_cache import load_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.reports.assessment import Surroundings, write_report
-from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.result import Result
-from geoseg_qgis.protocol.tasks import AssessTask
+from geoseg_qgis.protocol.tasks.assess import AssessTask
 
 from .destinations import check_destinations
 from .provenance import describe_run
 from .scene import prepare_scene
 
-METHOD = "segassess"
 _MANY_CLASSES = 5
 _TOO_COARSE = "Its judgement means little here. Choose another model or finer imagery."
 
@@ -37,10 +35,9 @@ def run(job: Job, context: JobContext) -> Result:
     Raises:
         JobError: Whatever stands in the way, with the next step.
     """
-    task = _task(job)
-    files = _files(task)
+    task: AssessTask = job.task
+    files = job.outputs
     check_destinations(files, "Give a file for the quality raster, the polygons or the report.")
-    job = _with_method(job)
     context.progress(0.0, "Loading the models")
     models = load_models(job, context)
     made_for = models.card.pixel_size
@@ -59,46 +56,6 @@ def run(job: Job, context: JobContext) -> Result:
         found = assessor.assess(context.span(0.08, 0.88))
         report_unreadable(scene.reader, "were not assessed", context)
         return _write(job, found, scene, models, context.span(0.88, 1.0))
-
-
-def _task(job: Job) -> AssessTask:
-    task = job.task
-    if not isinstance(task, AssessTask):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "The job's task is not one of assessment.",
-            "Write the members of an assess task.",
-        )
-    if (task.mask is None) == (task.mask_polygons is None):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "The job names no mask, or two of them.",
-            "Give a mask raster or mask polygons.",
-        )
-    return task
-
-
-def _with_method(job: Job) -> Job:
-    if job.method not in ("", METHOD):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            f"Assessment has no method called {job.method!r}.",
-            f"Use {METHOD}.",
-        )
-    return replace(job, method=METHOD)
-
-
-def _files(task: AssessTask) -> dict[str, str]:
-    """Return output name to path of the files that are wanted."""
-    named = {
-        "OUTPUT": task.quality_raster,
-        "POLYGONS": task.polygon_file,
-        "MISSED": task.missed_file,
-        "REPAIRED": task.repaired_mask,
-        "SCORES": task.scores,
-        "REPORT": task.report,
-    }
-    return {name: path for name, path in named.items() if path is not None}
 
 
 def _tell(remarks: Iterable[str], classes: int, context: JobContext) -> None:
@@ -127,7 +84,7 @@ def _write(
         write_objects(
             Path(task.polygon_file),
             found,
-            task.mask_polygons,
+            task.mask,
             scene.output,
             provenance=provenance,
             progress=lambda done: drawing.progress(done, "Drawing polygons"),
@@ -142,7 +99,7 @@ def _write(
         write_report(task.report, found, tally, task, surroundings)
     context.progress(1.0, "Writing the report")
     return Result(
-        _files(task),
+        job.outputs,
         assessment_numbers(found),
         tally.summaries(),
         tuple(context.warnings),

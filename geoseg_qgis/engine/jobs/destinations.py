@@ -9,7 +9,6 @@ from pathlib import Path
 
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
-from geoseg_qgis.protocol.source import RasterSource, VectorSource
 
 
 def refuse_overwriting(job: Job) -> None:
@@ -18,9 +17,8 @@ def refuse_overwriting(job: Job) -> None:
     Raises:
         JobError: ``OUTPUT_UNWRITABLE``.
     """
-    members = [job.source, *(getattr(job.task, item.name) for item in fields(job.task))]
-    sources = {_place_of(member) for member in members if not isinstance(member, str)} - {""}
-    for member in members:
+    sources = {os.path.realpath(layer.location) for layer in job.layers}
+    for member in (getattr(job.task, item.name) for item in fields(job.task)):
         is_path = isinstance(member, str) and Path(member).is_absolute()
         if is_path and os.path.realpath(member) in sources:
             raise JobError(
@@ -28,13 +26,6 @@ def refuse_overwriting(job: Job) -> None:
                 f"{member} is read and cannot be written to by the same job.",
                 "Choose another file for the result.",
             )
-
-
-def _place_of(member: object) -> str:
-    """Return the file of a source; empty for what is none."""
-    if isinstance(member, RasterSource):
-        return os.path.realpath(member.uri)
-    return os.path.realpath(member.path) if isinstance(member, VectorSource) else ""
 
 
 def check_destinations(named: Mapping[str, str], hint: str) -> None:

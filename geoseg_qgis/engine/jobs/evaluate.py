@@ -34,8 +34,8 @@ from geoseg_qgis.engine.vector.read import read_bounds
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.result import Result
-from geoseg_qgis.protocol.source import GridRequest, VectorSource
-from geoseg_qgis.protocol.tasks import EvaluateTask, LengthUnit
+from geoseg_qgis.protocol.source import GridRequest, LayerSource, RasterSource, VectorSource
+from geoseg_qgis.protocol.tasks.evaluate import EvaluateTask, LengthUnit
 
 from .destinations import check_destinations
 from .provenance import describe_arithmetic
@@ -50,11 +50,11 @@ def run(job: Job, context: JobContext) -> Result:
     Raises:
         JobError: Whatever stands in the way, with the next step.
     """
-    task = _task(job)
-    files = {"TABLE": task.table, "REPORT": task.report}
-    named = {name: path for name, path in files.items() if path is not None}
-    check_destinations(named, "Give a file for the table or the report.")
-    result, reference = _maps(job, task)
+    task: EvaluateTask = job.task
+    files = job.outputs
+    check_destinations(files, "Give a file for the table or the report.")
+    result = _class_map(task.result, "result", task.result_field)
+    reference = _class_map(task.reference, "reference", task.reference_field)
     truth = with_true_quality(result, reference)
     if truth is not reference:
         context.info("The result is a quality map: its mask is held against the reference.")
@@ -62,7 +62,7 @@ def run(job: Job, context: JobContext) -> Result:
     grid = _grid(job, task)
     tolerance = Tolerance(task.boundary_tolerance, task.boundary_unit)
     tolerance.check(grid)
-    folder = Path(next(iter(named.values()))).resolve().parent
+    folder = Path(next(iter(files.values()))).resolve().parent
     with ScratchFolder(folder) as scratch:
         comparison = Comparison(scratch, grid, (result, reference))
         comparison.read(context.span(0.0, 0.4))
@@ -76,49 +76,23 @@ def run(job: Job, context: JobContext) -> Result:
     if task.report is not None:
         write_report(task.report, evaluation, tuple(context.warnings), provenance)
     context.progress(1.0, "Writing the report")
-    return Result(named, evaluation.numbers(), (), tuple(context.warnings), provenance)
+    return Result(files, evaluation.numbers(), (), tuple(context.warnings), provenance)
 
 
-def _task(job: Job) -> EvaluateTask:
-    task = job.task
-    if not isinstance(task, EvaluateTask):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "The job's task is not one of evaluation.",
-            "Write the members of an evaluate task.",
-        )
-    if (task.reference is None) == (task.reference_polygons is None):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "The job names no reference, or two of them.",
-            "Give a reference raster or reference polygons.",
-        )
-    return task
-
-
-def _maps(job: Job, task: EvaluateTask) -> tuple[ClassMap, ClassMap]:
-    result: ClassMap = RasterClasses(job.raster, "result", task.result_names)
-    if task.result_polygons is not None:
-        result = PolygonClasses(task.result_polygons, "result", task.result_field, job.raster.name)
-    if task.reference is not None:
-        return result, RasterClasses(task.reference, "reference", task.reference_names)
-    if task.reference_polygons is None:
-        raise ValueError("There is no reference.")
-    reference = PolygonClasses(
-        task.reference_polygons, "reference", task.reference_field, task.reference_name
-    )
-    return result, reference
+def _class_map(source: LayerSource, title: str, field: str) -> ClassMap:
+    if isinstance(source, RasterSource):
+        return RasterClasses(source, title)
+    return PolygonClasses(source, title, field)
 
 
 def _grid(job: Job, task: EvaluateTask) -> Grid:
     """Return the pixels that are compared."""
-    source = job.raster if task.result_polygons is None else task.reference
-    if source is not None:
-        with closing(open_dataset(source)) as opened:
-            return output_grid(opened.grid(source.crs_wkt), job.grid)
-    if task.result_polygons is None:
-        raise ValueError("There is no result.")
-    return _polygon_grid(task.result_polygons, job.grid)
+    result, reference = task.result, task.reference
+    if isinstance(result, VectorSource) and isinstance(reference, VectorSource):
+        return _polygon_grid(result, job.grid)
+    source = result if isinstance(result, RasterSource) else reference
+    with closing(open_dataset(source)) as opened:
+        return output_grid(opened.grid(source.crs_wkt), job.grid)
 
 
 def _polygon_grid(polygons: VectorSource, request: GridRequest) -> Grid:
@@ -126,7 +100,7 @@ def _polygon_grid(polygons: VectorSource, request: GridRequest) -> Grid:
         raise JobError(
             ErrorCode.RESOLUTION_UNUSABLE,
             "Result and reference are both polygons, so no raster says how large pixels are.",
-            "Give RESOLUTION, the size of a pixel in map units of the result, or use a raster.",
+            "Give a resolution, the size of a pixel in map units of the result, or use a raster.",
         )
     bounds, crs_wkt = read_bounds(polygons)
     if request.extent is not None:
@@ -171,8 +145,7 @@ class Tolerance:
         Raises:
             JobError: ``INVALID_JOB``.
         """
-        usable = math.isfinite(self.length) and self.length >= 0.0
-        if not usable or self.length / min(self.pixel_size(grid)) > LARGEST_HALO:
+        if self.length / min(self.pixel_size(grid)) > LARGEST_HALO:
             raise JobError(
                 ErrorCode.INVALID_JOB,
                 f"A boundary tolerance of {self} is not usable on this raster.",
@@ -188,7 +161,7 @@ def _evaluate(
         raise JobError(
             ErrorCode.INVALID_CLASSES,
             "Every pixel of the reference is left out.",
-            "Name fewer values in IGNORE, or write none to leave out nothing.",
+            "Name fewer values under Ignore, or write none to leave out nothing.",
         )
     read = comparison.reader(matching)
     count = len(matching.classes)
@@ -271,17 +244,17 @@ def _doubts(evaluation: Evaluation, comparison: Comparison) -> Iterator[str]:
     if only_result:
         yield (
             f"The reference has no {', '.join(only_result)}: what the result shows of it counts "
-            "as false. Use MAPPING if it has another name there."
+            "as false. Use Mapping if it has another name there."
         )
     if only_reference:
         yield (
             f"The result has no {', '.join(only_reference)}: what the reference shows of it "
-            "counts as missed. Use MAPPING if it has another name there."
+            "counts as missed. Use Mapping if it has another name there."
         )
     share = comparison.mapped_share()
     if share < _FEW_POLYGONS:
         yield (
             f"The box around the reference polygons covers {share:.0%} of what is compared; "
-            "everything outside of polygons counts as no class. Give an EXTENT if the reference "
+            "everything outside of polygons counts as no class. Give an extent if the reference "
             "was drawn for a part only."
         )

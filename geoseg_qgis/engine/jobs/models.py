@@ -25,7 +25,7 @@ from geoseg_qgis.protocol import PLUGIN_VERSION
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.result import ModelSummary, Result
-from geoseg_qgis.protocol.tasks import ModelAction, ModelsTask
+from geoseg_qgis.protocol.tasks.models import ModelAction, ModelsTask
 
 from .destinations import check_destinations
 

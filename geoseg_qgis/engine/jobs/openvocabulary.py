@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from geoseg_qgis.engine.inference.messages import (
     report_pixel_size,
     report_unknown_words,
@@ -18,18 +16,14 @@ from geoseg_qgis.engine.methods.open_vocabulary.method import (
     MatchRequest,
     OpenVocabularyMethod,
     find_method,
-    method_names,
 )
 from geoseg_qgis.engine.models.model_cache import load_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
-from geoseg_qgis.engine.zoo.registry import choose_method
-from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
-from geoseg_qgis.protocol.legend import EVERYTHING_ELSE, LegendClass, parse_classes
-from geoseg_qgis.protocol.methods import AUTO
+from geoseg_qgis.protocol.legend import EVERYTHING_ELSE, LegendClass
 from geoseg_qgis.protocol.result import Result
-from geoseg_qgis.protocol.tasks import OpenVocabularyTask
+from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 
 from .provenance import describe_run
 from .results import Labelled, ResultFiles, write_results
@@ -44,11 +38,10 @@ def run(job: Job, context: JobContext) -> Result:
     Raises:
         JobError: Whatever stands in the way, with the next step.
     """
-    task = _task(job)
-    legend = parse_classes(task.classes)
+    task: OpenVocabularyTask = job.task
+    legend = task.classes
     files = ResultFiles(task.class_raster, task.polygon_file, task.scores)
     files.check()
-    job = _with_method(job, context)
     match = find_method(job.method)
     context.progress(0.0, "Loading the models")
     models = load_models(job, context)
@@ -68,25 +61,6 @@ def run(job: Job, context: JobContext) -> Result:
             describe_run(job, models, scene.base),
             context.span(0.9, 1.0),
         )
-
-
-def _task(job: Job) -> OpenVocabularyTask:
-    if not isinstance(job.task, OpenVocabularyTask):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "The job's task is not one of open-vocabulary segmentation.",
-            "Write the members of an openvocabulary task.",
-        )
-    return job.task
-
-
-def _with_method(job: Job, context: JobContext) -> Job:
-    """Return the job with the method that ``auto`` stands for."""
-    if job.method not in ("", AUTO):
-        return job
-    method = choose_method(job.model, method_names())
-    context.info(f"The method is {method}, which the model recommends.")
-    return replace(job, method=method)
 
 
 def _label(

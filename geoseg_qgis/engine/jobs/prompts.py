@@ -31,11 +31,10 @@ from geoseg_qgis.engine.raster.write import ClassRasterWriter
 from geoseg_qgis.engine.vector.geopackage import write_geopackage
 from geoseg_qgis.engine.vector.polygonize import LAYER
 from geoseg_qgis.engine.vector.prompt_layer import PromptLayer, read_prompts
-from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.legend import LegendClass
 from geoseg_qgis.protocol.result import Result
-from geoseg_qgis.protocol.tasks import PromptsTask
+from geoseg_qgis.protocol.tasks.prompts import PromptsTask
 
 from .provenance import describe_run
 from .results import ResultFiles
@@ -51,7 +50,7 @@ def run(job: Job, context: JobContext) -> Result:
     Raises:
         JobError: Whatever prevents it, with the next step.
     """
-    task = _task(job)
+    task: PromptsTask = job.task
     files = ResultFiles(task.mask_raster, task.polygon_file)
     files.check()
     with prepare_scene(job, files.folder, None) as scene:
@@ -85,32 +84,6 @@ def run(job: Job, context: JobContext) -> Result:
             warnings=tuple(context.warnings),
             provenance=provenance,
         )
-
-
-def _task(job: Job) -> PromptsTask:
-    if not isinstance(job.task, PromptsTask):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "The job's task is not one of prompts.",
-            "Write the members of a prompts task.",
-        )
-    if job.method not in PREDICTORS:
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            f"Segmentation by prompts has no method called {job.method!r}.",
-            f"Use one of {', '.join(PREDICTORS)}.",
-        )
-    for name, value in (
-        ("threshold", job.task.threshold),
-        ("minimum score", job.task.minimum_score),
-    ):
-        if not 0.0 <= value <= 1.0:
-            raise JobError(
-                ErrorCode.INVALID_JOB,
-                f"A {name} of {value:g} is no probability.",
-                "Use a number from 0 to 1, such as 0.5.",
-            )
-    return job.task
 
 
 def _gather(layer: PromptLayer, output: Grid, method: str) -> ObjectPrompts:

@@ -42,6 +42,6 @@ def _always(job: Job) -> dict[str, str]:
     return {
         "software": f"GeoSeg for QGIS {PLUGIN_VERSION}",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "source": job.raster.name or job.raster.uri,
+        "source": job.layers[0].name or job.layers[0].location,
         "job": json.dumps(job.to_json(), ensure_ascii=False),
     }

@@ -16,11 +16,10 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.scratch import ScratchFolder
 from geoseg_qgis.engine.raster.source import open_raster
 from geoseg_qgis.engine.raster.write import SCORE_NODATA, SCORE_STEPS, read_scores_legend
-from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.legend import EVERYTHING_ELSE, parse_thresholds
 from geoseg_qgis.protocol.result import Result
-from geoseg_qgis.protocol.tasks import ReclassifyTask
+from geoseg_qgis.protocol.tasks.reclassify import ReclassifyTask
 
 from .provenance import describe_arithmetic
 from .results import Labelled, ResultFiles, write_results
@@ -37,13 +36,7 @@ def run(job: Job, context: JobContext) -> Result:
         JobError: ``INVALID_JOB`` for a raster that holds no scores, ``INVALID_CLASSES`` for
             thresholds that do not fit it, ``OUTPUT_UNWRITABLE``, ``DISK_FULL``.
     """
-    task = job.task
-    if not isinstance(task, ReclassifyTask):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "The job's task is not one of reclassification.",
-            "Write the members of a reclassify task.",
-        )
+    task: ReclassifyTask = job.task
     files = ResultFiles(task.class_raster, task.polygon_file)
     files.check()
     with open_raster(job.raster) as raster:

@@ -17,18 +17,15 @@ from geoseg_qgis.engine.methods.referring.unigeoseg.raster_inference import (
 from geoseg_qgis.engine.models.model_cache import load_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
-from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.legend import LegendClass
 from geoseg_qgis.protocol.result import Result
-from geoseg_qgis.protocol.tasks import Keep, ReferTask
+from geoseg_qgis.protocol.tasks.refer import Keep, ReferTask
 
 from .provenance import describe_run
 from .results import Labelled, ResultFiles, write_results
 from .scene import prepare_scene
 
-METHOD = "unigeoseg"
-CLICKS = "clicks"
 ANSWER = (LegendClass(1, ("answer",), "#e4572e"),)
 FOLLOWING = "Following the instruction"
 
@@ -39,7 +36,7 @@ def run(job: Job, context: JobContext) -> Result:
     Raises:
         JobError: Whatever prevents it, with the next step.
     """
-    task = _task(job)
+    task: ReferTask = job.task
     files = ResultFiles(task.mask_raster, task.polygon_file, task.scores)
     files.check()
     context.progress(0.0, "Loading the models")
@@ -62,41 +59,6 @@ def run(job: Job, context: JobContext) -> Result:
         )
         report_prediction(prediction, scene, models, context)
         return _write(prediction, scene, job, models, context.span(0.85, 1.0))
-
-
-def _task(job: Job) -> ReferTask:
-    task = job.task
-    if not isinstance(task, ReferTask):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "The job's task is not one of referring segmentation.",
-            "Write the members of a refer task.",
-        )
-    if job.method == CLICKS:
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "Clicks by a language model need one that runs in the engine, and there is none yet.",
-            f"Use the method {METHOD}.",
-        )
-    if job.method != METHOD:
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            f"Referring segmentation has no method called {job.method!r}.",
-            f"Use {METHOD}.",
-        )
-    if not task.instruction.strip():
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "The instruction is empty.",
-            "Write what to map, for example: the white plane next to the runway.",
-        )
-    if not 0.0 <= task.threshold < 1.0:
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            f"A threshold of {task.threshold:g} is no probability below 1.",
-            "Use a number from 0 to 1, such as 0.5.",
-        )
-    return task
 
 
 def _write(

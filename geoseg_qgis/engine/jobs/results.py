@@ -24,8 +24,8 @@ from geoseg_qgis.engine.raster.write import (
 from geoseg_qgis.engine.vector.polygonize import write_polygons
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.legend import LegendClass
+from geoseg_qgis.protocol.polygons import PolygonOptions
 from geoseg_qgis.protocol.result import ClassSummary, Result
-from geoseg_qgis.protocol.tasks import PolygonOptions
 
 from .destinations import check_destinations
 

@@ -22,7 +22,7 @@ from geoseg_qgis.engine.models.segassess.component import SegAssessSettings
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.overview import overview_grid, overview_png, sample_classes
 from geoseg_qgis.engine.zoo.card import ModelCard
-from geoseg_qgis.protocol.tasks import AssessTask, AssessVariant
+from geoseg_qgis.protocol.tasks.assess import AssessTask, AssessVariant
 
 from .page import count, score, write_page
 from .plots import histogram

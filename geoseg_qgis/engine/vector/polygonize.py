@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.protocol.legend import LegendClass
-from geoseg_qgis.protocol.tasks import PolygonOptions
+from geoseg_qgis.protocol.polygons import PolygonOptions
 
 from .areas import TracedAreas, trace_areas
 from .geopackage import write_geopackage

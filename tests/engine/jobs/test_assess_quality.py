@@ -171,7 +171,7 @@ def run(
 ) -> Assessed:
     folder.mkdir()
     layer = write_layer(folder / "mask.gpkg", shapes, crs="EPSG:3857")
-    return assess(folder, preset, source, mask_polygons=layer)
+    return assess(folder, preset, source, mask=layer)
 
 
 def falls(judged: list[Judged], kind: str) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,11 @@ from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.write import ClassRasterWriter
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.legend import parse_classes
 from geoseg_qgis.protocol.result import Result
-from geoseg_qgis.protocol.source import Extent, GridRequest, RasterSource, VectorSource
-from geoseg_qgis.protocol.tasks import EvaluateTask, LengthUnit
+from geoseg_qgis.protocol.source import Extent, GridRequest, LayerSource, RasterSource, VectorSource
+from geoseg_qgis.protocol.tasks.evaluate import EvaluateTask, LengthUnit
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 PLACE = Affine(2.0, 0.0, 500000.0, 0.0, -2.0, 5600000.0)
@@ -64,13 +65,13 @@ def patches(seed: int, classes: int, shape: tuple[int, int]) -> Classes:
 
 
 def evaluate(
-    tmp_path: Path, source: RasterSource, grid: GridRequest | None = None, **task: Any
+    tmp_path: Path, source: LayerSource, grid: GridRequest | None = None, **task: Any
 ) -> tuple[Result, dict[str, dict[str, str]], JobContext]:
     """Return the result, the rows of the table by class, and the context."""
     context = JobContext()
     table, report = tmp_path / "table.csv", tmp_path / "report.html"
-    whole = EvaluateTask(table=str(table), report=str(report), **task)
-    job = Job(JobKind.EVALUATE, source, whole, grid or GridRequest())
+    whole = EvaluateTask(source, table=str(table), report=str(report), **task)
+    job = Job(None, whole, grid or GridRequest())
     result = run_job(Job.from_json(job.to_json()), context)
     with table.open(encoding="utf-8", newline="") as file:
         return result, {row["class"]: row for row in csv.DictReader(file)}, context
@@ -244,10 +245,9 @@ def test_polygons_with_a_class_field(tmp_path: Path) -> None:
     )
     result, rows, _ = evaluate(
         tmp_path,
-        write(tmp_path / "found.tif", found),
-        reference_polygons=polygons,
+        replace(write(tmp_path / "found.tif", found), class_names={"1": "House", "2": "Water"}),
+        reference=polygons,
         reference_field="kind",
-        result_names={"1": "House", "2": "Water"},
     )
     # The polygon without a class is left out: 100 pixels that count for nobody.
     assert result.numbers["COMPARED_PIXELS"] == 2400
@@ -267,7 +267,7 @@ def test_polygons_of_one_class_in_degrees(tmp_path: Path) -> None:
     result, _, _ = evaluate(
         tmp_path,
         write(tmp_path / "found.tif", found),
-        reference_polygons=write_polygons(tmp_path / "t.gpkg", [box], ["a"], "EPSG:4326"),
+        reference=write_polygons(tmp_path / "t.gpkg", [box], ["a"], "EPSG:4326"),
         boundary_tolerance=1.0,
         boundary_unit=LengthUnit.METRES,
     )
@@ -281,24 +281,14 @@ def test_polygons_against_a_raster_and_polygons(tmp_path: Path) -> None:
     truth[10:30, 10:30] = 255
     box = shapely.box(500020, 5599940, 500060, 5599970)
     polygons = write_polygons(tmp_path / "found.gpkg", [box], ["a"], "EPSG:32632")
-    source = RasterSource(polygons.path, "found")
     result, _, _ = evaluate(
-        tmp_path,
-        source,
-        result_polygons=polygons,
-        reference=write(tmp_path / "truth.tif", truth, nodata=None),
+        tmp_path, polygons, reference=write(tmp_path / "truth.tif", truth, nodata=None)
     )
     assert result.numbers["FOREGROUND_IOU"] == pytest.approx(0.75)
     with pytest.raises(JobError, match="both polygons") as caught:
-        evaluate(tmp_path, source, result_polygons=polygons, reference_polygons=polygons)
+        evaluate(tmp_path, polygons, reference=polygons)
     assert caught.value.code is ErrorCode.RESOLUTION_UNUSABLE
-    result, _, _ = evaluate(
-        tmp_path,
-        source,
-        GridRequest(resolution=1.0),
-        result_polygons=polygons,
-        reference_polygons=polygons,
-    )
+    result, _, _ = evaluate(tmp_path, polygons, GridRequest(resolution=1.0), reference=polygons)
     assert result.numbers["COMPARED_PIXELS"] == 40 * 30
 
 
@@ -308,11 +298,11 @@ def test_extent_and_sparse_polygons(tmp_path: Path) -> None:
     box = shapely.box(500000, 5599980, 500020, 5600000)
     polygons = write_polygons(tmp_path / "truth.gpkg", [box], ["a"], "EPSG:32632")
     source = write(tmp_path / "found.tif", found)
-    result, _, context = evaluate(tmp_path, source, reference_polygons=polygons)
+    result, _, context = evaluate(tmp_path, source, reference=polygons)
     assert result.numbers["FOREGROUND_IOU"] == pytest.approx(0.2)
     assert "covers 4% of what is compared" in context.warnings[0]
     part = GridRequest(Extent(500000, 5599980, 500020, 5600000))
-    result, _, context = evaluate(tmp_path, source, part, reference_polygons=polygons)
+    result, _, context = evaluate(tmp_path, source, part, reference=polygons)
     assert result.numbers["COMPARED_PIXELS"] == 100
     # Without any pixel of no class there is no foreground to tell from a background.
     assert "FOREGROUND_IOU" not in result.numbers
@@ -326,8 +316,8 @@ def test_extent_and_sparse_polygons(tmp_path: Path) -> None:
         (np.arange(400).reshape(20, 20).astype(np.uint16), {}, "more than 255 different values"),
         (np.full((20, 20), 0.5, np.float32), {}, "holds fractions, not whole numbers"),
         (np.ones((20, 20), np.uint8), {"ignore": "1"}, "Every pixel of the reference is left out"),
-        (np.ones((20, 20), np.uint8), {"boundary_tolerance": -1.0}, "A boundary tolerance of -1"),
-        (np.ones((20, 20), np.uint8), {"boundary_tolerance": math.inf}, "tolerance of inf"),
+        (np.ones((20, 20), np.uint8), {"boundary_tolerance": -1.0}, "0 and 1,000,000; it is -1."),
+        (np.ones((20, 20), np.uint8), {"boundary_tolerance": math.inf}, "it is inf."),
     ],
 )
 def test_bad_input_is_answered(
@@ -351,10 +341,10 @@ def test_metres_need_a_crs(tmp_path: Path) -> None:
 
 def test_cancel_leaves_nothing(tmp_path: Path) -> None:
     source = write(tmp_path / "found.tif", np.ones((20, 20), np.uint8))
-    task = EvaluateTask(reference=source, table=str(tmp_path / "table.csv"))
+    task = EvaluateTask(source, source, table=str(tmp_path / "table.csv"))
     context = JobContext(is_cancelled=lambda: True)
     with pytest.raises(CancelledError):
-        run_job(Job(JobKind.EVALUATE, source, task), context)
+        run_job(Job(None, task), context)
     assert [path.name for path in tmp_path.iterdir()] == ["found.tif"]
 
 
@@ -389,9 +379,12 @@ def test_page_stands_alone_and_escapes_names(tmp_path: Path) -> None:
     names = {"1": "<b>roof</b>", "2": "'road\"", "3": "$\\frac{water"}
     evaluate(
         tmp_path,
-        RasterSource(write(tmp_path / "found.tif", truth).uri, "<script>alert(1)</script>"),
+        RasterSource(
+            write(tmp_path / "found.tif", truth).uri,
+            "<script>alert(1)</script>",
+            class_names=names,
+        ),
         reference=RasterSource(write(tmp_path / "truth.tif", truth).uri, "A & B"),
-        result_names=names,
     )
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = PageReader()
@@ -439,7 +432,7 @@ def test_real_buildings_and_what_a_shift_costs(tmp_path: Path) -> None:
         result, _, _ = evaluate(
             tmp_path,
             write(tmp_path / "found.tif", moved, transform, crs),
-            reference_polygons=VectorSource(str(outlines[2])),
+            reference=VectorSource(str(outlines[2])),
         )
         scores.append(result.numbers)
     ious = [numbers["FOREGROUND_IOU"] for numbers in scores]
@@ -478,7 +471,7 @@ def test_quality_map_is_held_against_its_truth(tmp_path: Path, drawn_as: str) ->
             layer, np.array(shapely.to_wkb(places)), [], [], geometry_type="Polygon",
             crs="EPSG:32632", layer="truth",
         )  # fmt: skip
-        task = {"reference_polygons": VectorSource(str(layer), "truth")}
+        task = {"reference": VectorSource(str(layer), "truth")}
     result, rows, _ = evaluate(tmp_path, RasterSource(str(path), "quality"), **task)
     kept = said > 0
     expected = metrics.f1_score(true_quality[kept], said[kept], labels=[1, 2, 3, 4], average=None)

@@ -19,10 +19,11 @@ from geoseg_qgis.engine.models.device import ChosenDevice, choose_device
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.legend import parse_classes
 from geoseg_qgis.protocol.result import Result
 from geoseg_qgis.protocol.source import RasterSource
-from geoseg_qgis.protocol.tasks import OpenVocabularyTask
+from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 
 HEIGHT, WIDTH = 320, 230
 Scores = NDArray[np.integer]
@@ -50,14 +51,12 @@ def nothing_stays_loaded() -> Iterator[None]:
 
 def make_job(image: Path, preset: Path, name: str) -> Job:
     task = OpenVocabularyTask(
-        "building, roof; road; water",
+        parse_classes("building, roof; road; water"),
         rivals=False,
         scores=str(image.with_name(f"{name}.tif")),
     )
     source = RasterSource(str(image))
-    return Job(
-        JobKind.OPEN_VOCABULARY, source, task, method="fast", model=str(preset), device="cpu"
-    )
+    return Job(source, task, method="fast", model=str(preset), device="cpu")
 
 
 def run(job: Job) -> tuple[Scores, Result]:

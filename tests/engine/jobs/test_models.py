@@ -17,9 +17,9 @@ from geoseg_qgis.engine.models.memory import required_memory
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.zoo.registry import catalogue
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.result import Result
-from geoseg_qgis.protocol.tasks import ModelAction, ModelsTask
+from geoseg_qgis.protocol.tasks.models import ModelAction, ModelsTask
 
 SAM = b"sam" * 5000
 DIGEST = hashlib.sha256(SAM).hexdigest()
@@ -62,7 +62,7 @@ def do(action: ModelAction, *models: str, **members: Any) -> tuple[Result, JobCo
     told: list[str] = []
     context.report_log = lambda _level, text: told.append(text)
     task = ModelsTask(action, models, **members)
-    result = run_job(Job(JobKind.MODELS, None, task, device="cpu"), context)
+    result = run_job(Job(None, task, device="cpu"), context)
     context.warnings[:] = told
     return result, context
 
@@ -119,7 +119,7 @@ def test_a_cancelled_download_goes_on_later(server: ModelServer, models: Path) -
     task = ModelsTask(ModelAction.DOWNLOAD, ("mine",))
     context = JobContext(is_cancelled=lambda: part.is_file() and part.stat().st_size > 0)
     with pytest.raises(CancelledError):
-        run_job(Job(JobKind.MODELS, None, task, device="cpu"), context)
+        run_job(Job(None, task, device="cpu"), context)
     kept = part.stat().st_size
     assert 0 < kept <= len(SAM)
     result, _ = do(ModelAction.DOWNLOAD, "mine")
@@ -188,7 +188,7 @@ def test_command_line_makes_the_job(tmp_path: Path, capsys: pytest.CaptureFixtur
     arguments += ["--adopt-from", str(tmp_path / "hand"), "--offline", "--print-job"]
     assert main(arguments) == 0
     job = Job.from_json(json.loads(capsys.readouterr().out))
-    assert job.kind is JobKind.MODELS
+    assert job.kind == "models"
     assert job.task == ModelsTask(
         ModelAction.DOWNLOAD,
         ("sam2.1-tiny", "openai-b16"),

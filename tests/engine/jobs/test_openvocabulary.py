@@ -14,9 +14,11 @@ from rasterio.windows import Window
 from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.legend import parse_classes
 from geoseg_qgis.protocol.source import Extent, GridRequest, RasterSource
-from geoseg_qgis.protocol.tasks import OpenVocabularyTask, ReclassifyTask
+from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
+from geoseg_qgis.protocol.tasks.reclassify import ReclassifyTask
 
 CLASSES = "building, roof, house =#ff0000; road; water =#0000ff"
 
@@ -24,16 +26,11 @@ CLASSES = "building, roof, house =#ff0000; road; water =#0000ff"
 def make_job(
     image: Path, folder: Path, preset: Path, method: str = "gumix", **changes: object
 ) -> Job:
-    members = {
-        "classes": CLASSES,
-        "rivals": False,
-        "class_raster": str(folder / "classes.tif"),
-        **changes,
-    }
+    members = {"rivals": False, "class_raster": str(folder / "classes.tif"), **changes}
+    classes = parse_classes(str(members.pop("classes", CLASSES)))
     return Job(
-        JobKind.OPEN_VOCABULARY,
         RasterSource(str(image), image.stem),
-        OpenVocabularyTask(**members),
+        OpenVocabularyTask(classes, **members),
         method=method,
         model=str(preset),
         device="cpu",
@@ -110,7 +107,7 @@ def test_results_lie_on_the_pixels_they_came_from(
     image = odd_rasters / name
     extent, window = part_of(image)
     job = make_job(image, tmp_path, tiny_preset, "fast")
-    job = Job(job.kind, job.source, job.task, GridRequest(extent), "fast", job.model, "cpu")
+    job = Job(job.source, job.task, GridRequest(extent), "fast", job.model, "cpu")
     result = run_job(job, JobContext())
     with rasterio.open(image) as source, rasterio.open(result.files["OUTPUT"]) as output:
         assert output.shape == (window.height, window.width)
@@ -178,9 +175,7 @@ def test_resolution_and_extent_choose_the_grid(tiny_preset: Path, tmp_path: Path
     image = write_orthophoto(tmp_path / "image.tif")
     job = make_job(image, tmp_path, tiny_preset, "fast")
     grid = GridRequest(Extent(400003.0, 4999970.0, 400030.0, 4999991.0), 0.6)
-    result = run_job(
-        Job(job.kind, job.source, job.task, grid, "fast", job.model, "cpu"), JobContext()
-    )
+    result = run_job(Job(job.source, job.task, grid, "fast", job.model, "cpu"), JobContext())
     with rasterio.open(result.files["OUTPUT"]) as output:
         assert output.transform.almost_equals(
             rasterio.Affine(0.6, 0, 400003.0, 0, -0.6, 4999991.0), precision=1e-6
@@ -198,7 +193,7 @@ def test_users_regions_are_labelled_as_wholes(tiny_preset: Path, tmp_path: Path)
         full = np.zeros((150, 170), np.int32)
         full[:, :170] = parcels[:150, :170] * 1000
         dataset.write(full, 1)
-    job = make_job(image, tmp_path, tiny_preset, "fast", region_raster=RasterSource(str(path)))
+    job = make_job(image, tmp_path, tiny_preset, "fast", regions=RasterSource(str(path)))
     result = run_job(job, JobContext())
     with rasterio.open(result.files["OUTPUT"]) as output:
         labels = output.read(1)
@@ -214,7 +209,6 @@ def test_reclassify_repeats_the_labels_without_a_model(tiny_preset: Path, tmp_pa
     )
     first = run_job(job, JobContext())
     again = Job(
-        JobKind.RECLASSIFY,
         RasterSource(first.files["SCORES"]),
         ReclassifyTask("0", class_raster=str(tmp_path / "again.tif")),
     )
@@ -224,9 +218,7 @@ def test_reclassify_repeats_the_labels_without_a_model(tiny_preset: Path, tmp_pa
         assert np.mean(one.read(1) == two.read(1)) > 0.97
         assert two.tags()["GEOSEG_MODEL"] == "tiny"
     strict = ReclassifyTask("building: 1; road: 1; water: 1", class_raster=str(tmp_path / "s.tif"))
-    result = run_job(
-        Job(JobKind.RECLASSIFY, RasterSource(first.files["SCORES"]), strict), JobContext()
-    )
+    result = run_job(Job(RasterSource(first.files["SCORES"]), strict), JobContext())
     assert result.numbers["CLASSES_FOUND"] == 0
 
 
@@ -262,9 +254,7 @@ def test_grids_that_cannot_be(
 ) -> None:
     job = make_job(write_orthophoto(tmp_path / "image.tif"), tmp_path, tiny_preset)
     with pytest.raises(JobError) as caught:
-        run_job(
-            Job(job.kind, job.source, job.task, grid, job.method, job.model, "cpu"), JobContext()
-        )
+        run_job(Job(job.source, job.task, grid, job.method, job.model, "cpu"), JobContext())
     assert caught.value.code is code
 
 
@@ -339,7 +329,7 @@ def test_mask_selection_means_the_cosines_of_its_scales(tiny_preset: Path, tmp_p
         changes = {
             "classes": "building; road",
             "scores": str(tmp_path / f"scores-{number}.tif"),
-            "region_raster": RasterSource(str(path)),
+            "regions": RasterSource(str(path)),
         }
         run_job(make_job(image, tmp_path, preset, "mask_selection", **changes), JobContext())
         with rasterio.open(changes["scores"]) as dataset:

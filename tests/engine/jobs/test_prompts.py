@@ -33,8 +33,8 @@ from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.models.sam2 import Sam2Model
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
+from geoseg_qgis.protocol.polygons import PolygonOptions
 from geoseg_qgis.protocol.source import Extent, GridRequest
-from geoseg_qgis.protocol.tasks import PolygonOptions
 
 POINTS = shapely.points([[60.5, 50.5], [150.2, 130.7], [230.0, 200.0], [70.0, 210.0]])
 
@@ -339,7 +339,7 @@ def test_numbers_that_are_no_probability_are_refused(
     layer = write_layer(tmp_path / "a.gpkg", on_map(POINTS, NORTH_UP))
     for value in (-0.1, 1.5, float("nan")):
         error = refused(landscape, tmp_path, layer, tiny, **{name: value})
-        assert error.message.endswith("is no probability.")
+        assert "must lie between 0 and 1" in error.message
 
 
 def test_negative_prompts_alone_are_refused(landscape: Path, tiny: str, tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_an_empty_layer_and_an_unknown_method_are_refused(
     assert refused(landscape, tmp_path, empty, tiny).message == "The layer of prompts is empty."
     layer = write_layer(tmp_path / "b.gpkg", on_map(POINTS, NORTH_UP))
     error = refused(landscape, tmp_path, layer, tiny, method="magic")
-    assert error.hint == "Use one of sam2, unigeoseg."
+    assert error.hint == "Choose one of auto, sam2, unigeoseg."
 
 
 def test_a_cancel_between_tiles_leaves_nothing(

@@ -24,8 +24,8 @@ from geoseg_qgis.engine.vector.polygonize import LAYER, write_polygons
 from geoseg_qgis.engine.vector.read import rasterize_regions
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.legend import parse_classes
+from geoseg_qgis.protocol.polygons import PolygonOptions
 from geoseg_qgis.protocol.source import VectorSource
-from geoseg_qgis.protocol.tasks import PolygonOptions
 
 LEGEND = parse_classes("building =#ff0000; R&D <park> =#00ff00; water =#0000ff")
 UTM = rasterio.crs.CRS.from_epsg(32633).to_wkt()

@@ -6,7 +6,7 @@ objects are its features. Either is told in numbers: classes from 1, objects fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,8 +28,8 @@ from geoseg_qgis.engine.vector.polygonize import square_metres
 from geoseg_qgis.engine.vector.read import PlacedPolygons, read_crs, read_polygons
 from geoseg_qgis.engine.vector.sheets import MOST_SHEETS, part_overlapping
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.source import RasterSource, VectorSource
-from geoseg_qgis.protocol.tasks import AssessTask
+from geoseg_qgis.protocol.source import LayerSource, RasterSource, VectorSource
+from geoseg_qgis.protocol.tasks.assess import AssessTask
 
 from .raster_inference import ObjectLayer
 
@@ -117,12 +117,10 @@ def open_mask(task: AssessTask, grid: Grid, folder: ScratchFolder, progress: Pro
         JobError: ``SOURCE_UNREADABLE``; ``INVALID_CLASSES`` for classes that it does not hold;
             ``EXTENT_OUTSIDE`` when none of its objects lies on the grid.
     """
-    if task.mask is not None:
-        mask = read_raster_mask(task.mask, task, grid, folder, progress)
-    elif task.mask_polygons is not None:
-        mask = read_polygon_mask(task.mask_polygons, task, grid, folder, progress)
+    if isinstance(task.mask, VectorSource):
+        mask = read_polygon_mask(task.mask, task, grid, folder, progress)
     else:
-        raise ValueError("The task has no mask.")
+        mask = read_raster_mask(task.mask, task, grid, folder, progress)
     if len(mask.object_classes) == 0:
         raise JobError(
             ErrorCode.EXTENT_OUTSIDE,
@@ -130,32 +128,30 @@ def open_mask(task: AssessTask, grid: Grid, folder: ScratchFolder, progress: Pro
             "Check that both cover the same place, that their CRSs are set right, and the extent; "
             "in a raster 0 is no object.",
         )
-    if bool(_crs_of(task)) != bool(grid.crs_wkt):
+    if bool(_crs_of(task.mask)) != bool(grid.crs_wkt):
         return replace(mask, remarks=(_WITHOUT_CRS, *mask.remarks))
     return mask
 
 
-def _crs_of(task: AssessTask) -> str:
-    if task.mask_polygons is not None:
-        return read_crs(task.mask_polygons)
-    if task.mask is None:
-        return ""
-    with closing(open_dataset(task.mask)) as opened:
-        return opened.grid(task.mask.crs_wkt).crs_wkt
+def _crs_of(source: LayerSource) -> str:
+    if isinstance(source, VectorSource):
+        return read_crs(source)
+    with closing(open_dataset(source)) as opened:
+        return opened.grid(source.crs_wkt).crs_wkt
 
 
 def read_raster_mask(
     source: RasterSource, task: AssessTask, grid: Grid, folder: ScratchFolder, progress: Progress
 ) -> Mask:
     """Read a class raster, the nearest pixel; its objects are connected areas of one class."""
-    layer = RasterClasses(source, "mask", task.class_names)
+    layer = RasterClasses(source, "mask")
     numbers = ScratchArray(folder, "mask", 1, *grid.shape, np.uint8)
     sheets = ScratchArray(folder, "objects", 1, *grid.shape, np.int32)
     windows = list(blocks(grid))
     for place, (window, found) in enumerate(zip(windows, layer.read(grid, windows), strict=True)):
         numbers.write(window, found[None])
         progress(0.4 * (place + 1) / len(windows))
-    name = task.mask_name or layer.name
+    name = layer.name
     side = replace(layer.side(), values=tuple(layer.values))
     classes = _named(choose_classes(side, task.classes, name))
     chosen = {item.value: item.number for item in classes}
@@ -192,7 +188,7 @@ def read_polygon_mask(
 
     Where polygons of several classes overlap, a pixel has the last of the classes.
     """
-    name = task.mask_name or Path(source.path).stem
+    name = source.name or Path(source.path).stem
     placed = read_polygons(source, grid, task.class_field)
     if placed.skipped and not len(placed.polygons):
         raise JobError(
@@ -204,7 +200,7 @@ def read_polygon_mask(
     if placed.values is not None:
         values = [field_value(raw) for raw in placed.values.tolist()]
     known = dict.fromkeys(value for value in values if value is not None)
-    names = {value: (task.class_names.get(str(value)) or str(value),) for value in known}
+    names = {value: (str(value),) for value in known}
     side = ClassSide("mask", tuple(known), names, is_raster=False)
     classes = choose_classes(side, task.classes, name)
     chosen: dict[Value | None, int] = {item.value: item.number for item in classes}
@@ -287,21 +283,20 @@ def _meets(placed: PlacedPolygons, grid: Grid) -> NDArray[np.bool_]:
     return np.asarray(inside)
 
 
-def choose_classes(side: ClassSide, wanted: str, name: str) -> tuple[MaskClass, ...]:
+def choose_classes(side: ClassSide, wanted: Sequence[str], name: str) -> tuple[MaskClass, ...]:
     """Return the classes to assess, numbered from 1.
 
     Args:
         side: What the mask holds.
-        wanted: Values or names parted by commas; empty for all.
+        wanted: Values or names; empty for all.
         name: What people call the mask.
 
     Raises:
         JobError: ``INVALID_CLASSES``.
     """
     values = side.classes
-    words = [word.strip() for word in wanted.split(",") if word.strip()]
-    if words:
-        found = {word: side.find(word) for word in words}
+    if wanted:
+        found = {word: side.find(word) for word in wanted}
         missing = [word for word, value in found.items() if value not in side.classes]
         if missing:
             raise JobError(

@@ -18,7 +18,7 @@ from geoseg_qgis.engine.vector.geopackage import write_geopackage
 from geoseg_qgis.engine.vector.measure import measure_polygons
 from geoseg_qgis.engine.vector.polygonize import LAYER, place
 from geoseg_qgis.protocol.legend import LegendClass
-from geoseg_qgis.protocol.source import VectorSource
+from geoseg_qgis.protocol.source import LayerSource, VectorSource
 
 from . import ObjectQuality, ObjectStatus, fix_priority, fix_rank
 from .mask_input import Mask
@@ -48,7 +48,7 @@ class Columns:
 def write_objects(
     path: Path,
     found: Assessment,
-    source: VectorSource | None,
+    source: LayerSource,
     grid: Grid,
     *,
     provenance: dict[str, str],
@@ -63,7 +63,7 @@ def write_objects(
     Args:
         path: GeoPackage to write.
         found: The assessment.
-        source: The mask's polygon layer, or None for a raster.
+        source: The mask.
         grid: Output grid.
         provenance: How the file was made.
         progress: Told the finished fraction; raises to stop.
@@ -72,7 +72,7 @@ def write_objects(
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
     quality = quality_columns(found.objects)
-    if source is not None and found.mask.features is not None:
+    if isinstance(source, VectorSource) and found.mask.features is not None:
         shapes, crs, attributes = _read_layer(source)
         columns = _spread(quality, found.mask.features, len(shapes))
     else:

@@ -19,7 +19,7 @@ from geoseg_qgis.engine.raster.write import ClassRasterWriter, RegionRasterWrite
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.legend import LegendClass, parse_classes
 from geoseg_qgis.protocol.result import ClassSummary
-from geoseg_qgis.protocol.tasks import AssessTask
+from geoseg_qgis.protocol.tasks.assess import AssessTask
 
 from . import QualityClass
 from .mask_input import MaskClass

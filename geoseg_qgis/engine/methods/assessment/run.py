@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geoseg_qgis.engine.inference.chips import RasterScene
 from geoseg_qgis.engine.models.segassess.component import SegAssessModel
 from geoseg_qgis.engine.progress import JobContext
-from geoseg_qgis.protocol.tasks import AssessTask
+from geoseg_qgis.protocol.tasks.assess import AssessTask
 
 from . import (
     LayerAccumulator,

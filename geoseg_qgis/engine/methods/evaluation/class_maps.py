@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,12 +53,10 @@ class RasterClasses:
     Attributes:
         source: The raster; the first of its bands that are named is read, else band 1.
         title: ``result`` or ``reference``.
-        labels: Names of values as the map layer shows them; they go before those in the file.
     """
 
     source: RasterSource
     title: str
-    labels: Mapping[str, str] = field(default_factory=dict)
     values: list[Value] = field(default_factory=list)
 
     @property
@@ -83,7 +81,7 @@ class RasterClasses:
     def side(self) -> ClassSide:
         """Return its values, those met and those that have names."""
         names = read_class_names(self.source.uri)
-        for text, label in self.labels.items():
+        for text, label in self.source.class_names.items():
             if text.lstrip("-").isdigit() and label.strip() and label != text:
                 known = names.get(int(text), ())
                 names[int(text)] = (label, *(name for name in known if name != label))
@@ -124,19 +122,17 @@ class PolygonClasses:
         source: The layer.
         title: ``result`` or ``reference``.
         field_name: Field of the class; empty when all polygons are of one.
-        layer_name: What people call the layer.
     """
 
     source: VectorSource
     title: str
     field_name: str
-    layer_name: str = ""
     values: list[Value] = field(default_factory=lambda: [NO_CLASS])
 
     @property
     def name(self) -> str:
         """What people call the layer."""
-        return self.layer_name or Path(self.source.path).stem
+        return self.source.name or Path(self.source.path).stem
 
     def read(self, grid: Grid, windows: Iterable[Window]) -> Iterator[Indexes]:
         """Yield the indexes of the values in each window.

@@ -225,7 +225,7 @@ def _pair_only_classes(
     raise _unmatched(
         "No class of the result is in the reference: the result holds "
         f"{result.listed()}; the reference holds {reference.listed()}.",
-        f"Say which belong together in MAPPING, such as {example}; or choose the field that "
+        f"Say which belong together under Mapping, such as {example}; or choose the field that "
         "holds the class.",
     )
 

@@ -74,7 +74,7 @@ def with_true_quality(result: ClassMap, reference: ClassMap) -> ClassMap:
         return reference
     if isinstance(reference, RasterClasses) and _is_quality(reference):
         return reference
-    return TrueQuality(RasterClasses(result.source, result.title, result.labels), reference)
+    return TrueQuality(RasterClasses(result.source, result.title), reference)
 
 
 def _is_quality(layer: RasterClasses) -> bool:

@@ -31,7 +31,7 @@ from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.methods import MethodCard, read_methods
-from geoseg_qgis.protocol.tasks import OpenVocabularyTask
+from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 
 from .background_prompts import BackgroundPrompts
 from .probabilities import ProbabilitySource

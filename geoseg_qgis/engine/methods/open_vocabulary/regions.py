@@ -12,7 +12,8 @@ from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.raster.region_raster import read_region_raster
 from geoseg_qgis.engine.vector.read import rasterize_regions
-from geoseg_qgis.protocol.tasks import OpenVocabularyTask
+from geoseg_qgis.protocol.source import VectorSource
+from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 
 PHASE = "Finding regions"
 
@@ -22,10 +23,10 @@ def user_regions(
 ) -> RegionMap | None:
     """Return the regions of the user's own layer on the output grid, None without such a layer."""
     windows = list(blocks(scene.output))
-    if task.regions is not None:
+    if isinstance(task.regions, VectorSource):
         parts = rasterize_regions(task.regions, scene.output, windows)
-    elif task.region_raster is not None:
-        parts = read_region_raster(task.region_raster, scene.output, windows)
+    elif task.regions is not None:
+        parts = read_region_raster(task.regions, scene.output, windows)
     else:
         return None
     regions = RegionMap(scene.folder, scene.output)

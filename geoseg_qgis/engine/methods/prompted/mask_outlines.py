@@ -14,7 +14,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.vector.outlines import polygons_from
 from geoseg_qgis.engine.vector.polygonize import fill_small_holes, square_metres, square_outlines
 from geoseg_qgis.engine.vector.trace import build_topology, find_vertices
-from geoseg_qgis.protocol.tasks import PolygonOptions
+from geoseg_qgis.protocol.polygons import PolygonOptions
 
 from .masks import Mask, ObjectMask
 

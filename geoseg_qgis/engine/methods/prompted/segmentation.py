@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from geoseg_qgis.engine.inference.chips import ChipReader
 from geoseg_qgis.engine.progress import Progress
-from geoseg_qgis.protocol.tasks import PolygonOptions
+from geoseg_qgis.protocol.polygons import PolygonOptions
 
 from .drawing import Drawing
 from .mask_outlines import Polygons, outline_masks

@@ -7,7 +7,7 @@ from geoseg_qgis.engine.inference.messages import report_pixel_size, report_unkn
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.zoo.registry import catalogue
-from geoseg_qgis.protocol.tasks import View
+from geoseg_qgis.protocol.tasks.refer import View
 
 from .unigeoseg.raster_inference import RasterPrediction
 

@@ -16,9 +16,10 @@ from geoseg_qgis.engine.methods.open_vocabulary.method import find_method, metho
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.zoo.registry import choose_method
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.legend import parse_classes
 from geoseg_qgis.protocol.source import RasterSource
-from geoseg_qgis.protocol.tasks import OpenVocabularyTask
+from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 
 ROOT = Path(__file__).parents[4]
 TOYS = ROOT / "tests" / "support" / "toy_methods"
@@ -51,9 +52,10 @@ def image(tmp_path: Path) -> Path:
 
 
 def make_job(image: Path, method: str) -> Job:
-    task = OpenVocabularyTask("red; green; blue", class_raster=str(image.with_name("classes.tif")))
+    classes = parse_classes("red; green; blue")
+    task = OpenVocabularyTask(classes, class_raster=str(image.with_name("classes.tif")))
     source = RasterSource(str(image))
-    return Job(JobKind.OPEN_VOCABULARY, source, task, method=method, device="cpu")
+    return Job(source, task, method=method, device="cpu")
 
 
 def labels_of(path: Path) -> NDArray[np.uint8]:
@@ -93,9 +95,9 @@ def test_methods_are_listed_in_the_order_of_their_cards() -> None:
 
 
 def test_without_the_folder_the_method_is_unknown(image: Path) -> None:
-    with pytest.raises(JobError, match="no method called 'colours'") as caught:
+    with pytest.raises(JobError, match="Method cannot be 'colours'") as caught:
         run_job(make_job(image, "colours"), JobContext())
-    assert caught.value.hint == "Use one of gumix, mask_selection, fast."
+    assert caught.value.hint == "Choose one of auto, gumix, mask_selection, fast."
 
 
 @pytest.mark.parametrize("name", SHIPPED)

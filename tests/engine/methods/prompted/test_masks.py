@@ -19,7 +19,7 @@ from geoseg_qgis.engine.methods.prompted.masks import (
 from geoseg_qgis.engine.methods.prompted.prompted_objects import ObjectPrompt
 from geoseg_qgis.engine.methods.prompted.refinement import CoarseMask, refine_edge
 from geoseg_qgis.engine.raster.grid import Grid
-from geoseg_qgis.protocol.tasks import PolygonOptions
+from geoseg_qgis.protocol.polygons import PolygonOptions
 
 GRID = Grid(Affine(0.5, 0, 0, 0, -0.5, 0), 1000, 800)
 

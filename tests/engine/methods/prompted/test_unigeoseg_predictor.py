@@ -23,9 +23,10 @@ from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
+from geoseg_qgis.protocol.polygons import PolygonOptions
 from geoseg_qgis.protocol.source import RasterSource, Stretch, StretchKind, VectorSource
-from geoseg_qgis.protocol.tasks import PolygonOptions, PromptsTask
+from geoseg_qgis.protocol.tasks.prompts import PromptsTask
 
 TRANSFORM = rasterio.Affine(0.5, 0, 400000, 0, -0.5, 5000000)
 CRS = "EPSG:32633"
@@ -76,7 +77,7 @@ def run(image: Path, prompts: VectorSource, preset: Path, **members: Any) -> NDA
     )
     source = RasterSource(str(image), stretch=Stretch(StretchKind.NONE))
     result = run_job(
-        Job(JobKind.PROMPTS, source, task, method="unigeoseg", model=str(preset), device="cpu"),
+        Job(source, task, method="unigeoseg", model=str(preset), device="cpu"),
         JobContext(),
     )
     with rasterio.open(result.files["OUTPUT"]) as dataset:

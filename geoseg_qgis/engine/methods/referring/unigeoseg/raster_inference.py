@@ -18,7 +18,7 @@ from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.progress import Progress, share_of
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.tasks import View
+from geoseg_qgis.protocol.tasks.refer import View
 
 from .best_area import keep_best
 from .chip_predictor import ChipPredictor

@@ -12,9 +12,9 @@ import rasterio
 from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.zoo.registry import Origin, catalogue
-from geoseg_qgis.protocol.job import Job, JobKind
+from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.source import RasterSource
-from geoseg_qgis.protocol.tasks import ReferTask, View
+from geoseg_qgis.protocol.tasks.refer import ReferTask, View
 from training.scenes.geotiff import write_scene
 from training.unigeoseg.export_preset import PIXEL_SIZE
 
@@ -54,7 +54,7 @@ def test_an_instruction_finds_its_ground(
 ) -> None:
     task = ReferTask(instruction, view=view, scores=str(scene.with_name("scores.tif")))
     job = Job(
-        JobKind.REFER, RasterSource(str(scene), "scene"), task,
+        RasterSource(str(scene), "scene"), task,
         method="unigeoseg", model=built_in, device="cpu",
     )  # fmt: skip
     result = run_job(job, JobContext())

@@ -31,7 +31,7 @@ from geoseg_qgis.engine.raster.source import open_raster
 from geoseg_qgis.engine.raster.stretch import measure_stretch
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
 from geoseg_qgis.protocol.source import RasterSource, Stretch, StretchKind
-from geoseg_qgis.protocol.tasks import View
+from geoseg_qgis.protocol.tasks.refer import View
 
 SIDE = 64
 
