@@ -48,12 +48,15 @@ class WindowPlan:
         batch: Windows run together.
         multiple: The network also takes smaller windows whose sides are multiples of this many
             pixels, should memory run out; 0 when it takes no other side.
+        feathered: Whether windows are weighted by linear ramps in their overlaps; else they count
+            alike there.
     """
 
     size: int
     stride: int
     batch: int
     multiple: int = 0
+    feathered: bool = True
 
     @property
     def levels(self) -> int:
@@ -190,16 +193,20 @@ def match_windows(
     batches = read_batches(reader, grid, tiles, plan.size, plan.batch)
     for batch, scores in spread(workers, batches):
         for tile, tile_scores in zip(batch.tiles, scores, strict=True):
-            _blend(surface, tile, tile_scores, tiles)
+            weights = feather_weights(tile, tiles) if plan.feathered else None
+            _blend(surface, tile, tile_scores, weights)
         if batch.tiles:
             done = tiles.index(batch.tiles[-1], done)
         progress((done + 1) / len(tiles))
 
 
-def _blend(surface: ScoreSurface, tile: Tile, scores: Tensor, tiles: list[Tile]) -> None:
+def _blend(
+    surface: ScoreSurface, tile: Tile, scores: Tensor, weights: NDArray[np.float32] | None
+) -> None:
     height, width = int(tile.window.height), int(tile.window.width)
-    values = scores[:, :height, :width].numpy()
-    surface.add(tile.window, values, feather_weights(tile, tiles))
+    if weights is None:
+        weights = np.ones((height, width), dtype=np.float32)
+    surface.add(tile.window, scores[:, :height, :width].numpy(), weights)
 
 
 def _run_batch(copy: DeviceNetwork, plan: WindowPlan, batch: WindowBatch) -> list[Tensor]:

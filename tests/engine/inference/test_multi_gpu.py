@@ -152,7 +152,7 @@ def test_smaller_windows_blend_to_the_same_where_only_pixels_count(image: Raster
             [columns[:, None].expand(-1, side, -1), rows[:, :, None].expand(-1, -1, side)], dim=1
         ).float()
 
-    fallback = OutOfMemoryFallback(CPU, tell=lambda _: None)
+    fallback = OutOfMemoryFallback(CPU, warn=lambda _: None)
     bands = blended(image, [DeviceNetwork(limited, fallback)], WindowPlan(48, 30, 3, 8))
     rows, columns = np.indices((HEIGHT, WIDTH))
     assert np.allclose(bands[0], columns, atol=1e-3)

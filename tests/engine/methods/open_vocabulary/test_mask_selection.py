@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tiny_models
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rasterio.windows import Window
+from rasters import write
+from torch import Tensor
 
-from geoseg_qgis.engine.methods.open_vocabulary.mask_selection import mask_means
+from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
+from geoseg_qgis.engine.inference.proposals import Sam2Proposer
+from geoseg_qgis.engine.methods.open_vocabulary import mask_selection
+from geoseg_qgis.engine.methods.open_vocabulary.mask_selection import (
+    mask_means,
+    select_over_raster,
+    spread_means,
+)
+from geoseg_qgis.engine.models.automatic_masks import AutomaticMasks, AutomaticMaskSettings
+from geoseg_qgis.engine.models.device import choose_device
+from geoseg_qgis.engine.models.preset import LoadedPreset
+from geoseg_qgis.engine.raster.scratch import ScratchFolder
+from geoseg_qgis.engine.raster.source import open_raster
+from geoseg_qgis.engine.raster.stretch import LinearStretch
+from geoseg_qgis.engine.zoo.registry import open_preset
+from geoseg_qgis.protocol.source import RasterSource
 from tests.reference.mask_selection import SelectionSettings, select_multiple, select_single
 
 PROBABILITY = np.array(
@@ -127,3 +149,93 @@ def test_means_inside_masks(seed: int) -> None:
 def test_refused_settings() -> None:
     with pytest.raises(ValueError, match="overlap must be one of"):
         SelectionSettings(overlap="first")
+
+
+SIDE = 128
+
+
+def dense_probabilities(classes: int, seed: int = 0) -> NDArray[np.float32]:
+    """Return (C, H, W) random probabilities that are even in squares of 4 x 4 pixels."""
+    generator = np.random.default_rng(seed)
+    values = generator.random((classes, SIDE // 4, SIDE // 4), dtype=np.float32) ** 3
+    values /= values.sum(axis=0)
+    return values.repeat(4, axis=1).repeat(4, axis=2)
+
+
+def stripes() -> AutomaticMasks:
+    """Return overlapping masks whose outlines are drawn alike at a quarter of the side."""
+    logits = torch.full((5, SIDE // 4, SIDE // 4), -5.0)
+    for number, (first, last) in enumerate([(0, 6), (4, 9), (20, 23)]):
+        logits[number, :, first:last] = 5.0
+    logits[3, 10:17] = 5.0
+    logits[4] = 5.0
+    count = len(logits)
+    boxes, points = torch.zeros(count, 4), torch.zeros(count, 2)
+    scores = torch.ones(count)
+    return AutomaticMasks(logits, scores, scores, boxes, scores, points, (SIDE, SIDE))
+
+
+@pytest.mark.parametrize(
+    ("rules", "published"),
+    [
+        (mask_selection.SelectionSettings(), SelectionSettings(pixel_threshold=0.0)),
+        (
+            mask_selection.SelectionSettings(background=1),
+            SelectionSettings(uncovered="background", background_index=1),
+        ),
+    ],
+)
+def test_a_tile_is_labelled_as_published(
+    rules: mask_selection.SelectionSettings, published: SelectionSettings
+) -> None:
+    values, masks = dense_probabilities(3), stripes()
+    found = spread_means(values, masks, SIDE, rules)
+    expected = select_multiple(values, list(masks.masks().numpy()), published)
+    assert np.array_equal(found.argmax(axis=0), expected.labels)
+    covered = expected.regions >= 0
+    best = found.max(axis=0)[covered]
+    np.testing.assert_allclose(best, expected.scores[expected.regions[covered]], atol=1e-6)
+
+
+class Dense:
+    """Given probabilities as those of dense CLIP."""
+
+    def __init__(self, values: NDArray[np.float32]) -> None:
+        self.values = torch.from_numpy(values)
+
+    def read(self, window: Window) -> tuple[Tensor, Tensor]:
+        values = self.values[(slice(None), *window.toslices())]
+        return values, torch.ones(values.shape[1:], dtype=torch.bool)
+
+
+def test_a_raster_of_one_tile_is_labelled_as_published(tiny_preset: Path, tmp_path: Path) -> None:
+    # Class 0 to 3 in the quarters, the first the surest.
+    values = np.full((4, SIDE, SIDE), 0.05, dtype=np.float32)
+    for number, sure in enumerate((0.9, 0.8, 0.7, 0.6)):
+        top, left = divmod(number, 2)
+        values[number, 64 * top : 64 * top + 64, 64 * left : 64 * left + 64] = sure
+    path = write(tmp_path / "image.tif", tiny_models.landscape(SIDE, SIDE).transpose(2, 0, 1))
+    models = LoadedPreset(open_preset(str(tiny_preset)), choose_device("cpu"))
+    with open_raster(RasterSource(str(path))) as raster, ScratchFolder(tmp_path) as folder:
+        scene = RasterScene(ChipReader(raster, LinearStretch()), raster.grid, raster.grid, folder)
+        proposer = Sam2Proposer(
+            scene.reader,
+            scene.output,
+            models.sam2,
+            settings=AutomaticMaskSettings(4, 0.0, 0.0, at_source=False),
+            subdivision=1,
+            checkpoint=lambda _: None,
+        )
+        window = Window(0, 0, SIDE, SIDE)
+        chip = proposer.picture(window)
+        assert chip is not None
+        masks = list(proposer.masks(chip).masks((SIDE, SIDE)).numpy())
+        found = select_over_raster(
+            scene, proposer, Dense(values), classes=4,
+            settings=mask_selection.SelectionSettings(), progress=lambda _: None,
+        )  # fmt: skip
+        labels = found.read(window)[0].argmax(dim=0).numpy()
+    expected = select_multiple(values, masks, SelectionSettings(pixel_threshold=0.0))
+    assert len(masks) > 2
+    assert (expected.regions >= 0).mean() > 0.2
+    assert (labels == expected.labels).mean() > 0.99

@@ -247,7 +247,9 @@ def route_raster(
         Probabilities that can be read in any window of the output grid.
     """
     settings = models.settings
-    plan = WindowPlan(settings.window, settings.stride, models.batch, settings.pad_multiple)
+    plan = WindowPlan(
+        settings.window, settings.stride, models.batch, settings.pad_multiple, settings.feathered
+    )
 
     def networks(grid: Grid) -> list[DeviceNetwork]:
         return [

@@ -75,6 +75,8 @@ class GumixSettings:
             behaviour), else id 0 alone does.
         padding_is_region: Padding takes part as a region (published), else as invalid pixels.
         diagonal_always_allowed: Every cell may attend to itself, which keeps flat windows finite.
+        feathered: Overlapping windows are weighted by linear ramps, which hides seams; else they
+            count alike (published).
     """
 
     network_size: int = 448
@@ -110,6 +112,7 @@ class GumixSettings:
     first_id_is_unsegmented: bool = True
     padding_is_region: bool = True
     diagonal_always_allowed: bool = False
+    feathered: bool = False
 
     def __post_init__(self) -> None:
         if len(self.layer_weights) != len(self.layer_sensitivities):
@@ -127,9 +130,12 @@ class GumixSettings:
 
     @classmethod
     def geo(cls) -> GumixSettings:
-        """The settings for rasters: explicit id 0, invalid padding, finite flat windows."""
+        """The settings for rasters: explicit id 0, invalid padding, finite flat windows, ramps."""
         return cls(
-            first_id_is_unsegmented=False, padding_is_region=False, diagonal_always_allowed=True
+            first_id_is_unsegmented=False,
+            padding_is_region=False,
+            diagonal_always_allowed=True,
+            feathered=True,
         )
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> GumixSettings:
