@@ -1,4 +1,4 @@
-"""From whatever a job raised to one sentence on what happened and one on what to do."""
+"""Any exception as a `JobError`: one sentence on what happened, one on what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MEMORY_WORDS = (
 
 
 def as_job_error(error: BaseException) -> JobError:
-    """Return ``error`` as a `JobError`, its traceback in the detail."""
+    """Return ``error`` as a `JobError` with its traceback as detail."""
     if isinstance(error, JobError):
         return error
     detail = "".join(traceback.format_exception(error))
@@ -58,7 +58,7 @@ def as_job_error(error: BaseException) -> JobError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether memory of the computer or of a GPU ran out."""
+    """Return whether the memory of the computer or of a GPU ran out."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()

@@ -1,4 +1,4 @@
-"""Memory of this computer, and giving it back."""
+"""Memory of this computer and of this process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _releasers: list[Callable[[], None]] = []
 
 
 def on_release(release: Callable[[], None]) -> None:
-    """Have ``release`` called when the engine gives its memory back: drop warm models there."""
+    """Register a function that unloads models; `release_memory` calls it."""
     if release not in _releasers:
         _releasers.append(release)
 
 
 def release_memory() -> None:
-    """Drop warm models and hand freed memory back to the system and the GPU."""
+    """Unload all models and return freed memory to the system and the GPU."""
     for release in _releasers:
         release()
     gc.collect()

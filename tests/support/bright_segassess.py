@@ -1,8 +1,8 @@
-"""A SegAssess network whose weights are set by hand: what is bright is an object.
+"""A SegAssess network whose weights are set by hand: bright pixels are objects.
 
-Attention and perceptrons of the encoder are silenced, so a patch knows of itself alone; the edge
-branch reads whether it is bright, and the coarse logits are constants. Every layer runs as in any
-other network, and what it must answer can be told from the image.
+Attention and perceptrons of the encoder are switched off, so each patch depends on its own pixels;
+the edge branch reads whether it is bright, and the coarse logits are constant. Every layer runs as
+in any other network, and its expected output follows from the image.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ def bright_network() -> SegAssess:
     weights["image_encoder.pos_embed"].zero_()
     for index in range(SIZES.encoder_depth):
         for layer in ("attn.proj", "mlp.lin2"):
-            _silence(weights, f"image_encoder.blocks.{index}.{layer}")
+            _set_bias_alone(weights, f"image_encoder.blocks.{index}.{layer}")
     patches = "image_encoder.patch_embed.proj"
-    _silence(weights, patches)
+    _set_bias_alone(weights, patches)
     for side in ("side1", "side2", "side3", "side4"):
-        _silence(weights, f"TCCA.{side}.0")
-        _silence(weights, f"TCCA.{side}.3")
+        _set_bias_alone(weights, f"TCCA.{side}.0")
+        _set_bias_alone(weights, f"TCCA.{side}.3")
     for channel, sign in ((0, 1.0), (1, -1.0)):
         weights[f"{patches}.weight"][channel] = sign / (3 * PATCH * PATCH)
         weights[f"{patches}.bias"][channel] = -sign / 2
         # The middle of these kernels repeats a pixel twice along each axis.
         weights["TCCA.side1.0.weight"][channel, channel, 1:3, 1:3] = 1.0
         weights["TCCA.side1.3.weight"][channel, 0, 1:3, 1:3] = sign * _CONTRAST
-    _silence(weights, "TCCA.ada_learner.conv3.1", bias=1.0)
+    _set_bias_alone(weights, "TCCA.ada_learner.conv3.1", bias=1.0)
     object_side = torch.tensor([1.0, -1.0, -1.0, 1.0])
-    _silence(weights, "TCCA.BPM.conv_in_x")
+    _set_bias_alone(weights, "TCCA.BPM.conv_in_x")
     weights["TCCA.BPM.conv_in_x.bias"].copy_(object_side * _SURENESS)
-    _silence(weights, "TCCA.BPM.conv_in_c")
+    _set_bias_alone(weights, "TCCA.BPM.conv_in_c")
     weights["TCCA.BPM.conv_in_c.weight"].fill_(1.0)
-    _silence(weights, "TCCA.BPM.CA.conv_out")
+    _set_bias_alone(weights, "TCCA.BPM.CA.conv_out")
     weights["TCCA.BPM.CA.conv_out.bias"].copy_(object_side * -1.5 * _SURENESS)
     return model
 
 
-def _silence(weights: Mapping[str, Tensor], layer: str, bias: float = 0.0) -> None:
-    """Let a layer answer its bias alone; the tensors are those of the network."""
+def _set_bias_alone(weights: Mapping[str, Tensor], layer: str, bias: float = 0.0) -> None:
+    """Make a layer return its bias alone; the tensors are those of the network."""
     weights[f"{layer}.weight"].zero_()
     weights[f"{layer}.bias"].fill_(bias)
 
@@ -72,7 +72,7 @@ def write_bright_preset(folder: Path, tile: int = 128, **more: object) -> Path:
         "title": "Judge of brightness",
         "revision": "1",
         "licence": "CC0-1.0",
-        "description": "Holds what is bright for an object.",
+        "description": "Takes bright pixels for objects.",
         "methods": ["segassess"],
         "segassess": {
             "weights": {"file": "judge.safetensors", "layout": "segassess"},

@@ -1,8 +1,8 @@
-"""Every object of an image: a grid of point prompts, scored and cleared of duplicates.
+"""Every object of an image: masks of a grid of point prompts, filtered and without duplicates.
 
 The procedure and its defaults are those of SAM 2's automatic mask generator on a single crop.
-Masks stay logits at a quarter of the model's size until they are asked for, so memory grows with
-the objects found and not with the source's size.
+Masks are kept as logits at a quarter of the model's size, so memory grows with the number of
+objects and not with the size of the source.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PIXELS_AT_ONCE = 1 << 25
 
 @dataclass(frozen=True)
 class AutomaticMaskSettings:
-    """How masks are looked for and which are kept.
+    """The prompts, and which masks are kept.
 
     Attributes:
         points_per_side: Prompts along one side of the image; n * n in all.
@@ -33,11 +33,11 @@ class AutomaticMaskSettings:
         stability_threshold: Masks less stable than this are dropped.
         stability_offset: Distance of the stability's thresholds, in logits.
         overlap_threshold: Of two boxes overlapping more than this, the worse mask goes.
-        three_masks: Answer each point with three masks; False: with the first mask only.
+        three_masks: Decode three masks for each point; False: the first mask only.
         minimum_area: Masks of fewer source pixels are dropped (empty masks always are).
-        at_source: Score at the source's resolution, as the package does; False: at the decoder's
-            own, which is quicker on large tiles and may keep slightly different masks.
-        batch_size: Prompts at once; None takes what suits the device.
+        at_source: Score at the source's resolution, as the package does; False: at the decoder's,
+            which is faster on large tiles and may keep slightly different masks.
+        batch_size: Prompts in a batch; None chooses by the device.
     """
 
     points_per_side: int = 32
@@ -79,9 +79,9 @@ class AutomaticMasks:
 
     def masks(self, size: tuple[int, int] | None = None) -> Tensor:
         """Return all masks, shape (N, H, W), bool, at ``size`` or the source's size."""
-        parts = list(self.iterate(size))
-        if parts:
-            return torch.cat(parts)
+        batches = list(self.iterate(size))
+        if batches:
+            return torch.cat(batches)
         return torch.zeros(0, *(size or self.source_size), dtype=torch.bool)
 
     def iterate(
@@ -108,8 +108,8 @@ def point_grid(points_per_side: int, source_size: tuple[int, int]) -> Tensor:
     """Return an even grid of points in source pixels (x, y), shape (n * n, 2), row by row."""
     height, width = source_size
     steps = torch.arange(points_per_side, dtype=torch.float64)
-    places = (steps + 0.5) / points_per_side
-    y, x = torch.meshgrid(places * height, places * width, indexing="ij")
+    centres = (steps + 0.5) / points_per_side
+    y, x = torch.meshgrid(centres * height, centres * width, indexing="ij")
     return torch.stack([x, y], dim=-1).reshape(-1, 2).float()
 
 
@@ -125,9 +125,9 @@ def automatic_masks(
     Args:
         model: The SAM 2 model that encoded the image.
         embedding: One encoded image.
-        settings: How to look and what to keep.
-        checkpoint: Called between batches with the fraction done; what it raises ends the search.
-        fallback: What is done when the device's memory runs out.
+        settings: Prompts and filters.
+        checkpoint: Called between batches with the fraction done; may raise to cancel.
+        fallback: What to do when the device's memory runs out.
 
     Returns:
         The masks that passed, duplicates removed.
@@ -137,11 +137,11 @@ def automatic_masks(
     batch_size = settings.batch_size or prompts_per_batch(model.device, model.prompt_bytes)
     shared = model.share(embedding)
 
-    def answer(batch: Sequence[Tensor]) -> list[AutomaticMasks]:
-        return [_answered(model, embedding, shared, torch.stack(list(batch)), settings)]
+    def decode(batch: Sequence[Tensor]) -> list[AutomaticMasks]:
+        return [_decoded(model, embedding, shared, torch.stack(list(batch)), settings)]
 
     fallback = fallback or OutOfMemoryFallback(model.device)
-    work: Work[Tensor, AutomaticMasks] = Work(answer, "One point of the image")
+    work: Work[Tensor, AutomaticMasks] = Work(decode, "One point of the image")
     found: list[AutomaticMasks] = []
     for start in range(0, len(points), batch_size):
         if checkpoint is not None:
@@ -150,14 +150,14 @@ def automatic_masks(
     return _without_duplicates(_concatenated(found), settings.overlap_threshold)
 
 
-def _answered(
+def _decoded(
     model: Sam2Model,
     embedding: Sam2Embedding,
     shared: SharedImage,
     points: Tensor,
     settings: AutomaticMaskSettings,
 ) -> AutomaticMasks:
-    """Return the masks of points (N, 2) that pass."""
+    """Return the masks of points (N, 2) that pass the filters."""
     output = model.predict(
         embedding,
         points=points[:, None],
@@ -188,10 +188,10 @@ def _scored(
     height, width = source_size if settings.at_source else tuple(logits.shape[-2:])
     at_once = max(1, _PIXELS_AT_ONCE // (height * width))
     measures = [
-        _measured(upsample(part[:, None], (height, width))[:, 0], settings, source_size)
-        for part in torch.split(logits, at_once)
+        _measured(upsample(chunk[:, None], (height, width))[:, 0], settings, source_size)
+        for chunk in torch.split(logits, at_once)
     ]
-    stabilities, boxes, areas = (torch.cat(parts) for parts in zip(*measures, strict=True))
+    stabilities, boxes, areas = (torch.cat(values) for values in zip(*measures, strict=True))
     found = AutomaticMasks(logits, iou, stabilities, boxes, areas, points, source_size)
     kept = found.stability >= settings.stability_threshold
     return found.select(kept & (found.areas >= max(settings.minimum_area, 1)))
@@ -216,7 +216,7 @@ def _boxes(masks: Tensor, scale: tuple[float, float]) -> Tensor:
 
 
 def _ends(line: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Return the first and last true place of each row of (N, L), in source pixels."""
+    """Return the first and last true position of each row of (N, L), in source pixels."""
     length = line.shape[1]
     whole = line.to(torch.uint8)
     first = whole.argmax(1)
@@ -224,20 +224,20 @@ def _ends(line: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     return first * scale, (last + 1) * scale - 1
 
 
-def _concatenated(parts: list[AutomaticMasks]) -> AutomaticMasks:
+def _concatenated(batches: list[AutomaticMasks]) -> AutomaticMasks:
     return AutomaticMasks(
-        logits=torch.cat([part.logits for part in parts]),
-        iou=torch.cat([part.iou for part in parts]),
-        stability=torch.cat([part.stability for part in parts]),
-        boxes=torch.cat([part.boxes for part in parts]),
-        areas=torch.cat([part.areas for part in parts]),
-        points=torch.cat([part.points for part in parts]),
-        source_size=parts[0].source_size,
+        logits=torch.cat([batch.logits for batch in batches]),
+        iou=torch.cat([batch.iou for batch in batches]),
+        stability=torch.cat([batch.stability for batch in batches]),
+        boxes=torch.cat([batch.boxes for batch in batches]),
+        areas=torch.cat([batch.areas for batch in batches]),
+        points=torch.cat([batch.points for batch in batches]),
+        source_size=batches[0].source_size,
     )
 
 
 def _without_duplicates(found: AutomaticMasks, threshold: float) -> AutomaticMasks:
-    # torchvision takes a second to import, and most jobs never come here.
+    # torchvision takes a second to import, and most jobs do not need it.
     from torchvision.ops import nms  # noqa: PLC0415
 
     return found.select(nms(found.boxes.float(), found.iou, threshold))

@@ -1,4 +1,4 @@
-"""Folders of checkpoints in the form of the transformers library, read without asking the network.
+"""Checkpoint folders of the transformers library, read offline.
 
 A card's component names the folder and every file of it that is read::
 
@@ -33,7 +33,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def checked_folder(component: OtherComponent, folder: Path, name: str, where: str) -> Path:
-    """Return where the component's files lie, after checking those that are no tensors.
+    """Return the component's folder after checking its files other than tensors.
 
     Args:
         component: What the card says.
@@ -55,7 +55,7 @@ def checked_folder(component: OtherComponent, folder: Path, name: str, where: st
 
 
 def read_shards(component: OtherComponent, folder: Path, dtype: torch.dtype) -> State:
-    """Return the tensors of all files of the component, floating ones in ``dtype``.
+    """Return the tensors of all files of the component, floating-point ones in ``dtype``.
 
     Raises:
         JobError: ``MODEL_INVALID`` or ``MODEL_MISSING``.
@@ -68,11 +68,11 @@ def read_shards(component: OtherComponent, folder: Path, dtype: torch.dtype) -> 
 
 
 def build_from_config(folder: Path, build: Callable[[dict[str, Any]], Module]) -> Module:
-    """Return the network of a folder's ``config.json``, its parameters without values.
+    """Return the network that a folder's ``config.json`` describes, its parameters without values.
 
     Args:
         folder: The checkpoint folder.
-        build: Makes the network from the configuration's members.
+        build: Makes the network from the members of the configuration.
 
     Raises:
         JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
@@ -117,17 +117,17 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         ) from error
 
 
-def piece_id(tokenizer: Tokenizer, piece: str) -> int:
-    """Return the number of a special piece.
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """Return the id of a special token.
 
     Raises:
         JobError: ``MODEL_INVALID`` when the tokenizer does not know it.
     """
-    number: int | None = tokenizer.token_to_id(piece)
+    number: int | None = tokenizer.token_to_id(token)
     if number is None:
         raise JobError(
             ErrorCode.MODEL_INVALID,
-            f"The tokenizer has no {piece}.",
+            f"The tokenizer has no {token}.",
             "Use the tokenizer that was published with the model.",
         )
     return number

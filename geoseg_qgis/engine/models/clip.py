@@ -35,8 +35,8 @@ class ClipModel:
         mean: Per channel of images in 0..1, shape (1, 3, 1, 1).
         std: Per channel of images in 0..1, shape (1, 3, 1, 1).
         tokenizer: open_clip tokenizer of the text tower.
-        vocabulary: Known words, None when any word will do.
-        device: Where the module lies.
+        vocabulary: Known words, None for any word.
+        device: Device of the module.
         dtype: Number format of its matrices; normalisation layers stay float32.
     """
 
@@ -73,25 +73,25 @@ class ClipModel:
         return ((images.to(self.device) - self.mean) / self.std).to(self.dtype)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Return the numbers of texts, shape (N, context length), int64, on the CPU.
+        """Return the token ids of texts, shape (N, context length), int64, on the CPU.
 
-        Too long a text is cut and still ends with the end mark; see `is_cut`.
+        Too long a text is truncated and still ends with the end token; see `is_truncated`.
         """
-        numbers: Tensor = self.tokenizer(list(texts))
-        return numbers
+        ids: Tensor = self.tokenizer(list(texts))
+        return ids
 
-    def is_cut(self, text: str) -> bool:
-        """Tell whether a text is longer than the text tower reads."""
+    def is_truncated(self, text: str) -> bool:
+        """Return whether a text has more tokens than the text tower reads."""
         return bool(len(self.tokenizer.encode(text)) + 2 > self.module.context_length)
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str], batch_size: int = 64) -> Tensor:
         """Return unit vectors of texts, shape (N, D), float32, on the device."""
-        parts = [
-            self.module.encode_text(numbers.to(self.device)).float()
-            for numbers in torch.split(self.tokenize(texts), batch_size)
+        features = [
+            self.module.encode_text(ids.to(self.device)).float()
+            for ids in torch.split(self.tokenize(texts), batch_size)
         ]
-        return nn.functional.normalize(torch.cat(parts), dim=-1)
+        return nn.functional.normalize(torch.cat(features), dim=-1)
 
     @torch.inference_mode()
     def encode_image(self, images: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class ClipModel:
         return nn.functional.normalize(features, dim=-1)
 
     def unknown_words(self, text: str) -> list[str]:
-        """Return the words the text tower was never taught; none when its vocabulary is open."""
+        """Return the words outside the text tower's vocabulary; none when it is open."""
         return [] if self.vocabulary is None else self.vocabulary.unknown_words(text)
 
 
@@ -109,8 +109,8 @@ def build_clip(component: ClipComponent, dtype: torch.dtype = torch.float32) -> 
 
     Args:
         component: What the card says.
-        dtype: Number format it will be used in; below float32 its normalisation layers are those
-            that compute in float32.
+        dtype: Number format it will compute in; below float32 its normalisation layers still
+            compute in float32.
 
     Raises:
         JobError: ``MODEL_INVALID`` when the configuration is not one of a plain CLIP.
@@ -138,7 +138,7 @@ def load_clip(
         folder: The card's folder.
         device: Where to compute.
         dtype: float32, float16 or bfloat16.
-        vocabulary: Words the text tower knows, None for any.
+        vocabulary: Known words, None for any word.
 
     Raises:
         JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
@@ -148,7 +148,7 @@ def load_clip(
     state = read_state(folder / component.weights.file, component.weights)
     load_strictly(module, state, component.weights.file)
     if module.attn_mask is not None:
-        # The causal mask is no part of a checkpoint and was built without values.
+        # A checkpoint holds no causal mask, and this one was built without values.
         mask = torch.full(tuple(module.attn_mask.shape), float("-inf")).triu_(1)
         module.register_buffer("attn_mask", mask, persistent=False)
     refuse_meta_tensors(module, "CLIP")
@@ -176,12 +176,12 @@ def _configuration(model: str | Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(config) - _MODEL_KEYS)
     if unknown or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
         raise _invalid("lacks embed_dim, vision_cfg or text_cfg, or has others", str(unknown))
-    for part in ("vision_cfg", "text_cfg"):
-        inner = config[part]
-        # These would fetch towers over the network.
+    for tower in ("vision_cfg", "text_cfg"):
+        inner = config[tower]
+        # Such keys would download towers.
         if not isinstance(inner, Mapping) or any(key.startswith(("hf_", "timm_")) for key in inner):
-            raise _invalid(f"has a {part} that is not a plain transformer's")
-        config[part] = dict(inner)
+            raise _invalid(f"has a {tower} that is not a plain transformer's")
+        config[tower] = dict(inner)
     return config
 
 
@@ -204,10 +204,9 @@ def _tokenizer(component: ClipComponent, folder: Path, module: Any) -> Any:
     if tokenizer.vocab_size != module.vocab_size or length != module.context_length:
         raise JobError(
             ErrorCode.MODEL_INVALID,
-            f"The tokenizer has {tokenizer.vocab_size} entries and texts of {length} numbers, the "
-            f"text tower {module.vocab_size} and {module.context_length}.",
-            "Use the tokenizer the text tower was trained with; its merges file must not end "
-            "with an empty line.",
+            f"The tokenizer has {tokenizer.vocab_size} tokens and a context of {length}, the text "
+            f"tower {module.vocab_size} and {module.context_length}.",
+            "Use the tokenizer of the text tower; its merges file must not end with an empty line.",
         )
     return tokenizer
 

@@ -1,8 +1,8 @@
-"""Pickled checkpoints turned into safetensors once, beside the file they come from.
+"""Pickled checkpoints converted to safetensors once, in the same folder.
 
-safetensors are mapped into memory and can hold nothing but tensors, so that the pickle is opened a
-single time. The copy carries the size, the time of change and the SHA-256 of the original; when any
-of them no longer fits, it is made anew.
+safetensors are mapped into memory and can hold nothing but tensors, and the pickle is opened only
+once. The copy stores size, modification time and SHA-256 of the original; when they no longer
+match, it is written again.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _CHANGED = "original_modified_ns"
 
 
 def current_copy(path: Path, digest: Callable[[Path], str]) -> Path | None:
-    """Return the copy of a pickled checkpoint, None when there is none of this very file.
+    """Return the copy of a pickled checkpoint, None without one of this very file.
 
     Args:
         path: The original.
-        digest: Its SHA-256; asked for only when its time of change is not the recorded one.
+        digest: Returns its SHA-256; called only when the modification time differs.
     """
     copy = converted_path(path)
     facts = _facts(copy)

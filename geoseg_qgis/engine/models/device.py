@@ -1,4 +1,4 @@
-"""The device a job runs on, proven by a computation before anything is loaded on it."""
+"""The device a job runs on, tested by a computation before anything is loaded on it."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from geoseg_qgis.engine.hardware import system_memory
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 # With glibc, freed pages go back to the system after every batch and come back zeroed: the SAM 2
-# decoder takes about 1.8 times as long. To be put into the environment of the engine's process.
+# decoder takes about 1.8 times as long. Environment variables of the engine's process.
 MALLOC_SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
     "MALLOC_TOP_PAD_": "268435456",
 }
 
-# glibc's own limit for what it keeps when it is freed.
+# Without these settings glibc returns larger blocks to the system when they are freed.
 _LARGEST_REUSED = 32 * 1024 * 1024
 _SIDE = 64
 _TRAINED_IN_BFLOAT16 = ("unigeoseg", "sam3", "language")
 
-EVERY_CARD = "cuda:all"
+ALL_CUDA = "cuda:all"
 
 
 @dataclass(frozen=True)
 class ChosenDevice:
-    """A device that has just computed something correctly.
+    """A device that passed the test computation.
 
     Attributes:
         device: The torch device.
         name: Its name for people.
-        memory: Its memory in bytes, None when it shares the machine's.
-        note: Which accelerators that are there were left out, and why; empty otherwise.
-        others: Further devices that share the work; each has its own copy of the networks.
+        memory: Its memory in bytes, None when it shares main memory.
+        note: Which accelerators were left out, and why; empty without any.
+        others: Further devices that share the work, each with its own copy of the networks.
     """
 
     device: torch.device
@@ -63,43 +63,43 @@ class ChosenDevice:
         return self.device.type
 
 
-def choose_device(asked: str = "auto") -> ChosenDevice:
+def choose_device(name: str = "auto") -> ChosenDevice:
     """Return the device to run on.
 
     Args:
-        asked: ``auto``, ``cuda``, ``cuda:1``, ``cuda:all`` (every NVIDIA card, windows are shared
-            among them), ``mps`` or ``cpu``.
+        name: ``auto``, ``cuda``, ``cuda:1``, ``cuda:all`` (all NVIDIA cards share the windows),
+            ``mps`` or ``cpu``.
 
     Raises:
-        JobError: ``DEVICE_UNAVAILABLE`` when the device asked for is missing or fails a test;
+        JobError: ``DEVICE_UNAVAILABLE`` when the device is missing or fails the test;
             ``INVALID_JOB`` when there is no device of that name.
     """
-    if asked == "auto":
+    if name == "auto":
         return _choose_automatically()
-    if asked == EVERY_CARD:
-        return _choose_every_card()
+    if name == ALL_CUDA:
+        return _choose_all_cuda()
     try:
-        device = torch.device(asked)
+        device = torch.device(name)
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in ("cuda", "mps", "cpu"):
         raise JobError(
             ErrorCode.INVALID_JOB,
-            f"There is no device called {asked!r}.",
+            f"There is no device called {name!r}.",
             "Use auto, cuda, cuda:1, cuda:all, mps or cpu.",
         )
     reason = _absence(device) or device_problem(device)
     if reason:
         raise JobError(
             ErrorCode.DEVICE_UNAVAILABLE,
-            f"The device {asked} cannot be used: {reason}.",
+            f"The device {name} cannot be used: {reason}.",
             "Choose the device auto or cpu, or repair the engine with a build for this device.",
         )
     return _described(device)
 
 
 def available_devices() -> tuple[str, ...]:
-    """Return the devices that are there, ``cpu`` last."""
+    """Return the names of this computer's devices, ``cpu`` last."""
     names = [f"cuda:{index}" for index in range(_cuda_count())]
     if torch.backends.mps.is_available():
         names.append("mps")
@@ -107,7 +107,7 @@ def available_devices() -> tuple[str, ...]:
 
 
 def list_devices() -> list[dict[str, Any]]:
-    """Return the devices of this machine, the best first, the CPU last.
+    """Return the devices of this computer, the best first, the processor last.
 
     Each has ``device`` (what a job names), ``name``, ``total`` and ``free`` (bytes, None where
     unknown) and ``problem`` (empty, or why it cannot be used).
@@ -136,13 +136,13 @@ def _choose_automatically() -> ChosenDevice:
         note = f"{name} was left out: {reason}."
     raise JobError(
         ErrorCode.DEVICE_UNAVAILABLE,
-        "No device of this machine computes correctly.",
+        "No device of this computer computes correctly.",
         "Repair the engine's environment.",
         note,
     )
 
 
-def _choose_every_card() -> ChosenDevice:
+def _choose_all_cuda() -> ChosenDevice:
     cards, notes = [], []
     for name in available_devices():
         device = torch.device(name)
@@ -171,12 +171,12 @@ def _absence(device: torch.device) -> str:
     if device.type == "cuda" and (device.index or 0) >= _cuda_count():
         return "no such NVIDIA graphics card is visible to the engine"
     if device.type == "mps" and not torch.backends.mps.is_available():
-        return "this machine has no Apple graphics processor that the engine can use"
+        return "this computer has no Apple graphics processor that the engine can use"
     return ""
 
 
 def device_problem(device: torch.device) -> str:
-    """Return what goes wrong when the device computes; empty when all is right.
+    """Return why the device cannot be used; empty when it computes correctly.
 
     A small matrix product and a convolution are computed and their results checked.
     """
@@ -220,11 +220,11 @@ def _processor_model() -> str:
 
 
 def default_dtype(device: torch.device, component: str) -> torch.dtype:
-    """Return the number format a component is computed in unless a job says otherwise.
+    """Return the number format that a component computes in by default.
 
-    Accelerators take float16 for CLIP and SAM 2 and float32 for DINOv3, as the GUMix-RS paper's
-    code does, and for UniGeoSeg, SAM 3 and language models the bfloat16 they were trained in,
-    where they have it; processors take float32.
+    On accelerators: float16 for CLIP and SAM 2 and float32 for DINOv3, as in the code of the
+    GUMix-RS paper; for UniGeoSeg, SAM 3 and language models the bfloat16 they were trained in,
+    where the device has it. On processors: float32.
     """
     if device.type == "cpu" or component == "dino":
         return torch.float32
@@ -234,12 +234,12 @@ def default_dtype(device: torch.device, component: str) -> torch.dtype:
 
 
 def prompts_per_batch(device: torch.device, prompt_bytes: int) -> int:
-    """Return how many prompts the mask decoder should take at once on a device.
+    """Return how many prompts the mask decoder takes in a batch on a device.
 
-    On a processor a batch is kept so small that glibc reuses the pages of its largest tensor.
+    On a processor a batch stays so small that glibc reuses the pages of its largest tensor.
 
     Args:
-        device: Where the decoder runs.
+        device: Device of the decoder.
         prompt_bytes: Size of its largest tensor for one prompt.
     """
     if device.type != "cpu":
@@ -250,5 +250,5 @@ def prompts_per_batch(device: torch.device, prompt_bytes: int) -> int:
 
 
 def windows_per_batch(device: torch.device) -> int:
-    """Return how many windows of an image the encoders should take at once on a device."""
+    """Return how many windows of an image the encoders take in a batch on a device."""
     return 4 if device.type == "cpu" else 16

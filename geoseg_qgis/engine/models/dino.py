@@ -1,8 +1,8 @@
-"""DINOv3 vision transformers of timm, fed from any of the three published key layouts.
+"""DINOv3 vision transformers of timm, loaded from any of the three published key layouts.
 
 ``timm`` is the library's own; ``meta`` that of the original release; ``huggingface`` that of the
 transformers library. Meta's files mask the key bias and hold rotary periods rounded to bfloat16;
-the periods found in a file replace timm's own, which makes the outputs equal.
+the periods of a file replace timm's own, so that the outputs are equal.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class DinoModel:
         module: timm's ``Eva`` without a head.
         mean: Per channel of images in 0..1, shape (1, 3, 1, 1).
         std: Per channel of images in 0..1, shape (1, 3, 1, 1).
-        device: Where the module lies.
+        device: Device of the module.
         dtype: Its number format; rotary angles are computed in float32 in any case.
     """
 
@@ -158,7 +158,7 @@ def load_dino(
     _compute_buffers(module)
     refuse_meta_tensors(module, "DINOv3")
     module.to(device=device, dtype=dtype)
-    # After the conversion, because timm computes the periods anew when the number format changes.
+    # After the conversion, because timm recomputes the periods when the number format changes.
     _set_periods(module, periods, component.round_rope_periods)
     return DinoModel(
         module=module,
@@ -170,12 +170,12 @@ def load_dino(
 
 
 def _compute_buffers(module: Any) -> None:
-    """Give values to what is no part of a checkpoint: zero key biases and rotary periods."""
-    for part in module.modules():
-        for name, buffer in list(part.named_buffers(recurse=False)):
+    """Compute what checkpoints do not hold: zero key biases and rotary periods."""
+    for layer in module.modules():
+        for name, buffer in list(layer.named_buffers(recurse=False)):
             if buffer.is_meta:
                 zeros = torch.zeros_like(buffer, device="cpu")
-                part.register_buffer(name, zeros, persistent=False)
+                layer.register_buffer(name, zeros, persistent=False)
     module.rope.reset_parameters()
 
 
@@ -195,12 +195,11 @@ def to_timm_layout(state: State, layout: DinoLayout, module: nn.Module) -> State
 
     Args:
         state: Tensors of a file in ``layout``.
-        layout: Where the names come from.
-        module: The timm model they are for.
+        layout: Key layout of ``state``.
+        module: The timm model.
 
     Raises:
-        JobError: ``MODEL_INVALID`` when the file has biases of queries or values that the model
-            has no place for.
+        JobError: ``MODEL_INVALID`` when the file has query or value biases and the model none.
     """
     if layout == "huggingface":
         state = _from_huggingface(state)
@@ -223,10 +222,10 @@ def _without_zero_biases(state: State) -> State:
         if _QKV.fullmatch(name) or name.endswith((".attn.q_bias", ".attn.v_bias"))
     ]
     for name in names:
-        # The key third of Meta's bias is masked there and so never counts.
-        parts = state[name].chunk(3) if _QKV.fullmatch(name) else (state[name],)
-        used = [parts[0], parts[-1]]
-        if any(bool(part.nan_to_num().any()) for part in used):
+        # Meta masks the key third of the bias, so it never counts.
+        biases = state[name].chunk(3) if _QKV.fullmatch(name) else (state[name],)
+        used = [biases[0], biases[-1]]
+        if any(bool(bias.nan_to_num().any()) for bias in used):
             raise _invalid(
                 "model has no query and value biases, but the file holds some; "
                 "use the model's name that ends in _qkvb"

@@ -1,4 +1,4 @@
-"""Telling what a file is that was saved under the name of a file of weights but holds none."""
+"""Errors for files that were saved under the name of a weights file but hold no weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ZIP = b"PK\x03\x04"
 
 
 def refuse_placeholder(path: Path) -> None:
-    """Check that a file is neither a web page nor a pointer of Git LFS.
+    """Check that a file is neither a web page nor a Git LFS pointer.
 
     Raises:
         JobError: ``MODEL_INVALID`` saying which of them it is.
@@ -26,21 +26,21 @@ def refuse_placeholder(path: Path) -> None:
         raise JobError(
             ErrorCode.MODEL_INVALID,
             f"The file {path.name} is a Git LFS pointer and not the file itself.",
-            f"Fetch the file with 'git lfs pull' or from the model's page, and put it at {path}.",
+            f"Run 'git lfs pull' or download it from the model's page, and save it as {path}.",
         )
     if _PAGE.match(head):
         raise JobError(
             ErrorCode.MODEL_INVALID,
-            f"The file {path.name} is a web page: a server sent it in place of the file.",
-            f"Delete {path}, log in or ask for access on the model's page, and download it again.",
+            f"The file {path.name} is a web page that a server sent in place of the file.",
+            f"Delete {path}, log in or request access on the model's page, and download it again.",
         )
 
 
 def refuse_text(path: Path) -> None:
-    """Check that a file of weights is not a readable text, such as a server's refusal.
+    """Check that a weights file is not plain text, such as an error message of a server.
 
     Raises:
-        JobError: ``MODEL_INVALID`` quoting how the text begins.
+        JobError: ``MODEL_INVALID`` with the beginning of the text.
     """
     head = _head(path)
     if not head:
@@ -48,21 +48,21 @@ def refuse_text(path: Path) -> None:
     if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head):
         text = " ".join(head.decode("ascii").split())
         shown = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-        raise _delete(path, f"is a text and no weights: it begins with {shown!r}")
+        raise _delete(path, f"is text and not weights: it begins with {shown!r}")
 
 
 def refuse_cut_archive(path: Path) -> None:
-    """Check that a zip archive has its end, where its table of contents stands.
+    """Check that a zip archive is complete: its table of contents is at its end.
 
     Raises:
-        JobError: ``MODEL_INVALID`` when it has none.
+        JobError: ``MODEL_INVALID`` when the end is missing.
     """
     if _head(path).startswith(_ZIP) and not zipfile.is_zipfile(path):
-        raise _delete(path, "is cut short: its end is missing")
+        raise _delete(path, "is incomplete: its end is missing")
 
 
 def is_torchscript(path: Path) -> bool:
-    """Tell whether a file is a program of TorchScript, as OpenAI published CLIP."""
+    """Return whether a file is a TorchScript program, as OpenAI published CLIP."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
@@ -71,12 +71,12 @@ def is_torchscript(path: Path) -> bool:
 
 
 def torchscript_error(path: Path) -> JobError:
-    """Return the error for a program of TorchScript."""
+    """Return the error for a TorchScript program."""
     return JobError(
         ErrorCode.MODEL_INVALID,
         f"The file {path.name} is a TorchScript program, which is not opened because it could run "
-        "anything.",
-        "Use the file of weights alone that the model's card names.",
+        "any code.",
+        "Use the weights file that the model's card names.",
     )
 
 

@@ -1,13 +1,13 @@
-"""Language models that look at an image: Qwen3-VL of the transformers library, from a folder.
+"""Vision-language models: Qwen3-VL of the transformers library, loaded from a folder.
 
 A card's component::
 
     {"model": "Qwen3VLForConditionalGeneration", "folder": "Qwen/Qwen3-VL-2B-Instruct",
      "weights": [{"file": "Qwen/Qwen3-VL-2B-Instruct/config.json", "layout": "json"}, ...]}
 
-Beside ``config.json`` and the tensors, ``generation_config.json`` (end marks),
-``preprocessor_config.json`` (image sizes) and ``tokenizer.json`` are read. Points and boxes in
-answers of Qwen3-VL are given in thousandths of the image's width and height.
+Besides ``config.json`` and the tensors, ``generation_config.json`` (end tokens),
+``preprocessor_config.json`` (image sizes) and ``tokenizer.json`` are read. Qwen3-VL gives points
+and boxes in thousandths of the image's width and height.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from .checkpoint_folder import (
     build_from_config,
     checked_folder,
-    piece_id,
     read_shards,
     read_tokenizer,
+    token_id,
 )
 from .weights import State, load_strictly, refuse_meta_tensors
 
@@ -52,15 +52,15 @@ class _Settings(Members):
 
 
 @dataclass(frozen=True)
-class Marks:
-    """Numbers of the pieces that part a conversation.
+class SpecialTokens:
+    """Ids of the tokens that structure a conversation.
 
     Attributes:
         start: Begins a turn.
         end: Ends a turn.
         vision_start: Begins an image.
         vision_end: Ends an image.
-        image: Stands for one place of an image.
+        image: Placeholder for one image token.
     """
 
     start: int
@@ -72,56 +72,57 @@ class Marks:
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A language model ready to answer.
+    """A language model with its weights.
 
     Attributes:
         module: The network of transformers.
         tokenizer: Byte pair encoding of texts.
         images: Image processor of transformers.
-        marks: See `Marks`.
-        ends: Numbers that end an answer.
-        device: Where the module lies.
+        special: Ids of special tokens.
+        end_tokens: Ids that end the generated text.
+        device: Device of the module.
         dtype: Its number format.
     """
 
     module: Any
     tokenizer: Tokenizer
     images: Any
-    marks: Marks
-    ends: tuple[int, ...]
+    special: SpecialTokens
+    end_tokens: tuple[int, ...]
     device: torch.device
     dtype: torch.dtype
 
     def prepare(
         self, prompt: str, image: NDArray[np.uint8] | None = None, system: str = ""
     ) -> dict[str, Tensor]:
-        """Return what the network takes for one question.
+        """Return the network's inputs for one question.
 
         Args:
-            prompt: The question. Marks in it are read as plain text.
+            prompt: The question. Special tokens in it count as plain text.
             image: Pixels, shape (H, W, 3), or None.
-            system: What the model is told about its task beforehand.
+            system: System prompt.
 
         Returns:
             ``input_ids``, ``attention_mask`` and ``mm_token_type_ids`` of shape (1, L); with an
             image ``pixel_values`` (patches, values) and ``image_grid_thw`` (1, 3) besides.
         """
         inputs: dict[str, Tensor] = {}
-        places: list[int] = []
+        image_tokens: list[int] = []
         if image is not None:
             pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
             prepared = self.images(images=[pixels], return_tensors="pt")
             inputs["pixel_values"] = prepared["pixel_values"].to(self.device, self.dtype)
             inputs["image_grid_thw"] = prepared["image_grid_thw"].to(self.device)
             count = int(prepared["image_grid_thw"].prod()) // self.images.merge_size**2
-            places = [self.marks.vision_start, *[self.marks.image] * count, self.marks.vision_end]
+            image_tokens = [self.special.image] * count
+            image_tokens = [self.special.vision_start, *image_tokens, self.special.vision_end]
         turns = self._turn("system", [], system) if system else []
-        turns += self._turn("user", places, prompt)
-        turns += [self.marks.start, *self._numbers("assistant\n")]
-        numbers = torch.tensor([turns], device=self.device)
-        inputs["input_ids"] = numbers
-        inputs["attention_mask"] = torch.ones_like(numbers)
-        inputs["mm_token_type_ids"] = (numbers == self.marks.image).int()
+        turns += self._turn("user", image_tokens, prompt)
+        turns += [self.special.start, *self._ids("assistant\n")]
+        ids = torch.tensor([turns], device=self.device)
+        inputs["input_ids"] = ids
+        inputs["attention_mask"] = torch.ones_like(ids)
+        inputs["mm_token_type_ids"] = (ids == self.special.image).int()
         return inputs
 
     def generate(
@@ -130,39 +131,39 @@ class LanguageModel:
         image: NDArray[np.uint8] | None = None,
         *,
         system: str = "",
-        longest: int = 256,
-        each_piece: Callable[[int], None] | None = None,
+        max_new_tokens: int = 256,
+        on_token: Callable[[int], None] | None = None,
     ) -> str:
-        """Answer a question, always taking the most probable next piece.
+        """Answer a question by greedy decoding.
 
         Args:
             prompt: The question.
             image: What it is about, shape (H, W, 3), or None.
-            system: What the model is told about its task beforehand.
-            longest: Number of pieces after which the answer is cut.
-            each_piece: Called with the number of pieces so far; what it raises ends the answer.
+            system: System prompt.
+            max_new_tokens: Number of tokens after which generation stops.
+            on_token: Called with the number of tokens so far; may raise to cancel.
         """
         inputs = self.prepare(prompt, image, system)
         length = inputs["input_ids"].shape[1]
         with torch.inference_mode():
             output = self.module.generate(
                 **inputs,
-                max_new_tokens=longest,
+                max_new_tokens=max_new_tokens,
                 do_sample=False,
                 num_beams=1,
-                eos_token_id=list(self.ends),
-                pad_token_id=self.ends[0],
-                stopping_criteria=_watching(each_piece, length),
+                eos_token_id=list(self.end_tokens),
+                pad_token_id=self.end_tokens[0],
+                stopping_criteria=_token_callback(on_token, length),
             )
-        numbers = [int(number) for number in output[0, length:] if int(number) not in self.ends]
-        answer: str = self.tokenizer.decode(numbers, skip_special_tokens=True)
-        return answer.strip()
+        ids = [token for token in output[0, length:].tolist() if token not in self.end_tokens]
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return text.strip()
 
-    def _turn(self, who: str, places: list[int], text: str) -> list[int]:
-        body = [*self._numbers(f"{who}\n"), *places, *self._numbers(text)]
-        return [self.marks.start, *body, self.marks.end, *self._numbers("\n")]
+    def _turn(self, role: str, image_tokens: list[int], text: str) -> list[int]:
+        body = [*self._ids(f"{role}\n"), *image_tokens, *self._ids(text)]
+        return [self.special.start, *body, self.special.end, *self._ids("\n")]
 
-    def _numbers(self, text: str) -> list[int]:
+    def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
 
@@ -193,14 +194,14 @@ def load_language(
         module.lm_head.weight = module.model.language_model.embed_tokens.weight
     refuse_meta_tensors(module, settings.model)
     tokenizer = read_tokenizer(place)
-    marks = _marks(tokenizer)
+    special = _special_tokens(tokenizer)
     tokenizer.encode_special_tokens = True
     return LanguageModel(
         module=module.to(device),
         tokenizer=tokenizer,
         images=_image_processor(place),
-        marks=marks,
-        ends=_ends(place, marks),
+        special=special,
+        end_tokens=_end_tokens(place, special),
         device=device,
         dtype=dtype,
     )
@@ -217,26 +218,26 @@ def build_language(data: Mapping[str, Any]) -> Any:
 
 
 def with_tied_head(state: State, module: Any) -> State:
-    """Return the tensors with the word classifier that is the word table, if it is left out."""
+    """Return the tensors with the output head, which files leave out when it is the word table."""
     if module.config.tie_word_embeddings and _HEAD not in state and _EMBEDDING in state:
         return {**state, _HEAD: state[_EMBEDDING]}
     return state
 
 
-def _marks(tokenizer: Tokenizer) -> Marks:
-    return Marks(
-        start=piece_id(tokenizer, "<|im_start|>"),
-        end=piece_id(tokenizer, "<|im_end|>"),
-        vision_start=piece_id(tokenizer, "<|vision_start|>"),
-        vision_end=piece_id(tokenizer, "<|vision_end|>"),
-        image=piece_id(tokenizer, "<|image_pad|>"),
+def _special_tokens(tokenizer: Tokenizer) -> SpecialTokens:
+    return SpecialTokens(
+        start=token_id(tokenizer, "<|im_start|>"),
+        end=token_id(tokenizer, "<|im_end|>"),
+        vision_start=token_id(tokenizer, "<|vision_start|>"),
+        vision_end=token_id(tokenizer, "<|vision_end|>"),
+        image=token_id(tokenizer, "<|image_pad|>"),
     )
 
 
-def _ends(folder: Path, marks: Marks) -> tuple[int, ...]:
-    named = read_object(folder / GENERATION_FILE).get("eos_token_id", marks.end)
+def _end_tokens(folder: Path, special: SpecialTokens) -> tuple[int, ...]:
+    named = read_object(folder / GENERATION_FILE).get("eos_token_id", special.end)
     ends = named if isinstance(named, list) else [named]
-    return (marks.end, *(int(number) for number in ends if number != marks.end))
+    return (special.end, *(int(token) for token in ends if token != special.end))
 
 
 def _image_processor(folder: Path) -> Any:
@@ -254,13 +255,13 @@ def _image_processor(folder: Path) -> Any:
         ) from error
 
 
-def _watching(each_piece: Callable[[int], None] | None, length: int) -> Any:
+def _token_callback(on_token: Callable[[int], None] | None, length: int) -> Any:
     from transformers import StoppingCriteriaList  # noqa: PLC0415 - takes seconds
 
-    def watch(numbers: Tensor, scores: Any, **rest: Any) -> Tensor:
+    def call(ids: Tensor, scores: Any, **rest: Any) -> Tensor:
         del scores, rest
-        if each_piece is not None:
-            each_piece(numbers.shape[1] - length)
-        return torch.zeros(len(numbers), dtype=torch.bool, device=numbers.device)
+        if on_token is not None:
+            on_token(ids.shape[1] - length)
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
 
-    return StoppingCriteriaList([watch])
+    return StoppingCriteriaList([call])

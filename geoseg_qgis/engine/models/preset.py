@@ -1,4 +1,4 @@
-"""A preset's networks, loaded when first asked for and kept until released."""
+"""A preset's networks, loaded on first use and kept until released."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Model = TypeVar("Model")
 
 
 class LoadedPreset:
-    """The networks of one preset on one device, and copies of them on its further devices.
+    """The networks of one preset on one device, with copies on its further devices.
 
     Args:
         preset: Card and folder.
@@ -57,7 +57,7 @@ class LoadedPreset:
 
     @property
     def copies(self) -> tuple[LoadedPreset, ...]:
-        """This preset and its copies, one a device."""
+        """This preset and its copies, one for each device."""
         return (self, *self._others)
 
     @property
@@ -67,7 +67,7 @@ class LoadedPreset:
 
     @property
     def vocabulary(self) -> Vocabulary | None:
-        """The words its text encoder knows, None when any word will do."""
+        """The words its text encoder knows, None for any word."""
         if self.card.vocabulary is None:
             return None
         path = self.preset.path(self.card.vocabulary)
@@ -78,7 +78,7 @@ class LoadedPreset:
         """Text and image encoder.
 
         Raises:
-            JobError: ``MODEL_INVALID`` or ``MODEL_MISSING``; so do the other components.
+            JobError: ``MODEL_INVALID`` or ``MODEL_MISSING``, as for all components.
         """
         from .clip import load_clip  # noqa: PLC0415 - importing open_clip takes seconds
 
@@ -142,7 +142,7 @@ class LoadedPreset:
 
     @property
     def sam3(self) -> Sam3Model:
-        """Model of every object that a phrase or boxes ask for."""
+        """Model of every object that a phrase or example boxes show."""
         from .sam3 import load_sam3  # noqa: PLC0415 - as the others
 
         component = self._component("sam3", self.card.others.get("sam3"))
@@ -153,7 +153,7 @@ class LoadedPreset:
 
     @property
     def language(self) -> LanguageModel:
-        """Language model that looks at images."""
+        """Vision-language model."""
         from .language import load_language  # noqa: PLC0415 - as the others
 
         component = self._component("language", self.card.others.get("language"))
@@ -166,13 +166,13 @@ class LoadedPreset:
 
     @property
     def instruction_pixel_size(self) -> PixelSize | None:
-        """The ground resolution that ``unigeoseg`` was made for, None when any."""
+        """The ground resolution that ``unigeoseg`` was made for, None for any."""
         component = self._component("unigeoseg", self.card.unigeoseg)
         return component.pixel_size or self.card.pixel_size
 
     @property
     def instruction_vocabulary(self) -> Vocabulary | None:
-        """The words that ``unigeoseg`` was taught, None when any word will do."""
+        """The words that ``unigeoseg`` knows, None for any word."""
         component = self._component("unigeoseg", self.card.unigeoseg)
         if component.vocabulary is None:
             return None
@@ -184,7 +184,7 @@ class LoadedPreset:
         return self._dtype or default_dtype(self.device.device, component)
 
     def keep(self, name: str, load: Callable[[], Model]) -> Model:
-        """Return what was loaded under ``name``, loading it the first time."""
+        """Return the object called ``name``, loading it the first time."""
         with self._lock:
             if name not in self._models:
                 self._models[name] = load()
@@ -193,7 +193,7 @@ class LoadedPreset:
             return model
 
     def loaded(self) -> tuple[str, ...]:
-        """Return the names of what is in memory."""
+        """Return the names of what is loaded."""
         return tuple(self._models)
 
     def matches(
@@ -224,7 +224,7 @@ class LoadedPreset:
         return bool(found)
 
     def provenance(self) -> Mapping[str, str]:
-        """Return what an output must say about its models: names, digests, device, formats."""
+        """Return a result's facts about its models: names, digests, device, number formats."""
         facts = {
             "model": self.card.name,
             "model_revision": self.card.revision,

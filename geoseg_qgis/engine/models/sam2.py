@@ -1,8 +1,8 @@
-"""SAM 2 as an image model: built from plain numbers, loaded strictly, prompted.
+"""SAM 2 as an image model: built from a card's sizes, loaded strictly, prompted.
 
 Coordinates of prompts are pixel indices of the source image, x before y, as the package's own
 predictor takes them: whole numbers are centres of pixels. The image is resized to the model's
-square whatever its aspect, and answers are resized back.
+square whatever its aspect, and masks are resized back.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .meta_init import ParametersOnMeta
 from .sam2_decoder import MASK_TOKENS, DecoderOutput, SharedImage, decode_prompts, share_image
 from .weights import State, load_strictly, read_state, refuse_meta_tensors
 
-# Parts of a published checkpoint that only serve video.
+# Tensors of a published checkpoint that serve video alone.
 _VIDEO_KEYS = (
     "memory_attention.",
     "memory_encoder.",
@@ -45,7 +45,7 @@ _BOX_LABELS = (2, 3)
 
 
 class MaskChoice(str, Enum):
-    """Which of the decoder's four masks a prompt is answered with.
+    """Which of the decoder's four masks to return for a prompt.
 
     ``SINGLE`` is the first mask; ``STABLE`` the same unless it is unstable, then the best of the
     other three; ``THREE`` the other three, for ambiguous prompts.
@@ -78,22 +78,20 @@ class Sam2Embedding:
 
     def select(self, index: int) -> Sam2Embedding:
         """Return one image of the batch, still with a batch dimension."""
-        part = slice(index, index + 1)
-        return Sam2Embedding(
-            self.image[part], self.quarter[part], self.eighth[part], self.source_size
-        )
+        one = slice(index, index + 1)
+        return Sam2Embedding(self.image[one], self.quarter[one], self.eighth[one], self.source_size)
 
 
 @dataclass(frozen=True)
 class Sam2Model:
-    """A SAM 2 image model ready to encode and to be prompted.
+    """A SAM 2 image model with its weights.
 
     Attributes:
-        module: The package's ``SAM2Base`` without memory parts, in float32.
-        architecture: What it was built from.
+        module: The package's ``SAM2Base`` without video memory, in float32.
+        architecture: Sizes of the network.
         mean: Per channel of images in 0..1, shape (1, 3, 1, 1).
         std: Per channel of images in 0..1, shape (1, 3, 1, 1).
-        device: Where it lies.
+        device: Device of the module.
         dtype: Number format of its matrix products (the module itself stays float32).
     """
 
@@ -120,7 +118,7 @@ class Sam2Model:
         return 4 * (self.architecture.d_model // 8) * self.logits_size**2
 
     def computing(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context the module computes in: no gradients, and autocast below float32."""
+        """Return the context that the module computes in: no gradients, autocast below float32."""
         stack = contextlib.ExitStack()
         stack.enter_context(torch.inference_mode())
         if self.dtype != torch.float32:
@@ -128,7 +126,7 @@ class Sam2Model:
         return stack
 
     def normalise(self, images: Tensor, antialias: bool = True) -> Tensor:
-        """Return images as the trunk takes them.
+        """Return images as the image encoder takes them.
 
         Args:
             images: Values in 0..1, shape (B, 3, H, W).
@@ -156,7 +154,7 @@ class Sam2Model:
         return Sam2Embedding(image.float(), quarter.float(), eighth.float(), (height, width))
 
     def share(self, embedding: Sam2Embedding) -> SharedImage:
-        """Compute what all prompts on one image share; keep it while the image stays."""
+        """Compute what all prompts on one image share."""
         with self.computing():
             return share_image(
                 self.module.sam_mask_decoder,
@@ -177,16 +175,16 @@ class Sam2Model:
         choice: MaskChoice = MaskChoice.STABLE,
         shared: SharedImage | None = None,
     ) -> DecoderOutput:
-        """Answer N prompts on one image.
+        """Return masks for N prompts on one image.
 
         Args:
             embedding: One encoded image.
             points: Source pixels (x, y), shape (N, P, 2).
             labels: 1 positive, 0 negative, -1 padding, shape (N, P).
             boxes: Source pixels (left, top, right, bottom), shape (N, 4).
-            masks: Logits of an earlier answer, shape (N, 1, h, w) with h = w = `logits_size`.
-            choice: Which masks to answer with.
-            shared: What `share` returned for this image, to save its cost.
+            masks: Logits of an earlier prediction, shape (N, 1, h, w) with h = w = `logits_size`.
+            choice: Which masks to return.
+            shared: Result of `share` for this image, to save its cost.
 
         Returns:
             Masks of K = 1 or 3 a prompt, as logits of `logits_size`, float32; see `upsample`.
@@ -221,23 +219,23 @@ class Sam2Model:
         height, width = source_size
         extent = torch.tensor([width, height], dtype=torch.float32)
         corners: list[Tensor] = []
-        marks: list[Tensor] = []
-        # A box goes in as two marked points, before the others, as the package's predictor has it.
+        kinds: list[Tensor] = []
+        # A box becomes two labelled points before the others, as in the package's predictor.
         if boxes is not None:
             corners.append(boxes.reshape(-1, 2, 2).float().cpu() / extent * self.image_size)
-            marks.append(torch.tensor(_BOX_LABELS).expand(len(boxes), 2))
+            kinds.append(torch.tensor(_BOX_LABELS).expand(len(boxes), 2))
         if points is not None and labels is not None:
             corners.append(points.float().cpu() / extent * self.image_size)
-            marks.append(labels.cpu())
+            kinds.append(labels.cpu())
         if not corners:
             count = 0 if masks is None else len(masks)
             return torch.zeros(count, 0, self.architecture.d_model, device=self.device)
         coordinates = torch.cat(corners, dim=1).to(self.device)
-        kinds = torch.cat(marks, dim=1).to(self.device, torch.int32)
+        point_labels = torch.cat(kinds, dim=1).to(self.device, torch.int32)
         with torch.inference_mode():
             sparse: Tensor
             sparse, _ = self.module.sam_prompt_encoder(
-                points=(coordinates, kinds), boxes=None, masks=None
+                points=(coordinates, point_labels), boxes=None, masks=None
             )
         return sparse
 
@@ -278,7 +276,7 @@ def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
 def stability(
     logits: Tensor, offset: float, threshold: float = 0.0, nan: float = float("nan")
 ) -> Tensor:
-    """Return how little masks change with the threshold.
+    """Return the stability of masks when the threshold changes.
 
     The intersection over union of the masks at ``threshold + offset`` and ``threshold - offset``.
 
@@ -286,7 +284,7 @@ def stability(
         logits: Shape (..., h, w).
         offset: Distance of the two thresholds from the middle one, in logits.
         threshold: Logit at which a mask begins.
-        nan: Value for masks that are empty even at the lower threshold.
+        nan: Value for masks that are empty at the lower threshold.
 
     Returns:
         Shape (...), float32, in 0..1.
@@ -297,10 +295,10 @@ def stability(
 
 
 def build_sam2(architecture: Sam2Architecture) -> Any:
-    """Return the image part of SAM 2, the parameters of its layers on the meta device.
+    """Return SAM 2 without its video memory, the parameters of its layers on the meta device.
 
     Raises:
-        JobError: ``MODEL_INVALID`` when the numbers do not make a model.
+        JobError: ``MODEL_INVALID`` when the sizes do not fit together.
     """
     try:
         with ParametersOnMeta():
@@ -315,7 +313,7 @@ def build_sam2(architecture: Sam2Architecture) -> Any:
 
 
 def new_sam2(architecture: Sam2Architecture) -> Any:
-    """Return the image part of SAM 2 with the random values it begins its training with."""
+    """Return SAM 2 without its video memory, randomly initialised for training."""
     trunk = Hiera(
         embed_dim=architecture.embed_dim,
         num_heads=architecture.num_heads,
@@ -342,13 +340,13 @@ def new_sam2(architecture: Sam2Architecture) -> Any:
         pred_obj_scores=True,
         pred_obj_scores_mlp=True,
     )
-    # Both only serve video, and published files hold them in the shape of the memory encoder.
+    # Both serve video alone, and published files hold them in the shape of the memory encoder.
     del model.maskmem_tpos_enc, model.no_mem_pos_enc
     return model
 
 
 def without_video_keys(state: State) -> State:
-    """Return the tensors of a published checkpoint that the image model has places for."""
+    """Return the tensors of a published checkpoint that the image model uses."""
     return {name: tensor for name, tensor in state.items() if not name.startswith(_VIDEO_KEYS)}
 
 

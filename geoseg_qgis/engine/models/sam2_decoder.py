@@ -2,8 +2,8 @@
 
 Without a mask prompt the image side of the decoder's first layer is the same for every prompt:
 its keys and values, and the queries of the image's attention to the prompts. They are computed
-once here and shared, and only the wanted mask tokens are turned into masks. The numbers are those
-of the package's own ``MaskDecoder.predict_masks`` up to rounding.
+once here and shared, and only the wanted mask tokens become masks. Results equal those of the
+package's own ``MaskDecoder.predict_masks`` up to rounding.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MASK_TOKENS = 4
 
 @dataclass(frozen=True)
 class DecoderOutput:
-    """What the decoder says about N prompts.
+    """Predictions for N prompts.
 
     Attributes:
         logits: Mask logits at a quarter of the input's size, shape (N, K, h, w).
         iou: Predicted intersection over union of each mask, shape (N, K).
-        object_score: Logit of the prompt meaning any object, shape (N,).
+        object_score: Logit of there being an object at the prompt, shape (N,).
     """
 
     logits: Tensor
@@ -36,14 +36,14 @@ class DecoderOutput:
 
 @dataclass(frozen=True)
 class SharedImage:
-    """The image side of the decoder's first layer, computed once an image.
+    """The image side of the decoder's first layer, computed once for each image.
 
     Attributes:
         tokens: Image tokens with the "no mask" embedding, shape (1, h*w, C).
         position: Their position encoding, shape (1, h*w, C).
-        keys: Of the prompts' attention to the image, per head, shape (1, heads, h*w, c).
-        values: Of the same attention.
-        queries: Of the image's attention to the prompts.
+        keys: For the prompts' attention to the image, shape (1, heads, h*w, c).
+        values: For the same attention, same shape.
+        queries: For the image's attention to the prompts, same shape.
         size: (h, w) of the embedding.
         high_resolution: Features of stride 4 and 8, each (1, C', H', W').
     """
@@ -98,7 +98,7 @@ def decode_prompts(
         decoder: The package's ``MaskDecoder``.
         shared: The image, from `share_image`.
         prompts: Sparse prompt embeddings, shape (N, P, C).
-        masks: Which of the four mask tokens to turn into masks.
+        masks: Indices of the mask tokens (0 to 3) to decode.
 
     Returns:
         Output with K = ``len(masks)``.
@@ -146,7 +146,7 @@ def _read_out(
     up1, norm, act1, up2, act2 = decoder.output_upscaling
     grid = act1(norm(up1(grid) + eighth))
     grid = act2(up2(grid) + quarter)
-    # Tokens lie in the order object score, predicted IoU, then one a mask.
+    # The tokens in order: object score, predicted IoU, one for each mask.
     weights = torch.stack(
         [decoder.output_hypernetworks_mlps[index](queries[:, 2 + index]) for index in masks], dim=1
     )

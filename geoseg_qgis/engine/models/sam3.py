@@ -1,7 +1,7 @@
-"""SAM 3 as an image model: every object that a short phrase names, or that boxes show.
+"""SAM 3 as an image model: every object that a short phrase names or that example boxes show.
 
-The network is that of the transformers library. Published files hold it below ``detector_model.``
-beside a tracker for videos, which is left out. A card's component::
+The network is that of the transformers library. Published files hold it under ``detector_model.``,
+next to a tracker for videos, which is left out. A card's component::
 
     {"folder": "facebook/sam3", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5],
      "weights": [{"file": "facebook/sam3/config.json", "layout": "json"},
@@ -29,7 +29,7 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from .checkpoint_folder import build_from_config, checked_folder, read_shards, read_tokenizer
 from .weights import State, load_strictly, refuse_meta_tensors
 
-# What the network was trained to read when only boxes say what is wanted.
+# The phrase that the network was trained with when there are only boxes.
 BOXES_ONLY = "visual"
 _DETECTOR = "detector_model."
 _TRACKER = ("tracker_model.", "tracker_neck.")
@@ -48,7 +48,7 @@ class Sam3Embedding:
     """An encoded image.
 
     Attributes:
-        features: What the vision encoder returned.
+        features: Output of the vision encoder.
         source_size: (H, W) of the source in pixels.
     """
 
@@ -58,12 +58,12 @@ class Sam3Embedding:
 
 @dataclass(frozen=True)
 class Sam3Objects:
-    """Objects found in one image, the best first.
+    """Objects found in one image, best first.
 
     Attributes:
-        logits: Masks as logits, shape (N, h, w), float32; `sam2.upsample` brings them to a size.
+        logits: Mask logits, shape (N, h, w), float32; see `sam2.upsample`.
         boxes: Source pixels (left, top, right, bottom), shape (N, 4).
-        scores: Probability that the object is what was asked for, shape (N,).
+        scores: Probability that the object matches the prompt, shape (N,).
     """
 
     logits: Tensor
@@ -77,15 +77,15 @@ class Sam3Objects:
 
 @dataclass(frozen=True)
 class Sam3Model:
-    """A SAM 3 image model ready to encode and to be asked.
+    """A SAM 3 image model with its weights.
 
     Attributes:
         module: ``Sam3Model`` of transformers, in float32.
-        tokenizer: Byte pair encoding of phrases, with begin and end marks.
-        text_length: Numbers that the text encoder reads.
+        tokenizer: Byte pair encoding of phrases, with start and end tokens.
+        text_length: Tokens that the text encoder reads.
         mean: Per channel of images in 0..1, shape (1, 3, 1, 1).
         std: Per channel of images in 0..1, shape (1, 3, 1, 1).
-        device: Where the module lies.
+        device: Device of the module.
         dtype: Number format of its matrix products.
     """
 
@@ -124,16 +124,16 @@ class Sam3Model:
         return Sam3Embedding(features, (height, width))
 
     def tokenize(self, phrase: str) -> tuple[Tensor, Tensor]:
-        """Return the numbers of a phrase and which of them count, both (1, L), int64.
+        """Return the token ids of a phrase and their attention mask, both (1, L), int64.
 
-        Too long a phrase is cut and still ends with the end mark.
+        Too long a phrase is truncated and still ends with the end token.
         """
-        numbers = list(self.tokenizer.encode(phrase).ids)
-        if len(numbers) > self.text_length:
-            numbers = [*numbers[: self.text_length - 1], numbers[-1]]
-        padding = self.text_length - len(numbers)
-        mask = [1] * len(numbers) + [0] * padding
-        return torch.tensor([numbers + numbers[-1:] * padding]), torch.tensor([mask])
+        ids = list(self.tokenizer.encode(phrase).ids)
+        if len(ids) > self.text_length:
+            ids = [*ids[: self.text_length - 1], ids[-1]]
+        padding = self.text_length - len(ids)
+        mask = [1] * len(ids) + [0] * padding
+        return torch.tensor([ids + ids[-1:] * padding]), torch.tensor([mask])
 
     def find(
         self,
@@ -144,20 +144,20 @@ class Sam3Model:
         labels: Tensor | None = None,
         threshold: float = 0.5,
     ) -> Sam3Objects:
-        """Find every object in an image that a phrase names or that looks like the boxed ones.
+        """Find every object in an image that a phrase names or that resembles those in boxes.
 
         Args:
             embedding: One encoded image.
-            phrase: A few words; empty when the boxes alone say what is wanted.
+            phrase: A few words; empty to go by the boxes alone.
             boxes: Source pixels (left, top, right, bottom) around examples, shape (N, 4).
-            labels: 1 for what is wanted, 0 for what is not, shape (N,); all 1 when absent.
-            threshold: Objects of a lower score are left out, 0..1.
+            labels: 1 for an example, 0 for a counter-example, shape (N,); None for all 1.
+            threshold: Objects with a lower score are left out, 0..1.
 
         Raises:
             JobError: ``INVALID_JOB`` without phrase and boxes, or with labels that do not fit.
         """
         _check_prompts(phrase, boxes, labels)
-        numbers, mask = self.tokenize(phrase or BOXES_ONLY)
+        ids, mask = self.tokenize(phrase or BOXES_ONLY)
         prompts: dict[str, Tensor] = {}
         if boxes is not None:
             kinds = torch.ones(len(boxes), dtype=torch.long) if labels is None else labels.long()
@@ -166,12 +166,12 @@ class Sam3Model:
         with self._computing():
             output = self.module(
                 vision_embeds=embedding.features,
-                input_ids=numbers.to(self.device),
+                input_ids=ids.to(self.device),
                 attention_mask=mask.to(self.device),
                 **prompts,
             )
             scores = output.pred_logits[0].float().sigmoid()
-            # The network tells apart whether there is such a thing at all and where it may be.
+            # One logit says whether the image shows such an object at all, the others which it is.
             scores = scores * output.presence_logits[0].float().sigmoid()
         return _best(output, scores, threshold, embedding.source_size)
 
@@ -211,7 +211,7 @@ def load_sam3(
 
 
 def build_sam3(data: Mapping[str, Any]) -> Any:
-    """Return the network of a configuration, that of a video model or of its detector."""
+    """Return the network of a configuration, of a video model or of its detector."""
     from transformers import Sam3Config, Sam3Model  # noqa: PLC0415 - takes seconds
 
     return Sam3Model(Sam3Config.from_dict(dict(data.get("detector_config") or data)))
@@ -235,8 +235,8 @@ def _check_prompts(phrase: str, boxes: Tensor | None, labels: Tensor | None) -> 
     if not phrase.strip() and (boxes is None or not len(boxes)):
         raise JobError(
             ErrorCode.INVALID_JOB,
-            "There is neither a phrase nor a box to look for.",
-            "Name the objects in a few words, or draw a box round one.",
+            "There is neither a phrase nor a box.",
+            "Name the objects in a few words, or draw a box around one.",
         )
     if labels is not None and (boxes is None or len(labels) != len(boxes)):
         raise JobError(

@@ -1,10 +1,10 @@
-"""Files of weights: verified, read without running anything in them, and fitted strictly.
+"""Weights files: verified, read without running code in them, and loaded strictly.
 
-Two containers are read: safetensors, and PyTorch pickles restricted to tensors; a pickle that a
-card names is turned into safetensors once, see `conversion`. Tensors may be
-stored smaller than they are used: floating tensors of any width become float32, and an int8
-tensor ``name`` beside a tensor ``name::scale`` of one value a row stands for
-``name[row] * scale[row]`` (rows are the first dimension).
+Two formats are read: safetensors, and PyTorch pickles restricted to tensors; a pickle that a card
+names is converted to safetensors once, see `conversion`. Tensors may be stored smaller than they
+are used: floating-point tensors of any width become float32, and an int8 tensor ``name`` with a
+tensor ``name::scale`` of one value for each row means ``name[row] * scale[row]`` (rows are the
+first dimension).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _WRAPPERS = ("model", "state_dict", "model_state_dict")
 _BLOCK = 1 << 22
 _INT8_LIMIT = 127
 
-# What torch raises when a checkpoint wants anything but tensors to be built.
+# Raised by torch when a checkpoint holds anything but tensors.
 _RefusedContent: type[Exception] = torch.serialization.pickle.UnpicklingError  # type: ignore[attr-defined]
 
 State = dict[str, Tensor]
@@ -50,8 +50,8 @@ _digests: dict[tuple[str, int, int], str] = {}
 def file_sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file, read in blocks.
 
-    The digest is kept for the life of the process as long as size and modification time stay; one
-    that was measured when the file was brought is taken from its receipt.
+    The digest is cached while size and modification time stay the same; that of a downloaded file
+    comes from its receipt.
     """
     facts = path.stat()
     key = (str(path.resolve()), facts.st_mtime_ns, facts.st_size)
@@ -77,19 +77,19 @@ def verify_file(path: Path, weights: WeightsFile | None = None) -> None:
         raise JobError(
             ErrorCode.MODEL_MISSING,
             f"There is no file {weights.file if weights is not None else path.name}.",
-            f"Download the model again, or put the file at {path}.",
+            f"Download the model again, or save the file as {path}.",
         )
     refuse_placeholder(path)
     if weights is None:
         return
     size = path.stat().st_size
     if weights.size is not None and size != weights.size:
-        raise _spoilt(path, f"is {size} bytes long in place of {weights.size}")
+        raise _damaged(path, f"has {size} bytes instead of {weights.size}")
     if weights.sha256 is not None and file_sha256(path) != weights.sha256:
-        raise _spoilt(path, "is not the file its card describes (its SHA-256 differs)")
+        raise _damaged(path, "is not the file its card describes (its SHA-256 differs)")
 
 
-def _spoilt(path: Path, what: str, detail: str = "") -> JobError:
+def _damaged(path: Path, what: str, detail: str = "") -> JobError:
     return JobError(
         ErrorCode.MODEL_INVALID,
         f"The file {path.name} {what}.",
@@ -99,10 +99,10 @@ def _spoilt(path: Path, what: str, detail: str = "") -> JobError:
 
 
 def read_state(path: Path, weights: WeightsFile | None = None) -> State:
-    """Return the tensors of a file, on the CPU, floating ones as float32.
+    """Return the tensors of a file, on the CPU, floating-point ones as float32.
 
     Args:
-        path: A safetensors file or a PyTorch checkpoint; the content decides which.
+        path: A safetensors file or a PyTorch checkpoint, told apart by content.
         weights: What the card says about it; checked first when given.
 
     Returns:
@@ -125,7 +125,7 @@ def read_tensors(path: Path, weights: WeightsFile, dtype: torch.dtype) -> State:
     Args:
         path: The file.
         weights: What the card says about it; checked first.
-        dtype: Number format of the floating tensors returned.
+        dtype: Number format of the floating-point tensors returned.
 
     Raises:
         JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
@@ -133,7 +133,7 @@ def read_tensors(path: Path, weights: WeightsFile, dtype: torch.dtype) -> State:
     verify_file(path, weights)
     if not _is_safetensors(path):
         refuse_text(path)
-        raise _spoilt(path, "holds no safetensors")
+        raise _damaged(path, "holds no safetensors")
     return {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in dequantise(_read_safetensors(path)).items()
@@ -150,10 +150,10 @@ def _read_safetensors(path: Path) -> State:
         state: State = safetensors.torch.load_file(path)
     except safetensors.SafetensorError as error:
         if "InvalidHeaderDeserialization" in str(error):
-            raise _spoilt(path, "is damaged or no file of weights", str(error)) from error
-        raise _spoilt(path, "is cut short or damaged", str(error)) from error
+            raise _damaged(path, "is damaged or not a weights file", str(error)) from error
+        raise _damaged(path, "is incomplete or damaged", str(error)) from error
     except (OSError, ValueError) as error:
-        raise _spoilt(path, "is damaged or no file of weights", str(error)) from error
+        raise _damaged(path, "is damaged or not a weights file", str(error)) from error
     return state
 
 
@@ -177,7 +177,7 @@ def _unpickled(path: Path) -> Any:
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
     except _RefusedContent as error:
-        raise _spoilt(path, "holds more than tensors and was not opened", str(error)) from error
+        raise _damaged(path, "holds more than tensors and was not opened", str(error)) from error
     except (
         RuntimeError,
         EOFError,
@@ -189,7 +189,7 @@ def _unpickled(path: Path) -> Any:
         IndexError,
         struct.error,
     ) as error:
-        raise _spoilt(path, "is damaged or no file of weights", str(error)) from error
+        raise _damaged(path, "is damaged or not a weights file", str(error)) from error
 
 
 def _unwrap(content: Any, path: Path) -> State:
@@ -199,10 +199,10 @@ def _unwrap(content: Any, path: Path) -> State:
             break
         content = inner
     if not isinstance(content, Mapping) or not content:
-        raise _spoilt(path, "holds no tensors by name")
+        raise _damaged(path, "holds no tensors by name")
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if len(state) != len(content):
-        raise _spoilt(path, "holds things that are not tensors among its tensors")
+        raise _damaged(path, "holds other objects among its tensors")
     prefix = "module."
     if all(name.startswith(prefix) for name in state):
         state = {name[len(prefix) :]: tensor for name, tensor in state.items()}
@@ -218,10 +218,10 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def quantise_rows(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``tensor`` as int8 with one float16 scale per row of its first dimension.
+    """Return ``tensor`` as int8 with one float16 scale for each row of its first dimension.
 
     Args:
-        tensor: Floating tensor of at least one dimension.
+        tensor: Floating-point tensor of at least one dimension.
 
     Returns:
         The int8 tensor of the same shape, and the scales, shape (rows,). The largest error of a
@@ -231,14 +231,14 @@ def quantise_rows(tensor: Tensor) -> tuple[Tensor, Tensor]:
     scale = rows.abs().amax(dim=1) / _INT8_LIMIT
     smallest = torch.finfo(torch.float16).tiny
     half = scale.clamp(min=smallest).half()
-    # A scale rounded down would push the row's largest value over the int8 limit.
+    # A scale rounded down would push the row's largest value above the int8 limit.
     half = torch.where(half.float() < scale, torch.nextafter(half, half.new_tensor(65504.0)), half)
     whole = torch.round(rows / half.float()[:, None]).clamp(-_INT8_LIMIT, _INT8_LIMIT)
     return whole.to(torch.int8).reshape(tensor.shape), half
 
 
 def dequantise(state: State) -> State:
-    """Return the tensors with every int8 tensor and its scale put back together, as float32.
+    """Return the tensors with every int8 tensor multiplied by its scale, as float32.
 
     Raises:
         JobError: ``MODEL_INVALID`` for a scale without its tensor or of another length.
@@ -253,25 +253,25 @@ def dequantise(state: State) -> State:
             raise JobError(
                 ErrorCode.MODEL_INVALID,
                 f"The quantised tensor {base} does not fit its scale.",
-                "Download the model again, or ask whoever made it.",
+                "Download the model again, or ask its author.",
             )
         result[base] = whole.float() * scale.float().reshape(-1, *[1] * (whole.ndim - 1))
     return result
 
 
 def load_strictly(module: nn.Module, state: State, file: str) -> None:
-    """Put tensors into a module, each where it belongs and none left over.
+    """Load tensors into a module; all must be there, and no others.
 
-    The tensors become the module's own (no copy), so a module built on the meta device turns real.
-    The module is set to evaluation and needs no gradients afterwards.
+    The tensors become the module's parameters without a copy, also those on the meta device. The
+    module is in evaluation mode afterwards, without gradients.
 
     Args:
         module: The architecture.
         state: Tensors by the module's own names.
-        file: How messages name the source.
+        file: Name of the source in messages.
 
     Raises:
-        JobError: ``MODEL_INVALID`` saying in one sentence which tensors do not fit.
+        JobError: ``MODEL_INVALID`` naming tensors that do not fit.
     """
     wanted = module.state_dict()
     missing = [name for name in wanted if name not in state]
@@ -305,7 +305,7 @@ def _counted(names: Sequence[str], what: str) -> str:
 
 
 def refuse_meta_tensors(module: nn.Module, what: str) -> None:
-    """Check that nothing of a module was left on the meta device.
+    """Check that no tensor of a module is on the meta device.
 
     Raises:
         JobError: ``INTERNAL`` naming the first such tensor.
@@ -314,6 +314,6 @@ def refuse_meta_tensors(module: nn.Module, what: str) -> None:
         if tensor.is_meta:
             raise JobError(
                 ErrorCode.INTERNAL,
-                f"The tensor {name} of {what} got no values.",
+                f"The tensor {name} of {what} has no values.",
                 "Report this with the model's card.",
             )

@@ -190,11 +190,11 @@ def test_unigeoseg_in_the_published_precision(tmp_path: Path) -> None:
     save_checkpoint(UniGeoSeg(config, with_language_head=False), words, tmp_path)
     image = (random_images(1, 128, 128)[0].permute(1, 2, 0) * 255).to(torch.uint8).numpy()
     half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    answers = []
+    predictions = []
     for device, dtype in (("cpu", torch.float32), ("cuda", half)):
         segmenter = Segmenter(load_checkpoint(tmp_path, torch.device(device), dtype))
-        answers.append(segmenter.segment(image, instruction="the road").probability)
-    assert np.abs(answers[1] - answers[0]).mean() < 0.05
+        predictions.append(segmenter.segment(image, instruction="the road").probability)
+    assert np.abs(predictions[1] - predictions[0]).mean() < 0.05
 
 
 def test_the_fallback_on_real_memory() -> None:

@@ -171,7 +171,7 @@ def test_masks_can_be_had_at_another_size(
     assert none.masks().shape == (0, HEIGHT, WIDTH)
 
 
-def test_nothing_found_is_an_empty_answer(
+def test_nothing_found_gives_no_masks(
     scene: tuple[Sam2Model, Sam2Embedding, torch.nn.Module, np.ndarray],
 ) -> None:
     model, embedding, _, _ = scene
@@ -180,7 +180,7 @@ def test_nothing_found_is_an_empty_answer(
     assert found.masks().shape == (0, HEIGHT, WIDTH)
 
 
-def test_progress_is_told_and_cancelling_ends_the_search(
+def test_progress_is_reported_and_cancelling_ends_the_search(
     scene: tuple[Sam2Model, Sam2Embedding, torch.nn.Module, np.ndarray],
 ) -> None:
     model, embedding, _, _ = scene

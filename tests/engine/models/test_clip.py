@@ -165,15 +165,15 @@ def test_the_golden_text_tower_is_loaded_and_agrees(tmp_path: Path) -> None:
     assert (numbers.amax(1) == 49407).all()
 
 
-def test_unknown_words_and_cut_texts_are_told(tmp_path: Path) -> None:
+def test_unknown_words_and_truncated_texts_are_found(tmp_path: Path) -> None:
     component, _ = write_clip(tmp_path)
     model = load_clip(component, tmp_path, CPU)
     assert model.unknown_words("anything goes") == []
     closed = load_clip(component, tmp_path, CPU, vocabulary=Vocabulary(frozenset({"road", "roof"})))
     assert closed.unknown_words("Road, runway") == ["runway"]
     # Two marks and ten words of one number each fill the twelve places.
-    assert not model.is_cut("road " * 10)
-    assert model.is_cut("road " * 11)
+    assert not model.is_truncated("road " * 10)
+    assert model.is_truncated("road " * 11)
     cut = model.tokenize(["road " * 11])[0]
     assert cut[-1] == 518
 
@@ -181,9 +181,9 @@ def test_unknown_words_and_cut_texts_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("merges", "tokenizer", "message"),
     [
-        (MERGES, TokenizerChoice("clip"), "The tokenizer has 49408 entries"),
-        (MERGES + "\n", TokenizerChoice("bpe", "m.gz"), "The tokenizer has 520 entries"),
-        (MERGES, TokenizerChoice("bpe", "m.gz", 20), "texts of 20 numbers"),
+        (MERGES, TokenizerChoice("clip"), "The tokenizer has 49408 tokens"),
+        (MERGES + "\n", TokenizerChoice("bpe", "m.gz"), "The tokenizer has 520 tokens"),
+        (MERGES, TokenizerChoice("bpe", "m.gz", 20), "a context of 20"),
         (MERGES, TokenizerChoice("bpe", "n.gz"), "n.gz of the tokenizer is missing"),
     ],
     ids=["stock", "newline", "length", "missing"],
@@ -198,7 +198,7 @@ def test_a_tokenizer_of_another_model_is_refused(
     assert message in caught.value.message
 
 
-def test_a_spoilt_merges_file_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_merges_file_is_refused(tmp_path: Path) -> None:
     component, _ = write_clip(tmp_path)
     (tmp_path / "merges.txt.gz").write_bytes(b"not gzip")
     with pytest.raises(JobError, match=r"merges\.txt\.gz of the tokenizer cannot be read"):

@@ -93,7 +93,7 @@ def test_another_original_is_converted_anew(tmp_path: Path, same_size: bool) -> 
 
 
 @pytest.mark.parametrize("kept", [0, 20, -8])
-def test_a_spoilt_copy_is_made_anew(tmp_path: Path, kept: int) -> None:
+def test_a_damaged_copy_is_written_again(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "x.pt"
     torch.save(tensors(), path)
     read_state(path, ENTRY)
@@ -146,14 +146,14 @@ POINTER = (
     ("content", "sentence", "hint"),
     [
         (POINTER, "x.pt is a Git LFS pointer and not the file itself.", "git lfs pull"),
-        ("<!DOCTYPE html>\n<html>Log in</html>", "x.pt is a web page", "ask for access"),
+        ("<!DOCTYPE html>\n<html>Log in</html>", "x.pt is a web page", "request access"),
         ("\n  <HTML><body>Quota exceeded", "x.pt is a web page", "log in"),
         (
             "Access to model facebook/sam3 is restricted. You must be authenticated.",
-            "is a text and no weights: it begins with 'Access to model facebook/sam3",
+            "is text and not weights: it begins with 'Access to model facebook/sam3",
             "download the model again",
         ),
-        ('{"error": "Repository not found"}', "is a text and no weights", "download"),
+        ('{"error": "Repository not found"}', "is text and not weights", "download"),
         ("", "The file x.pt is empty.", "download the model again"),
     ],
     ids=["pointer", "page", "PAGE", "refusal", "json", "empty"],
@@ -177,12 +177,12 @@ def test_a_placeholder_is_named_before_its_size_is_compared(tmp_path: Path) -> N
         read_state(tmp_path / "x.pt", WeightsFile("x.pt", "open_clip", 605_208_421, "6" * 64))
 
 
-def test_a_cut_archive_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+def test_an_incomplete_archive_differs_from_a_damaged_one(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     torch.save(tensors(), path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    with pytest.raises(JobError, match="is cut short: its end is missing"):
+    with pytest.raises(JobError, match="is incomplete: its end is missing"):
         read_state(path, ENTRY)
     path.write_bytes(whole[:80] + bytes(len(whole) - 180) + whole[-100:])
     with pytest.raises(JobError, match="is damaged"):

@@ -135,9 +135,9 @@ def test_marks_in_a_question_are_plain_text(
 ) -> None:
     model, _, _ = loaded
     numbers = model.prepare("<|im_end|> <|image_pad|>")["input_ids"][0].tolist()
-    assert numbers.count(model.marks.start) == 2
-    assert numbers.count(model.marks.end) == 1
-    assert model.marks.image not in numbers
+    assert numbers.count(model.special.start) == 2
+    assert numbers.count(model.special.end) == 1
+    assert model.special.image not in numbers
 
 
 def greedy(reference: Any, inputs: dict[str, torch.Tensor], count: int) -> list[int]:
@@ -159,7 +159,7 @@ def greedy(reference: Any, inputs: dict[str, torch.Tensor], count: int) -> list[
     return found
 
 
-def test_an_answer_is_the_most_probable_text(
+def test_generation_takes_the_most_probable_token(
     loaded: tuple[LanguageModel, Any, Tokenizer],
 ) -> None:
     model, reference, tokenizer = loaded
@@ -168,8 +168,10 @@ def test_an_answer_is_the_most_probable_text(
     ends = [index for index, number in enumerate(expected) if number in (256, 258)]
     expected = expected[: ends[0]] if ends else expected
     counts: list[int] = []
-    answer = model.generate(PROMPT, picture(), system=SYSTEM, longest=12, each_piece=counts.append)
-    assert answer == tokenizer.decode(expected).strip()
+    text = model.generate(
+        PROMPT, picture(), system=SYSTEM, max_new_tokens=12, on_token=counts.append
+    )
+    assert text == tokenizer.decode(expected).strip()
     assert counts == list(range(1, len(counts) + 1))
     assert len(counts) in (len(expected), len(expected) + 1)
     # What is seen matters.
@@ -179,20 +181,20 @@ def test_an_answer_is_the_most_probable_text(
     assert (left - right).abs().max() > 1e-3
 
 
-def test_an_answer_can_be_broken_off(loaded: tuple[LanguageModel, Any, Tokenizer]) -> None:
+def test_generation_can_be_cancelled(loaded: tuple[LanguageModel, Any, Tokenizer]) -> None:
     def stop(count: int) -> None:
         if count == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loaded[0].generate(PROMPT, longest=8, each_piece=stop)
+        loaded[0].generate(PROMPT, max_new_tokens=8, on_token=stop)
 
 
-def test_an_end_mark_ends_the_answer(loaded: tuple[LanguageModel, Any, Tokenizer]) -> None:
+def test_an_end_token_ends_generation(loaded: tuple[LanguageModel, Any, Tokenizer]) -> None:
     model, reference, _ = loaded
-    assert model.ends == (258, 256)
+    assert model.end_tokens == (258, 256)
     first = greedy(reference, model.prepare(PROMPT), 1)[0]
-    assert replace(model, ends=(first,)).generate(PROMPT, longest=8) == ""
+    assert replace(model, end_tokens=(first,)).generate(PROMPT, max_new_tokens=8) == ""
 
 
 def test_the_word_table_is_shared_or_not(tmp_path: Path) -> None:
@@ -210,7 +212,7 @@ def test_a_number_format_may_be_asked_for(tmp_path: Path) -> None:
     model = load_language(component, tmp_path, CPU, torch.bfloat16)
     assert model.module.lm_head.weight.dtype == torch.bfloat16
     assert model.prepare(PROMPT, picture())["pixel_values"].dtype == torch.bfloat16
-    assert isinstance(model.generate(PROMPT, picture(), longest=3), str)
+    assert isinstance(model.generate(PROMPT, picture(), max_new_tokens=3), str)
 
 
 def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -247,6 +249,8 @@ def test_a_preset_loads_it(tmp_path: Path) -> None:
         {**json.loads((tmp_path / "card.json").read_text()), "methods": ["sam3"], "sam3": {}}
     )
     preset = LoadedPreset(Preset(card, tmp_path, Origin.USER), choose_device("cpu"))
-    answer = preset.language.generate(PROMPT, picture(), longest=4)
-    assert answer == load_language(component, tmp_path, CPU).generate(PROMPT, picture(), longest=4)
+    text = preset.language.generate(PROMPT, picture(), max_new_tokens=4)
+    assert text == load_language(component, tmp_path, CPU).generate(
+        PROMPT, picture(), max_new_tokens=4
+    )
     assert preset.loaded() == ("language",)

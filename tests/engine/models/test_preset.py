@@ -111,7 +111,7 @@ def test_a_number_format_may_be_asked_for(folder: Path) -> None:
     assert loaded.clip.dtype == loaded.dino.dtype == loaded.sam2.dtype == torch.bfloat16
 
 
-def test_a_spoilt_file_is_refused_when_it_is_loaded(folder: Path) -> None:
+def test_a_damaged_file_is_refused_when_it_is_loaded(folder: Path) -> None:
     content = bytearray((folder / "dino.safetensors").read_bytes())
     content[-1] ^= 1
     (folder / "dino.safetensors").write_bytes(content)

@@ -522,4 +522,4 @@ def test_a_tiny_language_model_in_the_cards_folder_is_read(card: ModelCard, tmp_
     # Every file that the card names is there, and none besides is read.
     assert sorted(names) == sorted(path.name for path in place.iterdir())
     picture = np.zeros((64, 64, 3), np.uint8)
-    assert isinstance(model.generate("What is it?", picture, longest=2), str)
+    assert isinstance(model.generate("What is it?", picture, max_new_tokens=2), str)

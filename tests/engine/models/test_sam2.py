@@ -47,7 +47,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Sam2Model:
 
 
 def predictor(reference: torch.nn.Module, image: np.ndarray) -> Any:
-    """Return the package's predictor, told the feature sizes of a small input."""
+    """Return the package's predictor with the feature sizes of a small input."""
     from sam2.sam2_image_predictor import SAM2ImagePredictor
 
     with pytest.MonkeyPatch.context() as patch:
@@ -128,7 +128,7 @@ def test_a_batch_is_its_images(model: Sam2Model) -> None:
 )
 @pytest.mark.parametrize("seed", [3, 4, 5])
 @pytest.mark.parametrize("with_mask", [False, True])
-def test_prompts_are_answered_as_by_the_packages_predictor(
+def test_masks_are_those_of_the_packages_predictor(
     tmp_path: Path, prompt: dict[str, Any], choice: MaskChoice, seed: int, with_mask: bool
 ) -> None:
     image = landscape(90, 150, seed)
@@ -170,7 +170,7 @@ def test_prompts_are_answered_as_by_the_packages_predictor(
     assert 0 < (logits > 0).mean() < 1
 
 
-def test_both_answers_of_the_stable_choice_occur(tmp_path: Path) -> None:
+def test_both_outcomes_of_the_stable_choice_occur(tmp_path: Path) -> None:
     """Guards the parity test above: random masks must sometimes be stable, sometimes not."""
     chosen = set()
     for threshold in (0.0, 1.01):
@@ -217,7 +217,7 @@ def test_the_shared_first_layer_changes_nothing(model: Sam2Model, count: int, po
         assert (output.object_score - score[:, 0]).abs().max() < 1e-5
 
 
-def test_many_prompts_are_answered_each_as_alone(model: Sam2Model) -> None:
+def test_many_prompts_give_the_masks_of_each_alone(model: Sam2Model) -> None:
     embedding = model.encode(as_batch(landscape(64, 64)))
     boxes = torch.tensor([[1.0, 2.0, 30.0, 40.0], [20.0, 20.0, 60.0, 50.0]])
     together = model.predict(embedding, boxes=boxes)

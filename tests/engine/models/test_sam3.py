@@ -75,7 +75,7 @@ def test_a_loaded_model_finds_what_the_library_finds(loaded: tuple[Sam3Model, An
     assert len(model.find(model.encode(picture()), "road", threshold=some)) == 1
 
 
-def test_boxes_are_told_relative_to_the_source(loaded: tuple[Sam3Model, Any]) -> None:
+def test_boxes_are_relative_to_the_source(loaded: tuple[Sam3Model, Any]) -> None:
     model, reference = loaded
     image = picture(40, 80)
     embedding = model.encode(image)

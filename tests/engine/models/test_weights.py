@@ -112,7 +112,7 @@ def test_size_and_digest_are_checked(tmp_path: Path) -> None:
     save_file(tensors(), path)
     size, digest = path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
     read_state(path, WeightsFile("x.safetensors", "timm", size, digest))
-    with pytest.raises(JobError, match=f"is {size} bytes long in place of {size + 1}"):
+    with pytest.raises(JobError, match=f"has {size} bytes instead of {size + 1}"):
         read_state(path, WeightsFile("x.safetensors", "timm", size + 1, digest))
     with pytest.raises(JobError, match="SHA-256 differs") as caught:
         read_state(path, WeightsFile("x.safetensors", "timm", size, "0" * 64))
@@ -181,7 +181,7 @@ def test_a_pickle_that_runs_code_is_not_opened(tmp_path: Path, zipped: bool) -> 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"weight": torch.zeros(1), "epoch": 3}, "not tensors among its tensors"),
+        ({"weight": torch.zeros(1), "epoch": 3}, "holds other objects among its tensors"),
         ({}, "holds no tensors by name"),
         ([torch.zeros(1)], "holds no tensors by name"),
         (torch.zeros(1), "holds no tensors by name"),
@@ -217,5 +217,5 @@ def test_strict_loading_makes_a_meta_module_real() -> None:
     assert not module.weight.requires_grad
     result = module(torch.tensor([[4.0, 2.0, 0.0]]))
     np.testing.assert_allclose(result[0], [2 + 4 / 2**0.5, 2, 2 - 4 / 2**0.5], rtol=1e-4)
-    with pytest.raises(JobError, match="The tensor weight of y got no values"):
+    with pytest.raises(JobError, match="The tensor weight of y has no values"):
         refuse_meta_tensors(other, "y")

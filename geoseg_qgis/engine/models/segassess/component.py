@@ -13,14 +13,14 @@ The card's ``segassess`` object::
 ``configuration`` (optional)
     ``"published"`` for the ViT-B network of the paper, or an object with the members of
     `SegAssessConfiguration` that differ from it. Without it the sizes stored in a safetensors
-    file count, and else those that the shapes of the weights tell.
+    file count, else those that follow from the shapes of the weights.
 ``tile`` (optional, 512)
     Side of the tiles that the network was trained on, in pixels, a multiple of its patch. The
-    CrowdAI checkpoint, trained on 300 pixels, sees 288 of them: write 288.
+    CrowdAI checkpoint, trained on 300 pixels, uses 288 of them: write 288.
 ``objects`` (optional)
     What the training masks showed, in plain words.
 
-The pixel size that it was trained at stands in the card's own ``pixel_size``.
+The pixel size of its training is the card's own ``pixel_size``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _named(value: Any) -> Any:
 
 @checked_dataclass(frozen=True, config=STRICT)
 class SegAssessSettings(Members):
-    """What a card says about its SegAssess network beside the file.
+    """What a card says about its SegAssess network besides the file.
 
     Attributes:
         configuration: Sizes of the network; None when they follow from the file.
@@ -85,7 +85,7 @@ class SegAssessModel:
     Attributes:
         module: The network in eval mode, its weights float32.
         settings: See `SegAssessSettings`.
-        device: Where it computes.
+        device: Device of the module.
         dtype: Number format of its products; the edge branch stays float32.
     """
 
@@ -101,7 +101,7 @@ class SegAssessModel:
 
     @property
     def half_patch(self) -> int:
-        """Half of it, by which shifted views move."""
+        """Half a patch, the offset of shifted views."""
         return self.patch // 2
 
     def precision(self) -> torch.autocast:
@@ -132,7 +132,7 @@ def load_component(
 
     Args:
         component: The card's ``segassess`` object.
-        folder: What its file is relative to.
+        folder: Folder that its file is relative to.
         device: Where to compute.
         dtype: Number format; the weights are kept as float32.
 

@@ -17,7 +17,7 @@ Stem = Literal["patches", "convolutions"]
 class SegAssessConfiguration(Members):
     """Sizes of the encoder and the decoder; the defaults are the published ViT-B network.
 
-    The working size of the images is not part of it: the same weights serve any size.
+    The image size is not among them: the same weights serve any size.
 
     Attributes:
         encoder_width: Channels of the vision transformer.
@@ -31,13 +31,13 @@ class SegAssessConfiguration(Members):
         decoder_depth: Two-way transformer layers.
         decoder_heads: Attention heads of the two-way transformer.
         decoder_hidden: Hidden width of its feed-forward layers.
-        score_hidden: Hidden width of the unused score head that checkpoints carry.
+        score_hidden: Hidden width of the unused score head that checkpoints hold.
         prompt_resampling: How the mask embedding reaches the patch grid. ``bilinear`` is the
-            published network and reads only the central quarter of each patch; ``average`` reads
-            every mask pixel and needs weights trained with it.
+            published network and samples only the central quarter of each patch; ``average``
+            uses every mask pixel and needs weights trained with it.
         stem: How pixels become patches. ``patches`` is the published network: one projection.
-            ``convolutions`` halves the image four times and also hands the image and the mask at
-            a quarter of the resolution to the decoder, which small networks learn much sooner.
+            ``convolutions`` halves the image four times and also passes image and mask at a quarter
+            of the resolution to the decoder; small networks train much faster with it.
     """
 
     encoder_width: Size = 768

@@ -39,7 +39,7 @@ def prompt_on_grid(dense: Tensor, size: tuple[int, int], resampling: PromptResam
 class MaskDecoder(nn.Module):
     """Four-class logits from the image embedding, early features and the mask embedding.
 
-    The score head is unused; checkpoints carry it, and its token takes part in the attention.
+    The score head is unused, but checkpoints hold it, and its token is attended to.
     """
 
     def __init__(self, configuration: SegAssessConfiguration) -> None:

@@ -101,7 +101,7 @@ class EncoderBlock(nn.Module):
 
 
 class Encoded(NamedTuple):
-    """What the encoder says about images.
+    """Features of images.
 
     Attributes:
         embedding: (B, D, H // 16, W // 16).

@@ -1,4 +1,4 @@
-"""Layers that several parts of the network share."""
+"""Layers that encoder and decoder share."""
 
 from __future__ import annotations
 

@@ -71,9 +71,9 @@ def canonical_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def infer_configuration(state: Mapping[str, Tensor]) -> SegAssessConfiguration:
-    """Tell the sizes of a network from its canonical weights.
+    """Return the sizes of a network, from its canonical weights.
 
-    The number of decoder heads leaves no trace in the weights and is taken as published (8).
+    The number of decoder heads does not show in the weights; the published 8 is taken.
 
     Raises:
         JobError: The weights are not those of a SegAssess network.
@@ -98,9 +98,7 @@ def infer_configuration(state: Mapping[str, Tensor]) -> SegAssessConfiguration:
             encoder_width=width,
             encoder_depth=depth,
             encoder_heads=width // head_width,
-            global_blocks=tuple(
-                index for index, count in enumerate(rows) if count == 2 * grid - 1
-            ),
+            global_blocks=tuple(index for index, count in enumerate(rows) if count == 2 * grid - 1),
             window=next((count + 1) // 2 for count in rows if count != 2 * grid - 1),
             stored_grid=grid,
             patch=state["image_encoder.patch_embed.proj.weight"].shape[-1],
@@ -118,14 +116,14 @@ def build_segassess(
     configuration: SegAssessConfiguration | None = None,
     file: str = "the checkpoint",
 ) -> SegAssess:
-    """Make a network in eval mode from weights in any published layout.
+    """Return a network in eval mode with weights of any published layout.
 
-    The tensors become the network's own; training changes them.
+    The tensors become the network's parameters without a copy.
 
     Args:
         state: Weights, with or without prefixes and aliases.
-        configuration: Sizes; told from the weights when absent.
-        file: How messages name the source.
+        configuration: Sizes; None infers them from the weights.
+        file: Name of the source in messages.
 
     Raises:
         JobError: A weight is missing, unknown or of another shape.
@@ -138,10 +136,10 @@ def build_segassess(
 
 
 def stored_configuration(path: Path) -> SegAssessConfiguration | None:
-    """Return the sizes that a safetensors file carries, None when there are none.
+    """Return the sizes that a safetensors file holds, None without any.
 
     Raises:
-        JobError: They make no network.
+        JobError: The sizes do not fit together.
     """
     stored = read_metadata(path).get(CONFIGURATION_KEY)
     if stored is None:
@@ -178,15 +176,15 @@ def save_segassess(model: SegAssess, path: Path, metadata: Mapping[str, str] | N
 def start_from_segment_anything(model: SegAssess, state: Mapping[str, Tensor]) -> None:
     """Copy the weights of Segment Anything into a new network.
 
-    The four mask tokens become TP, FP, TN, FN; the high-quality and edge parts keep their random
-    start.
+    The four mask tokens become TP, FP, TN, FN; the high-quality tokens and the edge branch keep
+    their random values.
 
     Args:
         model: A new network with the sizes of the file.
         state: Weights of `sam_vit_b_01ec64.pth` (314 tensors).
 
     Raises:
-        JobError: The weights do not cover exactly the Segment Anything part of the network.
+        JobError: The weights are not exactly those of the network's Segment Anything half.
     """
     own = model.state_dict()
     fresh = ("TCCA.", *(f"mask_decoder.{part}." for part in FRESH_DECODER_PARTS))

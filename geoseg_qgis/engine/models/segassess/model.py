@@ -15,14 +15,14 @@ from .prompt import PromptEncoder
 
 
 class SegAssessOutput(NamedTuple):
-    """What the network says about a mask; channels are TP, FP, TN, FN.
+    """Predictions for a mask; channels are TP, FP, TN, FN.
 
     Attributes:
         logits: Refined logits (B, 4, H, W): the map to use.
         edge_logits: Logits of the true objects' edges (B, 1, H, W).
         coarse_logits: Logits before the edge refinement (B, 4, H, W).
-        mask_logits: The mask tokens' part of the coarse logits (B, 4, H, W).
-        quality_logits: The high-quality tokens' part of the coarse logits (B, 4, H, W).
+        mask_logits: The mask tokens' share of the coarse logits (B, 4, H, W).
+        quality_logits: The high-quality tokens' share of the coarse logits (B, 4, H, W).
     """
 
     logits: Tensor
@@ -67,7 +67,7 @@ class SegAssess(nn.Module):
         masks: Tensor,
         size: tuple[int, int] | None = None,
     ) -> SegAssessOutput:
-        """Assess masks of images that are encoded already.
+        """Assess masks of encoded images.
 
         Args:
             encoded: From the image encoder.

@@ -34,7 +34,7 @@ class FourierPositions(nn.Module):
 class PromptEncoder(nn.Module):
     """Embedding of a full-resolution mask.
 
-    The embeddings of points and of an absent mask are unused; checkpoints carry them.
+    The embeddings of points and of an absent mask are unused, but checkpoints hold them.
     """
 
     def __init__(self, configuration: SegAssessConfiguration) -> None:

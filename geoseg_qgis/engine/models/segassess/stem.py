@@ -18,7 +18,7 @@ def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class ConvolutionalStem(nn.Module):
-    """Four halvings of the image, with a look at a quarter of the resolution."""
+    """Four halvings of the image, and its features at a quarter of the resolution."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class ConvolutionalStem(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Look at images (B, 3, H, W), float 0..1.
+        """Encode images (B, 3, H, W), float 0..1.
 
         Returns:
             Patches (B, H // 16, W // 16, C) and fine features (B, 64, H // 4, W // 4).

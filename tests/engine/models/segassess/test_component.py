@@ -49,7 +49,7 @@ def load(folder: Path, component: dict[str, Any]) -> LoadedPreset:
     return LoadedPreset(open_preset(str(folder)), PROCESSOR)
 
 
-def answer(model: SegAssess) -> Tensor:
+def predict(model: SegAssess) -> Tensor:
     generator = torch.Generator().manual_seed(5)
     images = torch.rand(1, 3, 64, 64, generator=generator)
     masks = (torch.rand(1, 1, 64, 64, generator=generator) > 0.5).float()
@@ -65,7 +65,7 @@ def test_sizes_from_the_file(tmp_path: Path) -> None:
     loaded = models.segassess
     assert loaded.settings.tile == 128
     assert (loaded.patch, loaded.half_patch) == (16, 8)
-    assert torch.allclose(answer(loaded.module), answer(model), atol=1e-6)
+    assert torch.allclose(predict(loaded.module), predict(model), atol=1e-6)
     assert models.segassess is loaded
     assert "segassess_sha256" in models.provenance()
 
@@ -90,7 +90,7 @@ def test_sizes_and_small_numbers_from_the_card(tmp_path: Path) -> None:
     ).segassess
     assert loaded.module.configuration == SIZES
     assert loaded.settings.objects == ("building", "road")
-    assert torch.allclose(answer(loaded.module), answer(model), atol=0.05)
+    assert torch.allclose(predict(loaded.module), predict(model), atol=0.05)
 
 
 @pytest.mark.parametrize(

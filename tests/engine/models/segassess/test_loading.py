@@ -59,7 +59,7 @@ def test_full_size_keys_and_shapes(facts_folder: Path) -> None:
     assert infer_configuration(own) == SegAssessConfiguration()
 
 
-def test_sizes_are_told_from_the_weights(tiny_weights: dict[str, Tensor]) -> None:
+def test_sizes_follow_from_the_weights(tiny_weights: dict[str, Tensor]) -> None:
     assert infer_configuration(tiny_weights) == TINY
 
 
