@@ -20,7 +20,8 @@ from geoseg_qgis.engine.models.unigeoseg.configuration import UniGeoSegConfig
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
 from geoseg_qgis.engine.zoo import registry
-from geoseg_qgis.engine.zoo.card import CARD_FILE, NEEDS
+from geoseg_qgis.engine.zoo.card import CARD_FILE
+from geoseg_qgis.engine.zoo.methods import method_needs
 from geoseg_qgis.engine.zoo.registry import Origin, Preset
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
@@ -55,7 +56,7 @@ def write_random_preset(preset: Preset, method: str, folder: Path) -> None:
             card[name] |= _write_file(name, getattr(preset.card, name), folder)
         elif name in _WRITERS:
             card[name] |= _WRITERS[name](folder)
-        elif name in NEEDS[method]:
+        elif name in method_needs()[method]:
             raise JobError(
                 ErrorCode.MODEL_MISSING,
                 f"The sizes of {name} are only in the files of {preset.card.name}.",

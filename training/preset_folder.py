@@ -17,7 +17,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from geoseg_qgis.engine.models.weights import SCALE_SUFFIX, quantise_rows
-from geoseg_qgis.engine.zoo.card import CARD_FILE, NEEDS
+from geoseg_qgis.engine.zoo.card import CARD_FILE
+from geoseg_qgis.engine.zoo.methods import method_needs
 
 METHODS = ("gumix", "fast", "mask_selection", "sam2", "segassess", "unigeoseg")
 """What a component may enable, in the order in which a card names it."""
@@ -132,7 +133,8 @@ def enabled_methods(card: Mapping[str, Any], component: str) -> list[str]:
     """Return a card's methods, and among them those that the component completes."""
     methods = list(card["methods"])
     for rank, method in enumerate(METHODS):
-        complete = component in NEEDS[method] and all(part in card for part in NEEDS[method])
+        needs = method_needs()[method]
+        complete = component in needs and all(part in card for part in needs)
         if complete and method not in methods:
             later = [methods.index(other) for other in METHODS[rank:] if other in methods]
             methods.insert(min(later, default=len(methods)), method)

@@ -83,7 +83,7 @@ def largest_fitting(
     best: tuple[bool, int] = (False, 0)
     chosen = None
     for preset in presets:
-        if method not in preset.card.methods:
+        if not preset.serves(method):
             continue
         needed = required_memory(preset, method, device_type)
         rank = (preset.is_ready(method), needed)

@@ -25,7 +25,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -52,6 +51,7 @@ from geoseg_qgis.engine.json_reader import (
 )
 
 from .architecture import NamedArchitecture
+from .methods import method_needs
 
 CARD_FILE = "card.json"
 # The largest card in the package has 4 KB, that of a model in hundreds of shards about 200.
@@ -63,20 +63,6 @@ _LONGEST_PATH = 1_000
 DinoLayout = Literal["timm", "meta", "huggingface"]
 
 SCALES_BETWEEN = (0.25, 4.0)
-# Components that a method cannot do without. Regions may come from the user, so that SAM 2 is not
-# always one of them.
-NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "gumix": ("clip", "dino"),
-        "mask_selection": ("clip",),
-        "fast": ("clip",),
-        "sam2": ("sam2",),
-        "clicks": ("language", "sam2"),
-        "segassess": ("segassess",),
-        "unigeoseg": ("unigeoseg",),
-        "sam3": ("sam3",),
-    }
-)
 _COMPONENTS = ("clip", "dino", "sam2", "unigeoseg", "segassess", "language", "sam3")
 
 # Whom a preset suits: nothing to download; a processor; 8 GB of graphics memory; more than that.
@@ -392,11 +378,12 @@ class ModelCard(Members):
 
     @model_validator(mode="after")
     def _methods_have_components(self) -> ModelCard:
+        needs = method_needs()
         for method in self.methods:
-            if method not in NEEDS:
-                known = ", ".join(NEEDS)
+            if method not in needs:
+                known = ", ".join(needs)
                 raise ValueError(f"names the method {method[:60]!r}; there are {known}")
-            lacking = [name for name in NEEDS[method] if name not in self.components]
+            lacking = [name for name in needs[method] if name not in self.components]
             if lacking:
                 raise ValueError(
                     f"names the method {method!r}, which needs the member {lacking[0]}"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from geoseg_qgis.engine.zoo import registry
-from geoseg_qgis.engine.zoo.card import NEEDS, SUITS, ModelCard, WeightsFile, read_card
+from geoseg_qgis.engine.zoo.card import SUITS, ModelCard, WeightsFile, read_card
+from geoseg_qgis.engine.zoo.methods import method_needs
 
 PATHS = sorted((Path(registry.__file__).parent / "cards").glob("*.json"))
 CARDS = {path.stem: read_card(path) for path in PATHS}
@@ -52,7 +53,7 @@ def test_a_card_says_what_a_user_must_know(card: ModelCard) -> None:
     assert card.description.endswith(".")
     assert card.licence.strip()
     assert card.suits in SUITS
-    assert set(card.methods) <= set(NEEDS)
+    assert set(card.methods) <= set(method_needs())
 
 
 @each_card
