@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from geoseg_qgis.engine.models.memory import required_memory
-from geoseg_qgis.engine.zoo.addresses import address_of, is_pinned
+from geoseg_qgis.engine.zoo.addresses import address_of, is_checkable
 from geoseg_qgis.engine.zoo.card import ModelCard, WeightsFile
 from geoseg_qgis.engine.zoo.registry import Origin, Preset, catalogue
 
@@ -88,8 +88,7 @@ def _download(card: ModelCard) -> str:
 
 
 def _is_by_hand(weights: WeightsFile) -> bool:
-    checkable = weights.sha256 is not None or is_pinned(weights)
-    return address_of(weights) is None or not checkable
+    return address_of(weights) is None or not is_checkable(weights)
 
 
 def _by_hand(presets: Iterable[Preset]) -> Iterator[str]:

@@ -122,7 +122,7 @@ def test_download_verify_and_remove(provider, place: Place) -> None:
     (mine / "sam.pt").write_bytes(SAM[::-1])
     results, log = run(ACTION="verify", MODELS="mine", OFFLINE=True)
     assert results["DAMAGED_COUNT"] == 1
-    assert "has another SHA-256 than it should have. Download mine again" in log
+    assert "does not have the SHA-256 that it should have. Download mine again" in log
     run(ACTION="download", MODELS="mine")
     assert (mine / "sam.pt").read_bytes() == SAM
     run(ACTION="remove", MODELS="mine")
@@ -168,7 +168,7 @@ def test_files_downloaded_by_hand_into_a_folder_of_choice(
     (by_hand / "sam.pt").write_bytes(SAM)
     mine = write_card(chosen, "by-hand", note="Ask Ann.")
     values = {"ACTION": "download", "MODELS": "by-hand", "FOLDER": str(chosen)}
-    with pytest.raises(QgsProcessingException, match=r"cannot be fetched by itself\. Ask"):
+    with pytest.raises(QgsProcessingException, match=r"cannot be downloaded automatically\. Ask"):
         run(**values)
     _, log = run(**values, ADOPT_FROM=str(by_hand))
     assert (mine / "sam.pt").read_bytes() == SAM
@@ -180,7 +180,7 @@ def test_failures_are_sentences(provider, place: Place) -> None:
     with pytest.raises(QgsProcessingException) as caught:
         run(ACTION="download", MODELS="gone")
     assert str(caught.value).startswith("127.0.0.1 has no sam.pt (status 404).")
-    with pytest.raises(QgsProcessingException, match="the network was not to be used"):
+    with pytest.raises(QgsProcessingException, match="and OFFLINE is set"):
         run(ACTION="download", MODELS="gone", OFFLINE=True)
     with pytest.raises(QgsProcessingException, match="is part of GeoSeg and cannot be removed"):
         run(ACTION="remove", MODELS="offline-small")
@@ -215,7 +215,7 @@ def test_settings_of_qgis_reach_the_engine(
         assert [asked.path for asked in proxy.asked] == ["files.example:443"]
     assert str(caught.value) == (
         "The proxy could not be used to reach the server of the model. Check the proxy in QGIS "
-        "under Settings, Options, Network, or HTTPS_PROXY and its login."
+        "under Settings, Options, Network, or HTTPS_PROXY with its user name and password."
     )
 
 

@@ -1,8 +1,10 @@
-"""A server on this computer that hands out files the way bad days do."""
+"""A server on this computer that sends files as good, bad and lying servers do."""
 
 from __future__ import annotations
 
 import re
+import select
+import socket
 import ssl
 import subprocess
 import threading
@@ -18,16 +20,18 @@ class Offer:
 
     Attributes:
         content: The file.
-        status: Status of a refusal; 200 hands the file out.
+        status: Status of a refusal; 200 sends the file.
         failures: How many requests get status 503 first.
         break_after: Bytes after which the connection breaks, once for each entry.
         length: What ``Content-Length`` says in place of the truth.
-        ranges: Whether ``Range`` is heeded.
-        shift: Bytes by which a part begins elsewhere than asked for.
+        ranges: Whether ``Range`` is respected.
+        shift: Bytes by which a range begins elsewhere than asked for.
         etag: Validator; empty sends none.
         headers: Further headers of every answer.
         location: Where to redirect.
         pause: Called between two blocks of the body.
+        drip: Called between two bytes of a header that goes on until it returns False.
+        endless: Whether the body is repeated without end and without a ``Content-Length``.
     """
 
     content: bytes = b""
@@ -40,7 +44,9 @@ class Offer:
     etag: str = '"one"'
     headers: dict[str, str] = field(default_factory=dict)
     location: str = ""
-    pause: Callable[[], None] | None = None
+    pause: Callable[[], object] | None = None
+    drip: Callable[[], bool] | None = None
+    endless: bool = False
 
 
 @dataclass
@@ -52,9 +58,14 @@ class Asked:
 
 
 class ModelServer(ThreadingHTTPServer):
-    """Serves `offers` by path and remembers what it was asked."""
+    """Serves `offers` by path and remembers what it was asked.
+
+    Attributes:
+        tunnel: Server that it reaches as a proxy; a proxy without one lets nobody through.
+    """
 
     daemon_threads = True
+    tunnel: ModelServer | None = None
 
     def __init__(self, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -108,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ModelServer
 
     def do_GET(self) -> None:
-        """Hand out, refuse, redirect."""
+        """Send, refuse or redirect."""
         path = self.path
         if "://" in path:
             path = "/" + path.split("/", 3)[3]
@@ -116,6 +127,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(Asked(self.path, headers))
         offer = self.server.offers.get(path, Offer(status=404))
         self.close_connection = True
+        if offer.drip is not None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while offer.drip():
+                self.wfile.write(b"x")
+            return
         if offer.failures > 0:
             offer.failures -= 1
             self._refuse(503, offer)
@@ -127,16 +143,30 @@ class _Handler(BaseHTTPRequestHandler):
             self._hand_out(offer, headers)
 
     def do_CONNECT(self) -> None:
-        """Be a proxy that lets nobody through."""
+        """Be a proxy, to the `tunnel` whatever the address."""
         self.server.asked.append(Asked(self.path, {}))
         self.close_connection = True
-        self._refuse(403, Offer())
+        if self.server.tunnel is None:
+            self._refuse(403, Offer())
+            return
+        with socket.create_connection(("127.0.0.1", self.server.tunnel.server_port)) as far:
+            self.send_response(200)
+            self.end_headers()
+            other = {self.connection: far, far: self.connection}
+            while ready := select.select(list(other), [], [], 30.0)[0]:
+                data = ready[0].recv(65536)
+                if not data:
+                    break
+                other[ready[0]].sendall(data)
 
     def _refuse(self, status: int, offer: Offer, more: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        for name, value in {**offer.headers, **(more or {}), "Content-Length": "0"}.items():
+        length = {} if offer.endless else {"Content-Length": "0"}
+        for name, value in {**offer.headers, **(more or {}), **length}.items():
             self.send_header(name, value)
         self.end_headers()
+        while offer.endless:
+            self._send(offer.content, offer)
 
     def _hand_out(self, offer: Offer, headers: dict[str, str]) -> None:
         start = 0
@@ -157,9 +187,12 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in offer.headers.items():
             self.send_header(name, value)
         length = len(body) if offer.length is None else offer.length
-        self.send_header("Content-Length", str(length))
+        if not offer.endless:
+            self.send_header("Content-Length", str(length))
         self.end_headers()
         self._send(body, offer)
+        while offer.endless:
+            self._send(body, offer)
 
     def _send(self, body: bytes, offer: Offer) -> None:
         stop = offer.break_after.pop(0) if offer.break_after else len(body)

@@ -1,4 +1,4 @@
-"""Model management: list presets, bring their files, verify them, take them away."""
+"""Model management: presets are listed, downloaded, verified and removed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.models.memory import free_memory, required_memory
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.zoo.addresses import checked_address
-from geoseg_qgis.engine.zoo.download import Delivery, DownloadOptions, bring_preset
-from geoseg_qgis.engine.zoo.pace import megabytes
+from geoseg_qgis.engine.zoo.download import DownloadOptions, Installation, install_preset
+from geoseg_qgis.engine.zoo.installed import (
+    PresetState,
+    preset_size,
+    preset_state,
+    remove_preset,
+    verify_preset,
+)
 from geoseg_qgis.engine.zoo.registry import Preset, catalogue, model_folders, open_preset
-from geoseg_qgis.engine.zoo.removal import remove_preset
-from geoseg_qgis.engine.zoo.states import PresetState, preset_size, preset_state, verify_preset
+from geoseg_qgis.engine.zoo.transfer_progress import megabytes
 from geoseg_qgis.protocol import PLUGIN_VERSION
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
@@ -36,11 +41,11 @@ _ORDER = list(PresetState)
 def run(job: Job, context: JobContext) -> Result:
     """Do a ``models`` job.
 
-    Files that can be had are brought even if others cannot; the run then ends with the first
-    problem. Spoilt files are warnings of a verification, and counted.
+    Files that can be had are downloaded even if others cannot; the run then ends with the first
+    problem. A verification counts damaged models and warns of each damaged file.
 
     Raises:
-        JobError: Whatever stands in the way, with the next step.
+        JobError: What prevents the job, with the next step.
     """
     task = _task(job)
     files = {} if task.table is None else {"TABLE": task.table}
@@ -84,19 +89,19 @@ def _task(job: Job) -> ModelsTask:
         raise JobError(
             ErrorCode.INVALID_JOB,
             f"No model to {task.action.value} was named.",
-            "Name one or several; the action list tells their names.",
+            "Name one or several; the action list shows their names.",
         )
     if task.adopt_from and not Path(task.adopt_from).expanduser().is_dir():
         raise JobError(
             ErrorCode.INVALID_JOB,
             f"There is no folder {task.adopt_from}.",
-            "Give the folder that files were downloaded to as ADOPT_FROM.",
+            "Set ADOPT_FROM to the folder that the files were downloaded to.",
         )
     return task
 
 
 def _chosen(task: ModelsTask, folders: Sequence[Path], context: JobContext) -> list[Preset]:
-    """Return the presets that are meant, all of them when none is named."""
+    """Return the named presets, or all of them when none is named."""
     if task.models:
         named = {name.strip(): open_preset(name.strip(), folders) for name in task.models}
         return list(named.values())
@@ -122,29 +127,27 @@ def _download(
     adopt_from = Path(task.adopt_from).expanduser().resolve() if task.adopt_from else None
     options = DownloadOptions(tuple(folders), adopt_from, task.offline)
     problems: list[JobError] = []
-    fetched = 0
+    downloaded = 0
     for number, preset in enumerate(presets):
         span = context.span(number / len(presets), (number + 1) / len(presets))
-        delivery = bring_preset(preset, options, span)
-        _tell_delivery(delivery, context)
-        problems += delivery.problems
-        fetched += delivery.fetched
+        result = install_preset(preset, options, span)
+        if not result.problems:
+            context.info(_installed(result))
+        problems += result.problems
+        downloaded += result.downloaded
     for problem in problems[1:]:
         context.warn(str(problem))
     if problems:
         raise problems[0]
-    return fetched / 1e6
+    return downloaded / 1e6
 
 
-def _tell_delivery(delivery: Delivery, context: JobContext) -> None:
-    card, folder = delivery.preset.card, delivery.preset.folder
-    if delivery.problems:
-        return
-    if not delivery.brought:
-        context.info(f"Every file of {card.name} is here already.")
-        return
-    came = f", {megabytes(delivery.fetched)} of it over the network" if delivery.fetched else ""
-    context.info(f"{card.name} is ready in {folder}{came}. Its licence: {card.licence}.")
+def _installed(result: Installation) -> str:
+    card = result.preset.card
+    if not result.installed:
+        return f"Every file of {card.name} is here already."
+    downloaded = f" ({megabytes(result.downloaded)} downloaded)" if result.downloaded else ""
+    return f"{card.name} is ready in {result.preset.folder}{downloaded}. Licence: {card.licence}."
 
 
 def _verify(task: ModelsTask, presets: Sequence[Preset], context: JobContext) -> float:
@@ -156,31 +159,29 @@ def _verify(task: ModelsTask, presets: Sequence[Preset], context: JobContext) ->
             if task.models:
                 context.warn(f"{name} is not on this computer. Download it first.")
             continue
-        spoilt = 0
+        files = 0
         span = context.span(number / len(presets), (number + 1) / len(presets))
         for weights, what in verify_preset(preset, span):
             path = preset.path(weights.file)
             context.warn(f"{path} {what}. Download {name} again to replace it.")
-            spoilt += 1
-        if not spoilt:
-            lacking = " as far as it is here" if state is PresetState.PARTIAL else ""
-            context.info(f"{name} is in order{lacking}.")
-        damaged += spoilt > 0
+            files += 1
+        if not files:
+            missing = ", but files are missing" if state is PresetState.PARTIAL else ""
+            context.info(f"{name} is in order{missing}.")
+        damaged += files > 0
     return float(damaged)
 
 
 def _remove(presets: Sequence[Preset], folders: Sequence[Path], context: JobContext) -> float:
     release_memory()
     freed = 0
-    going = {preset.card.name for preset in presets}
-    staying = [
-        preset for preset in catalogue(folders).presets.values() if preset.card.name not in going
-    ]
+    names = {preset.card.name for preset in presets}
+    others = [one for one in catalogue(folders).presets.values() if one.card.name not in names]
     for preset in presets:
-        removal = remove_preset(preset, staying, context)
+        removal = remove_preset(preset, others, context)
         for sentence in removal.kept:
             context.warn(sentence)
-        context.info(f"{preset.card.name}: {megabytes(removal.freed)} were freed.")
+        context.info(f"{preset.card.name} was removed; {megabytes(removal.freed)} were freed.")
         freed += removal.freed
     return freed / 1e6
 
@@ -214,8 +215,6 @@ def _summaries(
 def _note(preset: Preset) -> str:
     """Return what else to know before a download."""
     missing = preset.missing_files()
-    if not missing:
-        return ""
     pages = dict.fromkeys(weights.gated for weights in missing if weights.gated)
     if pages:
         return f"Access is granted at {', '.join(pages)}."

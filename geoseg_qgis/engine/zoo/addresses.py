@@ -1,13 +1,7 @@
-"""Where the files of a card come from, and whether what comes can be checked.
-
-A file is fetched only if its content is fixed beforehand: by a SHA-256 in the card, or by the
-40-digit commit of a Hugging Face repository, whose server states the SHA-256 of that commit's
-file. Anything else has to be fetched by the user and adopted on purpose.
-"""
+"""Where the files of a card come from, and whether what arrives can be checked."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from huggingface_hub import constants, hf_hub_url
@@ -16,18 +10,17 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .card import WeightsFile
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-ADOPT_HINT = "fetch it by hand and give its folder as ADOPT_FROM"
+ADOPT_HINT = "download it yourself and set ADOPT_FROM to its folder"
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where one file is fetched from.
+    """Where one file is downloaded from.
 
     Attributes:
         url: What is asked for.
         page: Page for people about it.
-        on_hub: Whether the user's Hugging Face account may be named there.
+        on_hub: Whether the user's Hugging Face token may be sent there.
     """
 
     url: str
@@ -62,14 +55,18 @@ def address_of(weights: WeightsFile) -> Address | None:
     return Address(url, weights.gated or f"{hub}/{weights.repository}", on_hub=True)
 
 
-def is_pinned(weights: WeightsFile) -> bool:
-    """Tell whether the card names the one commit of a repository that the file is of."""
-    at_commit = _COMMIT.fullmatch(weights.revision or "") is not None
-    return weights.url is None and weights.repository is not None and at_commit
+def is_checkable(weights: WeightsFile) -> bool:
+    """Return whether the content of a file is fixed beforehand.
+
+    A SHA-256 in the card does so, and the commit of a Hugging Face repository, whose server states
+    the SHA-256 of that commit's file.
+    """
+    at_commit = weights.url is None and None not in (weights.repository, weights.revision)
+    return weights.sha256 is not None or at_commit
 
 
 def checked_address(weights: WeightsFile) -> Address:
-    """Return where a file may be fetched from.
+    """Return where a file may be downloaded from; other files the user has to download.
 
     Raises:
         JobError: ``MODEL_MISSING`` when the card names no place, or nothing to check the file by.
@@ -77,16 +74,19 @@ def checked_address(weights: WeightsFile) -> Address:
     address = address_of(weights)
     if address is None:
         note = (weights.note or "Ask whoever made this model for it").rstrip(".")
-        raise JobError(
-            ErrorCode.MODEL_MISSING,
-            f"{weights.file} cannot be fetched by itself.",
-            f"{note}. Then give the folder it lies in as ADOPT_FROM.",
+        raise unavailable(
+            f"{weights.file} cannot be downloaded automatically.",
+            f"{note}. Then set ADOPT_FROM to its folder.",
         )
-    if weights.sha256 is None and not is_pinned(weights):
-        raise JobError(
-            ErrorCode.MODEL_MISSING,
-            f"{weights.file} was not fetched: its card names neither its SHA-256 nor a commit, "
-            "so that nothing would tell a spoilt or exchanged file.",
+    if not is_checkable(weights):
+        raise unavailable(
+            f"{weights.file} was not downloaded, because its card states neither a SHA-256 nor a "
+            "commit to check it by.",
             f"If you trust {address.page}, {ADOPT_HINT}.",
         )
     return address
+
+
+def unavailable(message: str, hint: str, detail: str = "") -> JobError:
+    """Return the error for a file that cannot be had."""
+    return JobError(ErrorCode.MODEL_MISSING, message, hint, detail)

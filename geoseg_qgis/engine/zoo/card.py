@@ -21,7 +21,6 @@ A ``segassess`` object is described in `models.segassess.component`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path, PurePosixPath
@@ -32,6 +31,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainValidator,
+    StringConstraints,
     model_validator,
 )
 from pydantic.dataclasses import dataclass
@@ -81,12 +81,6 @@ def _inside_folder(file: str) -> str:
     return str(path)
 
 
-def _secure(address: str) -> str:
-    if not address.startswith("https://"):
-        raise ValueError("must begin with https://")
-    return address
-
-
 def _digits(count: int, prefix: str) -> AfterValidator:
     def check(text: str) -> str:
         digits = text.removeprefix(prefix)
@@ -130,17 +124,9 @@ def _name_or_object(data: Any) -> Any:
     return bounded(data)
 
 
-def _preset_name(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
-        raise ValueError(
-            f"must have up to 64 lower-case letters, digits, '.', '_' and '-', not {name[:60]!r}"
-        )
-    return name
-
-
 File = Annotated[str, AfterValidator(_inside_folder)]
 Folder = Annotated[str, AfterValidator(lambda name: name if name == "." else _inside_folder(name))]
-Address = Annotated[Text, AfterValidator(_secure)]
+Address = Annotated[Text, StringConstraints(pattern="^https://")]
 Channels = Triple[float]
 Deviations = Triple[Annotated[float, Field(gt=0)]]
 Vocabulary = Annotated[File, BeforeValidator(_file_member)]
@@ -357,7 +343,7 @@ class ModelCard(Members):
         memory: Peak bytes of the engine's process on a processor in float32, measured, by method.
     """
 
-    name: Annotated[str, AfterValidator(_preset_name)]
+    name: Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9._-]{0,63}$")]
     title: Text
     revision: Text
     licence: Text

@@ -1,8 +1,8 @@
-"""Brings the missing files of a preset: from this computer if they are here, else from the network.
+"""Installs the missing files of a preset: from this computer if they are here, else downloaded.
 
-Looked at in this order: other presets, the folder that the user names (which then takes the place
-of the network), the cache of Hugging Face, the address in the card. Nothing gets its final name
-before it was checked, and spoilt files are replaced.
+They are looked for in this order: in other presets, in the folder that the user names (which then
+replaces the network), in the cache of Hugging Face, at the address in the card. Nothing gets its
+final name before it was checked, and damaged files are replaced.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
-from .addresses import ADOPT_HINT, Address, address_of, checked_address, is_pinned
-from .adopt import found_in_folder, found_in_hub_cache, found_in_presets, hub_digest, take_in
-from .asking import TransferSettings, open_client
+from .addresses import (
+    ADOPT_HINT,
+    Address,
+    address_of,
+    checked_address,
+    is_checkable,
+    unavailable,
+)
 from .card import WeightsFile
-from .locks import alone_with
-from .pace import Watch
-from .partial import PartialFile
+from .http_client import TransferSettings
+from .installed import PresetState, alone_with, file_state, part_path
+from .local_files import adopt, found_in_folder, found_in_hub_cache, found_in_presets
+from .partial import PartialFile, require_space
 from .receipts import write_receipt
 from .registry import PUBLISHED_FOLDER, Origin, Preset, catalogue
-from .space import require_space
-from .states import FileState, file_state
 from .transfer import Transfer
 
 
@@ -34,9 +39,9 @@ class DownloadOptions:
 
     Attributes:
         folders: Model folders; files go to the first that may be written.
-        adopt_from: Folder with files that the user fetched; used in place of the network.
+        adopt_from: Folder with files that the user downloaded; replaces the network.
         offline: Whether the network may not be used.
-        transfer: How patient transfers are.
+        transfer: Limits of each transfer.
     """
 
     folders: tuple[Path, ...]
@@ -46,64 +51,67 @@ class DownloadOptions:
 
 
 @dataclass
-class Delivery:
-    """What came of a preset's missing files.
+class Installation:
+    """What became of a preset's missing files.
 
     Attributes:
         preset: The preset, with the folder its files lie in now.
-        fetched: Bytes that came over the network.
-        brought: Files that are there now.
+        downloaded: Bytes that came over the network.
+        installed: Files that are there now.
         problems: Why others are not.
     """
 
     preset: Preset
-    fetched: int = 0
-    brought: list[str] = field(default_factory=list)
+    downloaded: int = 0
+    installed: list[str] = field(default_factory=list)
     problems: list[JobError] = field(default_factory=list)
 
+    def add(self, error: JobError) -> None:
+        """Keep what prevents one file; what prevents all is raised."""
+        if error.code not in (ErrorCode.MODEL_MISSING, ErrorCode.MODEL_INVALID):
+            raise error
+        self.problems.append(error)
 
-def bring_preset(preset: Preset, options: DownloadOptions, watch: Watch) -> Delivery:
-    """Bring every file of a preset that is missing or spoilt.
 
-    A file that cannot be had hinders no other.
+def install_preset(preset: Preset, options: DownloadOptions, context: JobContext) -> Installation:
+    """Install every file of a preset that is missing or damaged.
+
+    A file that cannot be had does not prevent the others.
 
     Raises:
-        CancelledError: When the user cancelled; what came so far is kept for the next call.
+        CancelledError: When the user cancelled; what arrived so far is kept for the next call.
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
-    delivery = Delivery(_in_writable_folder(preset, options.folders))
-    wanted = _unfinished(delivery.preset)
-    if not wanted:
-        return delivery
+    result = Installation(_in_writable_folder(preset, options.folders))
+    wanted = _unfinished(result.preset)
     others = [
         other
-        for folder in options.folders
+        for folder in (options.folders if wanted else ())
         for other in catalogue([folder]).presets.values()
-        if other.folder != delivery.preset.folder
+        if other.folder != result.preset.folder
     ]
-    left: list[WeightsFile] = []
+    left: list[tuple[WeightsFile, Address]] = []
     for weights in wanted:
         try:
-            source = _adopt(delivery.preset, weights, [*others, delivery.preset], options, watch)
+            source = _adopt(result.preset, weights, [*others, result.preset], options, context)
+            if source is None:
+                left.append((weights, _usable_address(result.preset, weights, options)))
+                continue
         except JobError as error:
-            _keep(error, delivery)
+            result.add(error)
             continue
-        if source is None:
-            left.append(weights)
-        else:
-            watch.info(f"{weights.file} was taken from {source}.")
-            delivery.brought.append(weights.file)
-    if left:
-        _fetch_all(delivery, left, options, watch)
-    return delivery
+        context.info(f"{weights.file} was taken from {source}.")
+        result.installed.append(weights.file)
+    _download_all(result, left, options.transfer, context)
+    return result
 
 
 def _unfinished(preset: Preset) -> list[WeightsFile]:
-    states = {
-        weights.file: file_state(preset.path(weights.file), weights)
+    return [
+        weights
         for weights in preset.card.files
-    }
-    return [item for item in preset.card.files if states[item.file] is not FileState.PRESENT]
+        if file_state(preset.path(weights.file), weights) is not PresetState.INSTALLED
+    ]
 
 
 def _in_writable_folder(preset: Preset, folders: Sequence[Path]) -> Preset:
@@ -119,9 +127,7 @@ def _in_writable_folder(preset: Preset, folders: Sequence[Path]) -> Preset:
 
 
 def _may_write(folder: Path) -> bool:
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    place = next(each for each in (folder, *folder.parents) if each.exists())
     return place.is_dir() and os.access(place, os.W_OK)
 
 
@@ -130,113 +136,91 @@ def _adopt(
     weights: WeightsFile,
     others: Sequence[Preset],
     options: DownloadOptions,
-    watch: Watch,
+    context: JobContext,
 ) -> Path | None:
     """Take a file from this computer and return where it was; None when it is not here."""
-    final = preset.path(weights.file)
-    candidates = [(path, weights.sha256) for path in found_in_presets(weights, others)]
+    final, sha256 = preset.path(weights.file), weights.sha256
+    candidates: list[tuple[Path, str | None]] = [
+        (path, sha256) for path in found_in_presets(weights, others)
+    ]
     if options.adopt_from is not None:
-        found = found_in_folder(weights, options.adopt_from)
-        candidates += [(path, weights.sha256) for path in found]
-    if weights.sha256 is not None or is_pinned(weights):
-        for path in found_in_hub_cache(weights):
-            expected = weights.sha256 or hub_digest(path)
-            candidates += [(path, expected)] if expected else []
+        candidates += [(path, sha256) for path in found_in_folder(weights, options.adopt_from)]
+    if is_checkable(weights):
+        candidates += found_in_hub_cache(weights)
     for path, expected in candidates:
         if path.resolve() == final.resolve():
             continue
-        with alone_with(preset.folder, weights.file, watch):
-            digest = take_in(path, final, expected, watch.span(0.0, 0.0))
+        with alone_with(preset.folder, weights.file, context):
+            # The bar stays still meanwhile: how much is left to download is not known yet.
+            digest = adopt(path, final, expected, context.span(0.0, 0.0))
             if digest is None:
-                watch.warn(f"{path} is not the {weights.file} that the card describes.")
+                context.warn(f"{path} is not the {weights.file} that the card describes.")
                 continue
             write_receipt(final, digest, str(path))
         if expected is None:
-            watch.warn(
-                f"{path} was taken as it is, since the card states no SHA-256 of it. Its own is "
-                f"{digest}."
+            context.warn(
+                f"{path} was taken unchecked, since the card states no SHA-256. It has {digest}."
             )
         return path
     return None
 
 
-def _fetch_all(
-    delivery: Delivery, files: Sequence[WeightsFile], options: DownloadOptions, watch: Watch
-) -> None:
-    reachable: list[tuple[WeightsFile, Address]] = []
-    for weights in files:
-        try:
-            reachable.append((weights, _usable_address(delivery.preset, weights, options)))
-        except JobError as error:
-            delivery.problems.append(error)
-    sizes = [weights.size or 0 for weights, _ in reachable]
-    _check_space(delivery.preset, [weights for weights, _ in reachable])
-    done = 0.0
-    share = [1.0 / len(sizes)] * len(sizes) if 0 in sizes else [s / sum(sizes) for s in sizes]
-    for (weights, address), part in zip(reachable, share, strict=True):
-        span = watch.span(done, done + part)
-        done += part
-        try:
-            delivery.fetched += _fetch(delivery.preset, weights, address, options.transfer, span)
-            delivery.brought.append(weights.file)
-        except JobError as error:
-            _keep(error, delivery)
-
-
-def _keep(error: JobError, delivery: Delivery) -> None:
-    """Keep what stands in the way of one file; what stands in the way of all is raised."""
-    if error.code not in (ErrorCode.MODEL_MISSING, ErrorCode.MODEL_INVALID):
-        raise error
-    delivery.problems.append(error)
-
-
 def _usable_address(preset: Preset, weights: WeightsFile, options: DownloadOptions) -> Address:
     if options.adopt_from is not None:
-        raise JobError(
-            ErrorCode.MODEL_MISSING,
+        address = address_of(weights)
+        source = "" if address is None else f", from {address.page}"
+        raise unavailable(
             f"{options.adopt_from} does not hold the {weights.file} of {preset.card.name}.",
-            f"Put the file there{_from_page(weights)}, or clear ADOPT_FROM to use the network.",
+            f"Put the file there{source}, or clear ADOPT_FROM to use the network.",
         )
     if options.offline:
-        raise JobError(
-            ErrorCode.MODEL_MISSING,
-            f"{weights.file} of {preset.card.name} is not on this computer, and the network was "
-            "not to be used.",
+        raise unavailable(
+            f"{weights.file} of {preset.card.name} is not on this computer, and OFFLINE is set.",
             f"Run again without OFFLINE, or {ADOPT_HINT}.",
         )
     return checked_address(weights)
 
 
-def _from_page(weights: WeightsFile) -> str:
-    address = address_of(weights)
-    return "" if address is None else f", from {address.page}"
+def _download_all(
+    result: Installation,
+    files: Sequence[tuple[WeightsFile, Address]],
+    settings: TransferSettings,
+    context: JobContext,
+) -> None:
+    sizes = [weights.size or 0 for weights, _ in files]
+    parts = [part_path(result.preset.path(weights.file)) for weights, _ in files]
+    needed = sum(
+        max(size - (part.stat().st_size if part.is_file() else 0), 0)
+        for size, part in zip(sizes, parts, strict=True)
+    )
+    require_space(result.preset.folder, needed, result.preset.card.name)
+    done, every = 0.0, sum(sizes)
+    for (weights, address), size in zip(files, sizes, strict=True):
+        share = 1.0 / len(files) if 0 in sizes else size / every
+        span = context.span(done, done + share)
+        done += share
+        try:
+            result.downloaded += _download(result.preset, weights, address, settings, span)
+            result.installed.append(weights.file)
+        except JobError as error:
+            result.add(error)
 
 
-def _fetch(
+def _download(
     preset: Preset,
     weights: WeightsFile,
     address: Address,
     settings: TransferSettings,
-    watch: Watch,
+    context: JobContext,
 ) -> int:
-    """Fetch one file and return the bytes that this took."""
+    """Download one file and return the bytes that this took."""
     final = preset.path(weights.file)
-    identity = weights.sha256 or address.url
-    with alone_with(preset.folder, weights.file, watch):
-        if file_state(final, weights) is FileState.PRESENT:
+    with alone_with(preset.folder, weights.file, context):
+        if file_state(final, weights) is PresetState.INSTALLED:
             return 0
-        partial = PartialFile(final, identity)
-        with open_client(settings) as client:
-            transfer = Transfer(client, address, weights, partial, watch, settings)
-            digest = transfer.run()
+        partial = PartialFile(final, weights.sha256 or address.url)
+        transfer = Transfer(address, weights, partial, context, settings)
+        digest = transfer.run()
         partial.finish()
         write_receipt(final, digest, address.url)
     return transfer.received
-
-
-def _check_space(preset: Preset, files: Sequence[WeightsFile]) -> None:
-    needed = 0
-    for weights in files:
-        part = preset.path(f"{weights.file}.part")
-        needed += max((weights.size or 0) - (part.stat().st_size if part.is_file() else 0), 0)
-    require_space(preset.folder, needed, preset.card.name)

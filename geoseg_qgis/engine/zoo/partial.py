@@ -1,7 +1,7 @@
-"""A file that is being fetched: its bytes so far, their digest, and what they are part of.
+"""A file that is being downloaded: its bytes so far, their digest, and what they belong to.
 
-It lies beside its final name as ``<name>.part``, with ``<name>.part.json`` to tell later whether
-the rest can be asked for. Only what was checked gets the final name.
+It lies beside its final name as ``<name>.part``, with ``<name>.part.json`` to tell a later call
+whether it can ask for the rest. Only what was checked gets the final name.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 from pathlib import Path
-from typing import Any
 
-from geoseg_qgis.engine.files import is_disk_full, unwritable
+from geoseg_qgis.engine import files
+from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
-from .pace import Pace, Watch
+from .installed import BLOCK, part_path
+from .transfer_progress import TransferProgress, megabytes
 
-BLOCK = 1 << 20
+# What a download leaves free, so that QGIS and the system can go on working.
+_FREE_FLOOR = 200_000_000
 
 
 class PartialFile:
@@ -25,7 +28,7 @@ class PartialFile:
 
     Args:
         final: Where the file will lie.
-        identity: What the bytes are part of; bytes of something else are dropped.
+        identity: What the bytes belong to; bytes of something else are dropped.
 
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``, from every method that writes.
@@ -33,37 +36,45 @@ class PartialFile:
 
     def __init__(self, final: Path, identity: str) -> None:
         self.final = final
-        self.path = final.with_name(f"{final.name}.part")
-        self._facts_path = final.with_name(f"{final.name}.part.json")
+        self.path = part_path(final)
+        self._facts_path = self.path.with_name(f"{self.path.name}.json")
         self._identity = identity
-        self._digest = hashlib.sha256()
-        self.validator = ""
-        self.size = 0
+        self._begin("")
 
-    def resume(self, watch: Watch) -> None:
-        """Take up what an earlier call left behind, reading it once for its digest."""
-        facts = self._read_facts()
-        if facts.get("identity") != self._identity or not self.path.is_file():
+    def _begin(self, validator: str) -> None:
+        self.validator = validator
+        self.size = 0
+        self._digest = hashlib.sha256()
+
+    def resume(self, context: JobContext) -> None:
+        """Take up what an earlier call left, reading it once for its digest."""
+        try:
+            facts = json.loads(self._facts_path.read_text(encoding="utf-8"))
+            same = facts["identity"] == self._identity and self.path.is_file()
+            self._begin(str(facts.get("validator", "")))
+        except (OSError, ValueError, TypeError, KeyError):
+            same = False
+        if not same:
             self.discard()
             return
-        self.validator = str(facts.get("validator", ""))
-        total = self.path.stat().st_size
-        pace = Pace(watch, f"Checking what is there of {self.final.name}", total)
+        label = f"Checking what is there of {self.final.name}"
+        progress = TransferProgress(context, label, self.path.stat().st_size)
         with self.path.open("rb") as stream:
             while block := stream.read(BLOCK):
                 self._digest.update(block)
                 self.size += len(block)
-                pace.moved(self.size)
+                progress.moved(self.size)
 
-    def note(self, validator: str) -> None:
-        """Remember the validator (ETag or date) of the answer that the bytes come from."""
-        self.validator = validator
+    def begin_anew(self, validator: str) -> None:
+        """Drop all bytes, and remember the validator (ETag or date) of those that follow."""
+        self.discard()
+        self._begin(validator)
         facts = {"identity": self._identity, "validator": validator}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._facts_path.write_text(json.dumps(facts), encoding="utf-8")
         except OSError as error:
-            raise _unwritable(self._facts_path, error) from error
+            raise unwritable(self._facts_path, error) from error
 
     def append(self, block: bytes) -> None:
         """Add bytes at the end."""
@@ -71,18 +82,15 @@ class PartialFile:
             with self.path.open("ab") as stream:
                 stream.write(block)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         self._digest.update(block)
         self.size += len(block)
 
     def discard(self) -> None:
         """Drop all bytes."""
         for path in (self.path, self._facts_path):
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-        self._digest = hashlib.sha256()
-        self.validator = ""
-        self.size = 0
+            path.unlink(missing_ok=True)
+        self._begin("")
 
     def sha256(self) -> str:
         """Return the hexadecimal digest of the bytes so far."""
@@ -99,24 +107,44 @@ class PartialFile:
                 raise OSError(0, "another program changed it")
             self.path.replace(self.final)
         except OSError as error:
-            raise _unwritable(self.final, error) from error
+            raise unwritable(self.final, error) from error
         with contextlib.suppress(OSError):
             self._facts_path.unlink()
 
-    def _read_facts(self) -> dict[str, Any]:
-        try:
-            facts = json.loads(self._facts_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return facts if isinstance(facts, dict) else {}
+
+def require_space(folder: Path, needed: int, what: str) -> None:
+    """Refuse when a disk would have less than 200 MB left.
+
+    Args:
+        folder: Where something is to be written; it need not exist yet.
+        needed: Bytes that are still to come.
+        what: What needs them, for the message.
+
+    Raises:
+        JobError: ``DISK_FULL``. A reading of 0 bytes counts as unknown and passes.
+    """
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError:
+        return
+    if 0 < free < needed + _FREE_FLOOR:
+        raise JobError(
+            ErrorCode.DISK_FULL,
+            f"{what} needs {megabytes(needed)} more in {folder}, where {megabytes(free)} are free "
+            f"and {megabytes(_FREE_FLOOR)} must stay free.",
+            "Free some space, or choose a model folder on another disk.",
+        )
 
 
-def _unwritable(path: Path, error: OSError) -> JobError:
-    if not is_disk_full(error):
-        return unwritable(path, error)
+def unwritable(path: Path, error: OSError) -> JobError:
+    """Return the error for a file of a model that cannot be written."""
+    if not files.is_disk_full(error):
+        return files.unwritable(path, error)
     return JobError(
         ErrorCode.DISK_FULL,
         f"The disk of {path.parent} is full.",
-        "Free some space and run again; what came so far is kept.",
+        "Free some space, or choose a model folder on another disk, and run again; what arrived so "
+        "far is kept.",
         str(error),
     )

@@ -1,19 +1,27 @@
-"""What is known of a file of weights: the digest that was measured, and who brought it.
+"""What is known of a file of weights: its measured digest, and where it came from.
 
-``<name>.receipt.json`` lies beside the file. It spares hashing gigabytes again, tells that a file
-is spoilt, and tells files that GeoSeg put there, which it may delete, from the user's own.
+``<name>.receipt.json`` lies beside the file. It saves hashing gigabytes again, shows that a file
+was damaged, and tells the files that GeoSeg put there, which it may delete, from the user's own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from pydantic.dataclasses import dataclass
 
-@dataclass(frozen=True)
+from geoseg_qgis.engine.files import draft
+from geoseg_qgis.engine.json_reader import STRICT, parse, read_bytes
+from geoseg_qgis.protocol.errors import JobError
+
+# A receipt has about 300 bytes; the address of the file may be long.
+_LARGEST = 10_000
+
+
+@dataclass(frozen=True, config=STRICT)
 class Receipt:
     """What is known of one file.
 
@@ -30,7 +38,7 @@ class Receipt:
     source: str = ""
 
     def fits(self, path: Path) -> bool:
-        """Tell whether the file is still the one that was measured."""
+        """Return whether the file is still the one that was measured."""
         facts = path.stat()
         return (facts.st_size, facts.st_mtime_ns) == (self.size, self.modified)
 
@@ -41,35 +49,27 @@ def receipt_path(path: Path) -> Path:
 
 
 def converted_path(path: Path) -> Path:
-    """Return where the safetensors lie that a pickled file ``path`` was turned into."""
+    """Return where the safetensors lie that a pickled file ``path`` was converted to."""
     return path.with_name(f"{path.name}.safetensors")
 
 
 def read_receipt(path: Path) -> Receipt | None:
     """Return the receipt of the file ``path``; one that cannot be read counts as none."""
-    try:
-        receipt = Receipt(**json.loads(receipt_path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    numbers = isinstance(receipt.size, int) and isinstance(receipt.modified, int)
-    texts = isinstance(receipt.sha256, str) and isinstance(receipt.source, str)
-    return receipt if numbers and texts else None
+    place = receipt_path(path)
+    with contextlib.suppress(JobError, OSError):
+        return parse(Receipt, read_bytes(place, _LARGEST), place.name)
+    return None
 
 
 def write_receipt(path: Path, sha256: str, source: str = "") -> None:
-    """Keep the digest of ``path`` that was measured just now; who brought it is not forgotten.
+    """Keep the digest of ``path`` that was measured just now, and a source stated earlier.
 
-    A folder that may not be written keeps none.
+    In a folder that may not be written, no receipt is kept.
     """
     before = read_receipt(path)
     if before is not None and not source:
         source = before.source
     facts = path.stat()
     receipt = Receipt(sha256, facts.st_size, facts.st_mtime_ns, source)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    with contextlib.suppress(OSError):
-        try:
-            draft.write_text(json.dumps(asdict(receipt), indent=1), encoding="utf-8")
-            draft.replace(receipt_path(path))
-        finally:
-            draft.unlink(missing_ok=True)
+    with contextlib.suppress(JobError), draft(receipt_path(path)) as unfinished:
+        unfinished.write_text(json.dumps(asdict(receipt), indent=1), encoding="utf-8")

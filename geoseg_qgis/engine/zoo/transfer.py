@@ -1,103 +1,106 @@
-"""One file from a server to the disk: resumed, checked while it streams, tried again.
+"""One file from a server to the disk: resumed, checked while it arrives, tried again.
 
-Every answer that goes on where bytes end must prove that it is of the same file: by the validator
-of the first answer (``If-Range``), or in the end by the SHA-256 that the card names.
+huggingface_hub names the address, the token and the files it has cached, but it does not move the
+bytes here, and neither does pooch. ``hf_hub_download`` deletes what it has when it is interrupted
+or cancelled, so that a model of many gigabytes would start from zero; the ``http_get`` below it
+reads blocks of 10 MB and loses the one that a broken connection cuts, appends whatever range the
+server sends, and counts each byte as progress, so that a server can keep it for ever. Neither
+compares the SHA-256. ``pooch.retrieve`` does, but it deletes unfinished files as well, hashes for
+as long as that takes without progress or cancel, and talks through requests, which ignores
+``SSL_CERT_FILE``. What follows is what it takes to do without these faults.
+
+Every answer that continues where the bytes end must prove that it belongs to the same file: by the
+validator of the first answer (``If-Range``), or in the end by the SHA-256.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx2
 
+from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .addresses import ADOPT_HINT, Address
-from .asking import Answer, TransferSettings, asked
 from .card import WeightsFile
-from .pace import Pace, Watch
-from .partial import PartialFile
-from .refusals import InterruptionError, broken, given_up, refused
-from .space import require_space
+from .http_client import Answer, TransferSettings, ask
+from .http_errors import InterruptionError, given_up, refused
+from .partial import PartialFile, require_space
+from .transfer_progress import TransferProgress
 
-# Fewer new bytes than this count as no progress, or a server could keep a transfer alive for ever.
-_PROGRESS = 1_000_000
 _LONGEST_WAIT = 60.0
 _POLL = 0.1
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+# Bytes of a file of unknown size between two looks at the free space.
+_LOOK_EVERY = 16_000_000
 
 
 @dataclass
 class Transfer:
-    """Fetches one file.
+    """Downloads one file.
 
     Attributes:
-        client: From `asking.open_client`.
         address: Where the file comes from.
         weights: What the card says of it.
         partial: Where its bytes go.
-        watch: Told of the progress.
-        settings: How patient to be.
-        stated: SHA-256 that the server states, once it was asked.
+        context: Told of the progress.
+        settings: Limits.
         received: Bytes that came over the network.
     """
 
-    client: httpx2.Client
     address: Address
     weights: WeightsFile
     partial: PartialFile
-    watch: Watch
+    context: JobContext
     settings: TransferSettings
-    stated: str | None = None
     received: int = 0
+    _stated: str | None = field(default=None, init=False)
+    _until: float = field(default=0.0, init=False)
 
     def run(self) -> str:
-        """Fetch the file, check it, and return its SHA-256; the partial file is then complete.
+        """Download the file, check it, and return its SHA-256; the partial file is then complete.
 
         Raises:
             CancelledError: When the user cancelled; the bytes so far are kept.
             JobError: ``MODEL_MISSING`` when it cannot be had, ``MODEL_INVALID`` when it is another
                 file than the card's (it is deleted), ``DISK_FULL``, ``OUTPUT_UNWRITABLE``.
         """
-        # Of this the bar is silent, or it would fill and empty again.
-        self.partial.resume(self.watch.span(0.0, 0.0))
-        failures = 0
+        # The bar stays still meanwhile, as it would fill and empty again.
+        self.partial.resume(self.context.span(0.0, 0.0))
+        self._until = time.monotonic() + self.settings.longest
+        failures, furthest = 0, self.partial.size
         while not self._is_whole():
-            before = self.partial.size
             try:
                 self._attempt()
                 break
             except InterruptionError as error:
-                failures = 0 if self.partial.size - before >= _PROGRESS else failures + 1
-                if failures >= self.settings.attempts:
+                progressed = self.partial.size - furthest >= self.settings.progress
+                failures = 0 if progressed else failures + 1
+                furthest = self.partial.size if progressed else furthest
+                if failures >= self.settings.attempts or time.monotonic() > self._until:
                     raise given_up(error.reason, self.weights.file, self.partial.size) from error
                 self._wait(failures, error.wait)
-        return self._check()
+        return self._checked_digest()
 
     def _is_whole(self) -> bool:
-        # Without a digest of its own the file's server has to be asked for one.
+        # Without a digest in the card the server has to be asked for one.
         size = self.weights.size
         return size is not None and self.partial.size == size and bool(self.weights.sha256)
 
     def _attempt(self) -> None:
-        headers = self._range_headers()
-        with asked(self.client, self.address, headers, self.settings) as answer:
-            self.stated = answer.stated_sha256 or self.stated
+        with ask(self.address, self._range_headers(), self.settings, self.context) as answer:
+            self._stated = answer.stated_sha256 or self._stated
             status = answer.response.status_code
             if status == 416 and self.partial.size:
                 self.partial.discard()
-                raise InterruptionError("the server does not go on where the file ends")
+                raise InterruptionError("the server cannot continue where the file ends")
             if status not in (200, 206):
-                raise refused(
-                    answer.response, self.address, self.weights.file, answer.account_named
-                )
-            total = self._begin(answer)
-            try:
-                self._receive(answer.response, total)
-            except httpx2.HTTPError as error:
-                raise broken(error, answer.response.url.host) from error
+                raise refused(answer.response, self.address, self.weights.file, answer.with_token)
+            total = self._begin(answer.response)
+            self._receive(answer, total)
         if total is not None and self.partial.size < total:
             raise InterruptionError("the connection ended early")
 
@@ -112,64 +115,86 @@ class Transfer:
             headers["If-Range"] = self.partial.validator
         return headers
 
-    def _begin(self, answer: Answer) -> int | None:
-        """Make the partial file fit the answer and return the size of the whole file, if told."""
-        response, partial = answer.response, self.partial
+    def _begin(self, response: httpx2.Response) -> int | None:
+        """Make the partial file fit the answer; return the size of the whole file, if known."""
+        partial, size = self.partial, self.weights.size
         if response.status_code == 206:
             found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
             if found is None or int(found[1]) != partial.size:
                 partial.discard()
-                raise InterruptionError("the server sent another part than was asked for")
+                raise InterruptionError("the server sent another range than was asked for")
             total = int(found[2]) if found[2] != "*" else None
         else:
-            if partial.size:
-                partial.discard()
             length = response.headers.get("content-length", "")
             total = int(length) if length.isdigit() else None
-            partial.note(_validator(response))
-        size = self.weights.size
+            partial.begin_anew(_validator(response))
         if total is not None and size is not None and total != size:
-            partial.discard()
-            raise self._another_file(f"has {total} bytes in place of {size}")
+            raise self._another_file(f"has {total} bytes instead of {size}")
+        total = total if total is not None else size
         if total is not None:
             require_space(partial.path.parent, total - partial.size, self.weights.file)
-        return total if total is not None else size
+        return total
 
-    def _receive(self, response: httpx2.Response, total: int | None) -> None:
+    def _receive(self, answer: Answer, total: int | None) -> None:
+        settings, partial = self.settings, self.partial
         label = f"Downloading {self.weights.file}"
-        pace = Pace(self.watch, label, total, self.partial.size)
-        for block in response.iter_raw():
-            if total is not None and self.partial.size + len(block) > total:
-                self.partial.discard()
-                raise self._another_file(f"goes on after its {total} bytes")
-            self.partial.append(block)
+        progress = TransferProgress(self.context, label, total, partial.size)
+        most = settings.largest if total is None else total
+        next_look = partial.size + _LOOK_EVERY
+        window_start, window_bytes = time.monotonic(), 0
+        for block in answer.blocks:
+            if partial.size + len(block) > most:
+                raise self._another_file(f"goes on after {most} bytes")
+            partial.append(block)
             self.received += len(block)
-            pace.moved(self.partial.size)
-        self.watch.progress(1.0, label)
+            window_bytes += len(block)
+            progress.moved(partial.size)
+            if total is None and partial.size >= next_look:
+                next_look += _LOOK_EVERY
+                self._require_room()
+            now = time.monotonic()
+            if now > self._until:
+                raise InterruptionError(f"it took more than {settings.longest / 3600:g} hours")
+            if now - window_start >= settings.window:
+                if window_bytes < settings.slowest * settings.window:
+                    host = answer.response.url.host
+                    raise InterruptionError(
+                        f"{host} sends less than {settings.slowest} bytes a second"
+                    )
+                window_start, window_bytes = now, 0
+        self.context.progress(1.0, label)
 
-    def _check(self) -> str:
+    def _require_room(self) -> None:
+        """Drop a file of unknown size, which may never end, before it fills the disk."""
+        try:
+            require_space(self.partial.path.parent, 0, self.weights.file)
+        except JobError:
+            self.partial.discard()
+            raise
+
+    def _checked_digest(self) -> str:
         digest, size = self.partial.sha256(), self.weights.size
         if size is not None and self.partial.size != size:
-            self.partial.discard()
             raise self._another_file(f"does not have its {size} bytes")
-        expected = self.weights.sha256 or self.stated
+        expected = self.weights.sha256 or self._stated
         if expected is not None and digest != expected:
-            self.partial.discard()
             raise self._another_file("has another SHA-256")
         if expected is None:
-            self.watch.info(
-                f"The server states no SHA-256 of {self.weights.file}: the encrypted connection "
-                "alone vouches for it."
+            self.context.info(
+                f"The server states no SHA-256 of {self.weights.file}: only the encrypted "
+                "connection vouches for it."
             )
         return digest
 
     def _another_file(self, what: str) -> JobError:
+        self.partial.discard()
         host = httpx2.URL(self.address.url).host
         return JobError(
             ErrorCode.MODEL_INVALID,
-            f"What {host} sent as {self.weights.file} is not the file that the card describes, "
-            f"and was deleted: it {what}.",
-            f"Try again; if it happens again, something on the way changes files: {ADOPT_HINT}.",
+            f"What {host} sent as {self.weights.file} was deleted, because it is not the file that "
+            f"the card describes: it {what}.",
+            "Try again. If it happens again, something between you and the server changes files: "
+            f"{ADOPT_HINT}.",
         )
 
     def _wait(self, failures: int, wanted: float | None) -> None:
@@ -177,9 +202,9 @@ class Transfer:
         left = min(usual if wanted is None else max(wanted, usual), _LONGEST_WAIT)
         until = time.monotonic() + left
         while (left := until - time.monotonic()) > 0:
-            self.watch.check_cancelled()
+            self.context.check_cancelled()
             time.sleep(min(left, _POLL))
-        self.watch.check_cancelled()
+        self.context.check_cancelled()
 
 
 def _validator(response: httpx2.Response) -> str:

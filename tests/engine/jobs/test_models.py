@@ -59,15 +59,15 @@ def write_card(folder: Path, **weights: Any) -> Path:
 
 def do(action: ModelAction, *models: str, **members: Any) -> tuple[Result, JobContext]:
     context = JobContext()
-    told: list[str] = []
-    context.report_log = lambda _level, text: told.append(text)
+    lines: list[str] = []
+    context.report_log = lambda _level, text: lines.append(text)
     task = ModelsTask(action, models, **members)
     result = run_job(Job(None, task, device="cpu"), context)
-    context.warnings[:] = told
+    context.warnings[:] = lines
     return result, context
 
 
-def test_list_tells_everything_of_every_model(models: Path, tmp_path: Path) -> None:
+def test_list_shows_everything_about_every_model(models: Path, tmp_path: Path) -> None:
     result, _ = do(ModelAction.LIST, table=str(tmp_path / "models.csv"))
     known = catalogue().presets
     entries = {item.name: item for item in result.models}
@@ -95,9 +95,7 @@ def test_download_verify_and_remove_a_model(server: ModelServer, models: Path) -
     assert result.numbers == {
         "FETCHED_MB": 0.015, "MODEL_COUNT": 1.0, "INSTALLED_COUNT": 1.0,
     }  # fmt: skip
-    assert context.warnings == [
-        f"mine is ready in {place}, 0.0 MB of it over the network. Its licence: CC0-1.0."
-    ]
+    assert context.warnings == [f"mine is ready in {place} (0.0 MB downloaded). Licence: CC0-1.0."]
     result, context = do(ModelAction.VERIFY, "mine")
     assert context.warnings == ["mine is in order."]
     (place / "sam.pt").write_bytes(SAM[::-1])
@@ -113,7 +111,7 @@ def test_download_verify_and_remove_a_model(server: ModelServer, models: Path) -
     assert [item.state for item in result.models] == ["missing"]
 
 
-def test_a_cancelled_download_goes_on_later(server: ModelServer, models: Path) -> None:
+def test_a_cancelled_download_continues_later(server: ModelServer, models: Path) -> None:
     place = write_card(models, url=server.url("/sam.pt"))
     part = place / "sam.pt.part"
     task = ModelsTask(ModelAction.DOWNLOAD, ("mine",))
@@ -128,7 +126,7 @@ def test_a_cancelled_download_goes_on_later(server: ModelServer, models: Path) -
 
 
 def test_published_presets_go_to_the_folder_they_share(models: Path, tmp_path: Path) -> None:
-    """A file of a preset's size but other bytes is told from the right one."""
+    """A file of a preset's size but other bytes is not taken for the right one."""
     (tmp_path / "hand").mkdir()
     with (tmp_path / "hand" / "sam2.1_hiera_tiny.pt").open("wb") as stream:
         stream.truncate(156_008_466)
@@ -138,7 +136,7 @@ def test_published_presets_go_to_the_folder_they_share(models: Path, tmp_path: P
     assert [path for path in models.rglob("*") if path.suffix == ".pt"] == []
 
 
-def test_verify_passes_over_what_is_not_here(models: Path) -> None:
+def test_verify_skips_what_is_not_here(models: Path) -> None:
     result, context = do(ModelAction.VERIFY)
     assert context.warnings == ["offline-small is in order."]
     assert result.numbers["DAMAGED_COUNT"] == 0.0
@@ -158,14 +156,14 @@ def test_verify_passes_over_what_is_not_here(models: Path) -> None:
         (ModelAction.LIST, (), {"table": "/no/where/models.csv"}, "does not exist"),
     ],
 )
-def test_mistakes_are_answered(models: Path, action, names, members, words: str) -> None:
+def test_mistakes_are_refused(models: Path, action, names, members, words: str) -> None:
     with pytest.raises(JobError) as caught:
         do(action, *names, **members)
     assert words in str(caught.value)
     assert caught.value.hint
 
 
-def test_terminal_shows_a_table_and_tells_damage_by_its_status(
+def test_terminal_shows_a_table_and_reports_damage_by_its_status(
     models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = write_card(models)
@@ -180,7 +178,7 @@ def test_terminal_shows_a_table_and_tells_damage_by_its_status(
     assert main(["models", "verify", "mine"]) == 0
     (place / "sam.pt").write_bytes(SAM[::-1])
     assert main(["models", "verify", "mine"]) == 1
-    assert "has another SHA-256" in capsys.readouterr().err
+    assert "does not have the SHA-256 that it should have" in capsys.readouterr().err
 
 
 def test_command_line_makes_the_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,7 @@ def test_its_files_are_there_with_size_and_digest(loaded: LoadedPreset) -> None:
     assert sum(path.stat().st_size for path in loaded.folder.rglob("*")) < LARGEST_PACKAGE
 
 
+@pytest.mark.slow
 def test_its_text_encoder_tells_its_vocabulary_apart(loaded: LoadedPreset) -> None:
     if loaded.card.clip is None:
         pytest.skip("the preset has no text encoder")
@@ -45,6 +46,7 @@ def test_its_text_encoder_tells_its_vocabulary_apart(loaded: LoadedPreset) -> No
         assert clip.unknown_words("road; xylophone") == ["xylophone"]
 
 
+@pytest.mark.slow
 def test_its_image_encoders_compute(loaded: LoadedPreset) -> None:
     image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     if loaded.card.clip is not None:

@@ -1,13 +1,13 @@
 from pathlib import Path
 
 import torch
+from zoo_cases import Recorder
 
 from geoseg_qgis.engine.models.weights import file_sha256, read_state
 from geoseg_qgis.engine.zoo.card import ModelCard, OtherComponent, WeightsFile
-from geoseg_qgis.engine.zoo.pace import Watch
+from geoseg_qgis.engine.zoo.installed import remove_preset
 from geoseg_qgis.engine.zoo.receipts import converted_path, write_receipt
 from geoseg_qgis.engine.zoo.registry import Origin, Preset
-from geoseg_qgis.engine.zoo.removal import remove_preset
 
 WEIGHTS = WeightsFile("authors/x.pt", "segassess")
 
@@ -26,7 +26,7 @@ def preset(folder: Path) -> Preset:
     return Preset(card, folder, Origin.DOWNLOAD)
 
 
-def test_a_converted_copy_goes_with_its_original(tmp_path: Path, watch: Watch) -> None:
+def test_a_converted_copy_goes_with_its_original(tmp_path: Path, recorder: Recorder) -> None:
     mine = preset(tmp_path)
     path = mine.path(WEIGHTS.file)
     path.parent.mkdir()
@@ -35,7 +35,7 @@ def test_a_converted_copy_goes_with_its_original(tmp_path: Path, watch: Watch) -
     read_state(path, WEIGHTS)
     sizes = [each.stat().st_size for each in (path, converted_path(path))]
 
-    removal = remove_preset(mine, [mine], watch)
+    removal = remove_preset(mine, [mine], recorder.context)
 
     assert (removal.freed, removal.deleted) == (sum(sizes), ["x.pt"])
     assert not path.parent.exists()
