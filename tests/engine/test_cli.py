@@ -64,6 +64,7 @@ def test_job_is_printed_as_qgis_makes_it(tmp_path: Path) -> None:
     assert job.task.polygons.right_angles == ("building",)
 
 
+@pytest.mark.slow
 def test_the_command_of_the_readme_maps_a_picture(tmp_path: Path) -> None:
     """Word for word, but for the two files: it names neither method nor model."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -120,6 +121,7 @@ def test_missing_job_file_is_explained(tmp_path: Path) -> None:
     assert "cannot be read" in done.stderr
 
 
+@pytest.mark.slow
 def test_models_are_listed() -> None:
     done = geoseg("models", "--json")
     assert done.returncode == 0, done.stderr
@@ -128,6 +130,7 @@ def test_models_are_listed() -> None:
     assert "gumix-paper" in geoseg("models").stdout
 
 
+@pytest.mark.slow
 def test_devices_are_listed() -> None:
     devices = json.loads(geoseg("devices", "--json").stdout)
     assert devices[-1]["device"] == "cpu"
@@ -182,6 +185,7 @@ def test_result_becomes_a_table() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C is a signal on POSIX")
 def test_ctrl_c_cancels_and_writes_nothing(long_job: Job, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "geoseg_qgis.engine", "run", "-"]

@@ -110,6 +110,7 @@ def test_job_in_bad_form_is_refused_by_member(engine: Engine) -> None:
     assert data["message"] == "Job.task.thresholds is None, not of type str."
 
 
+@pytest.mark.slow
 def test_failing_job_leaves_the_engine_usable(engine: Engine) -> None:
     for identifier in (1, 2):
         engine.send(id=identifier, method="run", params=JOB.to_json())
@@ -118,6 +119,7 @@ def test_failing_job_leaves_the_engine_usable(engine: Engine) -> None:
         assert data["hint"]
 
 
+@pytest.mark.slow
 def test_request_cancelled_while_it_waits_is_never_begun(engine: Engine) -> None:
     """The status imports PyTorch first, so the job behind it is still waiting."""
     engine.send(id=1, method="status")
@@ -245,6 +247,7 @@ def test_exceptions_become_sentences(error: Exception, code: str) -> None:
     assert type(error).__name__ in failure.detail
 
 
+@pytest.mark.slow
 def test_out_of_gpu_memory_is_known_by_its_class() -> None:
     torch = pytest.importorskip("torch")
     assert as_job_error(torch.OutOfMemoryError("CUDA")).code is ErrorCode.OUT_OF_MEMORY

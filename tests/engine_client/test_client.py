@@ -64,6 +64,7 @@ def send_signal(client: EngineClient, number: int) -> None:
         os.kill(client.pid, number)
 
 
+@pytest.mark.slow
 def test_status_names_versions_and_devices(client: EngineClient) -> None:
     status = client.status()
     assert status["version"] == PLUGIN_VERSION
@@ -173,6 +174,7 @@ def test_silent_engine_is_killed(
         client.close()
 
 
+@pytest.mark.slow
 def test_second_run_waits_for_its_turn(client: EngineClient, invalid_job: Job) -> None:
     """Both runs use one engine, and the second one reports that it waits."""
     start(client, invalid_job)
@@ -187,6 +189,7 @@ def test_second_run_waits_for_its_turn(client: EngineClient, invalid_job: Job) -
     assert others[0]["pid"] == client.pid
 
 
+@pytest.mark.slow
 def test_waiting_run_can_be_cancelled(client: EngineClient, invalid_job: Job) -> None:
     pid = start(client, invalid_job)
     os.kill(pid, signal.SIGSTOP)
@@ -219,6 +222,7 @@ def test_close_during_a_run_does_not_start_another_engine(
     assert client.pid is None
 
 
+@pytest.mark.slow
 def test_release_gives_memory_back_and_keeps_the_engine(client: EngineClient) -> None:
     pid = client.status()["pid"]
     client.release()
@@ -273,6 +277,7 @@ def test_no_orphan_when_the_parent_is_killed(tmp_path: Path, number: int) -> Non
         assert wait_until(lambda: not is_running(engine))
 
 
+@pytest.mark.slow
 def test_leaves_no_open_pipe(tmp_path: Path) -> None:
     """QGIS's Python shows ResourceWarning; here it is an error."""
     script = (
@@ -322,6 +327,7 @@ def test_log_holds_the_stderr_of_the_engine(
     assert "Fatal Python error: Aborted" in (tmp_path / "engine.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_cancel_between_tiles_keeps_the_engine(
     client: EngineClient, long_job: Job, tmp_path: Path
 ) -> None:
@@ -339,6 +345,7 @@ def test_cancel_between_tiles_keeps_the_engine(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["engine.log", "scores.tif"]
 
 
+@pytest.mark.slow
 def test_engine_killed_between_tiles_leaves_no_result(
     client: EngineClient, long_job: Job, tmp_path: Path
 ) -> None:
@@ -352,6 +359,7 @@ def test_engine_killed_between_tiles_leaves_no_result(
     assert not (tmp_path / "classes.tif").exists()
 
 
+@pytest.mark.slow
 def test_progress_of_a_run_rises(client: EngineClient, long_job: Job) -> None:
     reports: list[tuple[float, str]] = []
     with pytest.raises(CancelledError):
@@ -366,6 +374,7 @@ def test_progress_of_a_run_rises(client: EngineClient, long_job: Job) -> None:
     assert all(phase for _, phase in reports)
 
 
+@pytest.mark.slow
 def test_callback_that_raises_ends_the_job(client: EngineClient, long_job: Job) -> None:
     def fail(fraction: float, phase: str) -> None:
         raise ZeroDivisionError(f"{fraction} {phase}")

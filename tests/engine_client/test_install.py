@@ -112,6 +112,7 @@ def test_interrupted_installation_is_created_again(small_locks: Path, tmp_path: 
     assert not (destination / "left-over").exists()
 
 
+@pytest.mark.slow
 def test_new_lock_updates_and_keeps_what_else_is_there(small_locks: Path, tmp_path: Path) -> None:
     destination = tmp_path / "engine"
     install_engine(destination, ignore, never)
@@ -164,6 +165,7 @@ def test_folder_with_other_files_is_not_touched(
     assert holiday.read_bytes() == b"jpeg"
 
 
+@pytest.mark.slow
 def test_engine_of_these_tests_passes_every_check(tmp_path: Path) -> None:
     report = verify.verify_environment(Path(sys.executable), make_runner(tmp_path))
     assert set(report["versions"]) == set(verify.MODULES)

@@ -113,6 +113,7 @@ def test_headless_start_needs_no_window(qgis_processing) -> None:
     assert QgsApplication.processingRegistry().providerById("geoseg") is None
 
 
+@pytest.mark.slow
 def test_headless_start_imports_no_widgets() -> None:
     code = (
         "import sys; sys.path.append(sys.argv[1]);"

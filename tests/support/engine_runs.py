@@ -1,4 +1,4 @@
-"""What tests of runs with the real engine process have in common."""
+"""Helpers of tests that run the real engine process inside QGIS."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from geoseg_qgis.engine_client import engine_ready
 READY, REASON = engine_ready()
 
 needs_engine = [
+    pytest.mark.slow,
     pytest.mark.skipif(not READY, reason=REASON),
     pytest.mark.usefixtures("warm_engine"),
 ]

@@ -78,6 +78,7 @@ def test_windows_without_data_are_skipped_and_unknown(tmp_path: Path) -> None:
     assert not known[:, 32:].any()
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_halved(tmp_path: Path) -> None:
     source = write_image(tmp_path / "image.tif", 32, 160, (slice(0, 1), slice(0, 1)))
     sizes: list[int] = []

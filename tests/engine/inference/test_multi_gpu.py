@@ -137,6 +137,7 @@ def test_a_cancel_ends_all_devices() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("device")]
 
 
+@pytest.mark.slow
 def test_smaller_windows_blend_to_the_same_where_only_pixels_count(image: RasterSource) -> None:
     sides: list[int] = []
 

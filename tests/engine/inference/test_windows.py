@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from geoseg_qgis.engine.inference.windows import feather_weights, plan_tiles
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(4, 40), st.integers(0, 39))
 def test_weights_sum_to_one(height: int, width: int, size: int, overlap: int) -> None:

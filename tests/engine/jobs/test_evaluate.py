@@ -77,6 +77,7 @@ def evaluate(
         return result, {row["class"]: row for row in csv.DictReader(file)}, context
 
 
+@pytest.mark.slow
 def test_several_blocks_agree_with_scikit_learn(tmp_path: Path) -> None:
     truth = patches(1, 4, (300, 1300))
     found = np.where(np.random.default_rng(2).random(truth.shape) < 0.2, 2, truth)
@@ -416,6 +417,7 @@ def test_real_patches_that_overlap(tmp_path: Path) -> None:
     assert set(rows) == {"(no class)", "10", "30", "(all)"}
 
 
+@pytest.mark.slow
 def test_real_buildings_and_what_a_shift_costs(tmp_path: Path) -> None:
     folder = SHARED / "oam_buildings"
     outlines = sorted((folder / "labels").glob("*.geojson"))

@@ -122,6 +122,7 @@ def test_results_lie_on_the_pixels_they_came_from(
     assert not labels[~valid].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["gumix", "mask_selection", "fast"])
 def test_every_method_gives_every_result(method: str, tiny_preset: Path, tmp_path: Path) -> None:
     image = write_orthophoto(tmp_path / "image.tif")
@@ -161,6 +162,7 @@ def test_every_method_gives_every_result(method: str, tiny_preset: Path, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir() if "scratch" in path.name) == []
 
 
+@pytest.mark.slow
 def test_the_same_job_gives_the_same_pixels(tiny_preset: Path, tmp_path: Path) -> None:
     image = write_orthophoto(tmp_path / "image.tif")
     first = run_job(make_job(image, tmp_path, tiny_preset), JobContext())
@@ -283,6 +285,7 @@ def test_a_raster_without_data_is_named(
     assert caught.value.code is ErrorCode.TILES_FAILED
 
 
+@pytest.mark.slow
 def test_a_corrupt_file_is_named(odd_rasters: Path, tiny_preset: Path, tmp_path: Path) -> None:
     job = make_job(odd_rasters / "rasterio__corrupt.tif", tmp_path, tiny_preset, "fast")
     with pytest.raises(JobError) as caught:
@@ -307,6 +310,7 @@ def test_a_cancel_keeps_what_was_there(tiny_preset: Path, tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.tif", "image.tif"]
 
 
+@pytest.mark.slow
 def test_mask_selection_means_the_cosines_of_its_scales(tiny_preset: Path, tmp_path: Path) -> None:
     image = write_orthophoto(tmp_path / "image.tif")
     # With regions of the user, here of one pixel, its scores are those of dense CLIP.

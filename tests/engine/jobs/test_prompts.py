@@ -61,6 +61,7 @@ def refused(image: Path, folder: Path, layer: Any, tiny: str, **members: Any) ->
     return caught.value
 
 
+@pytest.mark.slow
 def test_attributes_are_kept_with_their_names_and_types(
     landscape: Path, tiny: str, tmp_path: Path
 ) -> None:
@@ -144,6 +145,7 @@ def test_the_mask_is_what_the_outlines_enclose(landscape: Path, tiny: str, tmp_p
     assert outcome.result.provenance["model"] == "tiny-clicks"
 
 
+@pytest.mark.slow
 def test_every_outline_holds_its_point(landscape: Path, tiny: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     points = shapely.points(rng.uniform(5, 255, (60, 2)))
@@ -156,6 +158,7 @@ def test_every_outline_holds_its_point(landscape: Path, tiny: str, tmp_path: Pat
     assert shapely.distance(placed, np.array(outcome.outlines, dtype=object)).max() <= 6 * 0.2
 
 
+@pytest.mark.slow
 def test_one_encoding_serves_all_prompts_of_a_tile(
     landscape: Path, tiny: str, tmp_path: Path, encoded: list[int]
 ) -> None:
@@ -165,6 +168,7 @@ def test_one_encoding_serves_all_prompts_of_a_tile(
     assert encoded == [1]
 
 
+@pytest.mark.slow
 def test_many_prompts_need_few_encodings(
     landscape: Path, tiny: str, tmp_path: Path, encoded: list[int]
 ) -> None:
@@ -246,6 +250,7 @@ def test_objects_below_the_minimum_score_are_left_out(
     )
 
 
+@pytest.mark.slow
 def test_a_higher_threshold_gives_smaller_outlines(
     landscape: Path, tiny: str, tmp_path: Path
 ) -> None:
@@ -383,6 +388,7 @@ def test_progress_rises_to_its_end(landscape: Path, tiny: str, tmp_path: Path) -
     assert len([phase for _, phase in reported if phase == "Outlining objects"]) >= 9
 
 
+@pytest.mark.slow
 def test_batches_are_halved_when_memory_runs_out(
     landscape: Path, tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,6 +413,7 @@ def test_batches_are_halved_when_memory_runs_out(
     assert caught.value.code is ErrorCode.OUT_OF_MEMORY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["turned", "degrees", "south-up", "no CRS"])
 def test_the_place_on_the_ground_is_kept(name: str, tiny: str, tmp_path: Path) -> None:
     """The same pixels on other axes give the same pixels of the mask, with prompts to match."""

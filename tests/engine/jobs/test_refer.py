@@ -186,6 +186,7 @@ def test_the_best_area_is_kept_if_asked(preset: Path, segmenter: Segmenter, tmp_
     assert any(f"Of {others + 1} areas found, the one" in line for line in log)
 
 
+@pytest.mark.slow
 def test_results_say_how_they_were_made(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (200, 300))
     job = make_job(image, preset, view=View.TILES, task=InstructionTask.REFERRING)
@@ -249,6 +250,7 @@ def test_pixels_that_the_network_was_not_made_for_are_reported(
     assert any("0.1 to 1.1 m" in text for text in whole.warnings)
 
 
+@pytest.mark.slow
 def test_words_that_were_never_taught_are_named(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (40, 60))
     result = run_job(make_job(image, preset, instruction="2 plans on the ziggurat"), JobContext())

@@ -54,6 +54,7 @@ def packages_masks(
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

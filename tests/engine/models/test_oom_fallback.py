@@ -41,6 +41,7 @@ def tiles(count: int) -> list[Tensor]:
     return [torch.arange(64.0).reshape(8, 8) + 100 * index for index in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", [1000, 300, 200, 64])
 def test_halved_batches_give_the_same(pixels: int) -> None:
     machine = Machine(pixels)
@@ -101,6 +102,7 @@ def test_the_error_says_what_to_do() -> None:
     assert "the device cpu" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_the_failed_batch_is_gone_before_the_next_try() -> None:
     left: list[weakref.ref[Tensor]] = []
 

@@ -85,6 +85,7 @@ def test_a_folder_is_a_preset(folder: Path) -> None:
     assert loaded.clip is loaded.clip
 
 
+@pytest.mark.slow
 def test_release_forgets_and_the_next_use_loads_again(folder: Path) -> None:
     loaded = LoadedPreset(open_preset(str(folder)), choose_device("cpu"))
     first = loaded.sam2

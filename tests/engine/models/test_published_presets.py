@@ -355,6 +355,7 @@ def test_a_tiny_dinov3_in_the_cards_layout_is_read(card: ModelCard, tmp_path: Pa
 # --- SAM 2 ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @having("sam2")
 def test_a_sam2_file_holds_the_image_model_and_little_more(card: ModelCard) -> None:
     assert card.sam2 is not None
@@ -365,6 +366,7 @@ def test_a_sam2_file_holds_the_image_model_and_little_more(card: ModelCard) -> N
     assert size is None or 4 * values < size < 4 * (values + 8_000_000)
 
 
+@pytest.mark.slow
 @having("sam2")
 def test_a_tiny_sam2_in_the_cards_layout_is_read(card: ModelCard, tmp_path: Path) -> None:
     assert card.sam2 is not None
@@ -438,6 +440,7 @@ def test_a_tiny_segassess_in_the_cards_layout_is_read(card: ModelCard, tmp_path:
     assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
 
 
+@pytest.mark.slow
 @having("unigeoseg")
 def test_a_tiny_unigeoseg_in_the_cards_folder_is_read(card: ModelCard, tmp_path: Path) -> None:
     config = UniGeoSegConfig(

@@ -62,6 +62,7 @@ def as_batch(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED_CONFIGURATIONS)
 @pytest.mark.parametrize("version", [0, 1], ids=["2.0", "2.1"])
 def test_named_architectures_have_the_published_tensors(name: str, version: int) -> None:

@@ -34,6 +34,7 @@ def test_other_seed_other_place():
     assert (first.classes != second.classes).mean() > 0.2
 
 
+@pytest.mark.slow
 def test_drawn_kinds_and_pixel_sizes_vary():
     scenes = [generate_scene(seed, 32) for seed in range(24)]
     assert len({scene.kind for scene in scenes}) > 6
@@ -43,6 +44,7 @@ def test_drawn_kinds_and_pixel_sizes_vary():
     assert all(0.1 <= size <= 1.0 for size in sizes)
 
 
+@pytest.mark.slow
 def test_rare_kinds_are_drawn_by_name_alone():
     assert {generate_scene(seed, 32).kind for seed in range(60)} <= set(KINDS)
     estate = generate_scene(3, 320, 0.5, "desert estate")
@@ -51,6 +53,7 @@ def test_rare_kinds_are_drawn_by_name_alone():
     assert estate.class_mask("sand").mean() > 0.1
 
 
+@pytest.mark.slow
 def test_every_class_appears(scenes: list[DrawnScene]):
     seen = set().union(*(np.unique(scene.classes).tolist() for scene in scenes))
     names = {scenes[0].class_names[index] for index in seen}

@@ -199,6 +199,7 @@ def test_wrong_tiles_are_refused() -> None:
         accumulator.update(probabilities, ids + 3, run_probabilities=runs)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_objects() -> None:
     ids = np.arange(320 * 320, dtype=np.int32).reshape(320, 320) + 1
     ids = ids.repeat(3, 0).repeat(3, 1)

@@ -74,6 +74,7 @@ def test_views_are_runs_of_the_network(tiny_model: SegAssess) -> None:
     assert [int(result.covered.sum()) for result in results[:4]] == [2304, 1920, 1920, 1600]
 
 
+@pytest.mark.slow
 def test_shifted_runs_read_every_mask_pixel(tiny_model: SegAssess) -> None:
     torch.manual_seed(1)
     images = torch.rand(1, 3, 64, 64)

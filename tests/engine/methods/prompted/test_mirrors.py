@@ -55,6 +55,7 @@ def test_points_stay_on_their_pixels() -> None:
         assert mirror.tensor(image)[int(y), int(x)] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("box", "clicks", "in_turn"),
     [(False, 1, False), (True, 2, False), (False, 3, True)],

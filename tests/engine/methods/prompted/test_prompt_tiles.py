@@ -78,6 +78,7 @@ def test_the_finest_grid_may_be_coarser_than_the_result() -> None:
     assert on_tile(item, tile, steps)[0] == pytest.approx((512 - 225) / 2, abs=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "count"), [(2000, 10_000), (40_000, 10_000), (700, 300)])
 def test_every_object_lies_well_inside_of_one_tile(width: int, count: int) -> None:
     rng = np.random.default_rng(7)
@@ -102,6 +103,7 @@ def test_every_object_lies_well_inside_of_one_tile(width: int, count: int) -> No
             assert bottom <= max(512 - margin, 512 - (grid.height - tile.top - bottom)) + 1e-6
 
 
+@pytest.mark.slow
 def test_tiles_are_shared() -> None:
     """Points as dense as pixels of 8 x 8 need no more tiles than cover the raster."""
     rng = np.random.default_rng(7)

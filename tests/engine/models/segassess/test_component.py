@@ -70,6 +70,7 @@ def test_sizes_from_the_file(tmp_path: Path) -> None:
     assert "segassess_sha256" in models.provenance()
 
 
+@pytest.mark.slow
 def test_sizes_and_small_numbers_from_the_card(tmp_path: Path) -> None:
     model = network()
     stored: dict[str, Tensor] = {}

@@ -50,6 +50,7 @@ def folder(tmp_path: Path, tiny_weights: dict[str, Tensor], toy_tokenizer: ByteT
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONNECTOR_KINDS)
 def test_full_size_names_and_shapes(kind: ConnectorKind) -> None:
     """What is built and what is declared unused add up to the published list, nothing else."""
@@ -109,6 +110,7 @@ def test_split_attention_loads_alike(
     assert all(torch.equal(fused[name], tiny_weights[name]) for name in fused)
 
 
+@pytest.mark.slow
 def test_saving_and_loading_again(
     tmp_path: Path, tiny_model: UniGeoSeg, toy_tokenizer: ByteTokenizer
 ) -> None:
@@ -176,6 +178,7 @@ def test_half_precision_answers_alike(
     assert (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum() > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "words"), [("SparseConv_1", 64), ("MSCC", 68), ("swin_conv", 64)])
 def test_full_size_image_features(kind: ConnectorKind, words: int) -> None:
     with torch.device("meta"):

@@ -42,6 +42,7 @@ def test_the_card_names_the_pixels_that_the_network_was_taught(built_in: str) ->
     assert dataclasses.asdict(component.pixel_size) == PIXEL_SIZE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("instruction", "view", "classes"),
     [

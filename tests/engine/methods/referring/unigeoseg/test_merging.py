@@ -132,6 +132,7 @@ def test_unknown_pixels_stay_unknown_and_leave_the_say_to_others() -> None:
     assert whole[5:, :40] == pytest.approx(0.8)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 130), st.integers(1, 130), st.integers(0, 2**31))
 def test_tiles_that_agree_give_back_what_they_saw(height: int, width: int, seed: int) -> None:

@@ -356,6 +356,7 @@ def test_progress_rises_and_a_cancel_ends_the_run(
     assert not list(tmp_path.glob(".geoseg-scratch-*"))
 
 
+@pytest.mark.slow
 def test_requests_are_halved_when_memory_does_not_suffice(
     tmp_path: Path, colours: Callable[..., ColourSegmenter]
 ) -> None:
