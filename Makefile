@@ -1,4 +1,4 @@
-# "make help" lists the targets. QGIS's Python is the system's; it never sees the engine's packages.
+# "make help" lists the targets. QGIS uses the system's Python and never the engine's packages.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
@@ -10,6 +10,11 @@ QGIS_PYTHON := $(QGIS_VENV)/bin/python
 LOCKS := geoseg_qgis/engine_client/locks
 SYSTEM_PACKAGES := qgis python3-qgis python3-venv xvfb xauth ca-certificates
 CHECKED := geoseg_qgis training benchmarks scripts tests
+
+# Tests of one file run in one process, so that they share its fixtures.
+WORKERS ?= 2
+PARALLEL := --numprocesses $(WORKERS) --dist loadfile
+FAST_QGIS := $(addprefix tests/qgis/test_,features.py parameters.py plugin.py provider.py source.py)
 
 # Labelled images, see docs/training.md; training goes on where it stopped, until MINUTES are used.
 DATA ?= ../shared/data
@@ -23,7 +28,7 @@ ENGINE_STAMP := $(ENGINE)/geoseg-engine.json
 QGIS_STAMP := $(QGIS_VENV)/.ready
 UV = $(shell command -v uv || ls "$${GEOSEG_DATA:-$$HOME/.local/share/geoseg}"/installer/bin/uv)
 
-.PHONY: help demo test test-engine test-qgis setup system lint package bench bench-models \
+.PHONY: help demo test test-fast test-engine test-qgis setup system lint package bench bench-models \
 	screenshots docs evaluate assess-maps assess-scores lock clean distclean
 
 help: ## List the targets
@@ -32,19 +37,23 @@ help: ## List the targets
 demo: setup ## Map a sample orthophoto through the real qgis_process
 	$(ENGINE_PYTHON) -m scripts.demo
 
-test: setup ## Run every test: the engine's, then those on real QGIS
+test: setup ## Run all tests: those of the engine, then those in QGIS
 	@status=0; \
 	$(MAKE) --no-print-directory test-engine || status=1; \
 	$(MAKE) --no-print-directory test-qgis || status=1; \
 	exit $$status
 
+test-fast: setup ## Run the fast tests in less than a minute
+	$(ENGINE_PYTHON) -m pytest tests --ignore=tests/qgis -q -m "not slow" $(PARALLEL)
+	QT_QPA_PLATFORM=offscreen $(QGIS_PYTHON) -m pytest $(FAST_QGIS) -q -m "not slow"
+
 test-engine: setup
-	$(ENGINE_PYTHON) -m pytest --ignore=tests/qgis -q
+	$(ENGINE_PYTHON) -m pytest --ignore=tests/qgis -q $(PARALLEL)
 
 test-qgis: setup
 	QT_QPA_PLATFORM=offscreen $(QGIS_PYTHON) -m pytest tests/qgis -q
 
-setup: $(ENGINE_STAMP) $(QGIS_STAMP) ## Make or update both environments
+setup: $(ENGINE_STAMP) $(QGIS_STAMP) ## Install or update both environments
 
 $(ENGINE_STAMP): $(LOCKS)/engine.txt $(LOCKS)/sources.txt requirements/dev.txt | system
 	$(SYSTEM_PYTHON) -m geoseg_qgis.engine_client.setup --destination $(ENGINE) \
@@ -57,7 +66,7 @@ $(QGIS_STAMP): requirements/qgis.txt | system
 		--require-hashes -r requirements/qgis.txt
 	@touch $@
 
-system: ## Install what Debian has and this machine lacks
+system: ## Install missing Debian packages
 	@missing=""; \
 	if command -v dpkg-query >/dev/null; then \
 		for package in $(SYSTEM_PACKAGES); do \
@@ -73,7 +82,7 @@ system: ## Install what Debian has and this machine lacks
 			$$missing; \
 	fi
 
-lint: setup ## Style, types and the plugin repository's security checks
+lint: setup ## Check style, types and the security rules of plugins.qgis.org
 	$(ENGINE_PYTHON) -m ruff check $(CHECKED)
 	$(ENGINE_PYTHON) -m ruff format --check $(CHECKED)
 	$(ENGINE_PYTHON) -m mypy geoseg_qgis training benchmarks scripts
@@ -82,10 +91,10 @@ lint: setup ## Style, types and the plugin repository's security checks
 package: setup ## Write the plugin's zip to dist/
 	$(ENGINE_PYTHON) -m scripts.package
 
-bench: setup ## Measure what users wait for
+bench: setup ## Measure how long users wait
 	$(ENGINE_PYTHON) -m benchmarks.speed
 
-bench-models: setup ## Time every preset's networks with random weights
+bench-models: setup ## Time the networks of every model with random weights
 	$(ENGINE_PYTHON) -m benchmarks.model_speed $(BENCH)
 
 screenshots: setup ## Take pictures of the plugin in a real QGIS window
@@ -102,13 +111,13 @@ assess-scores: setup ## Score the trained SegAssess on masks of the trained U-Ne
 	$(ENGINE_PYTHON) -m $(TRAINING).segassess.evaluate --data $(DATA) --run runs/segassess \
 		--unet runs/unet --clip runs/clip
 
-evaluate: setup ## Measure models on unseen images; writes docs/evaluation.md
+evaluate: setup ## Measure quality on unseen images and write docs/evaluation.md
 	$(ENGINE_PYTHON) -m benchmarks.evaluate --data $(DATA)
 
 docs: setup ## Write the page about models from their cards
 	$(ENGINE_PYTHON) -m scripts.model_page
 
-lock: setup ## Renew the lock files within what the .in files allow
+lock: setup ## Update the lock files within the limits of the .in files
 	$(eval COMPILE := $(UV) pip compile --quiet --upgrade --universal --generate-hashes \
 		--no-header --no-annotate --python-version)
 	$(COMPILE) 3.10 --no-emit-package antlr4-python3-runtime $(LOCKS)/engine.in \
@@ -118,9 +127,9 @@ lock: setup ## Renew the lock files within what the .in files allow
 	$(COMPILE) 3.10 --constraints $(LOCKS)/engine.txt requirements/dev.in -o requirements/dev.txt
 	$(COMPILE) 3.10 requirements/qgis.in -o requirements/qgis.txt
 
-clean: ## Remove what was built, tested and measured
+clean: ## Remove the results of builds, tests and benchmarks
 	rm -rf bench build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .qgis-settings
 	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean ## Remove the environments as well
+distclean: clean ## Remove the environments, too
 	rm -rf $(ENGINE) $(QGIS_VENV)
