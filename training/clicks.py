@@ -17,7 +17,7 @@ from scipy import ndimage
 from geoseg_qgis.engine.methods.prompted.masks import areas_touching
 from geoseg_qgis.engine.methods.prompted.predictions import Predictor
 from geoseg_qgis.engine.methods.prompted.prompted_objects import ObjectPrompt
-from geoseg_qgis.engine.models.sam2 import upsample
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
 
 from .clickable_objects import Mask, outlined
 from .datasets import LabelledImage
@@ -123,7 +123,9 @@ def click_scores(answerer: Predictor, example: Example, clicks: int) -> List[flo
         marks.append(int(positive))
         prompt = _prompt(points, marks)
         ((_, answer),) = answerer.predict(tile, [prompt])
-        logits = upsample(torch.from_numpy(answer.logits)[None, None], example.mask.shape)
+        logits = resize_bilinear(
+            torch.from_numpy(answer.logits)[None, None].float(), example.mask.shape
+        )
         found = areas_touching((logits[0, 0] > 0).numpy(), prompt, REACH) & example.valid
         union = (found | example.mask).sum()
         scores.append(float((found & example.mask).sum() / max(union, 1)))

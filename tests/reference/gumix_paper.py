@@ -11,16 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg_qgis.engine.inference.resizing import (
-    fitted_size,
-    resize_bilinear,
-    resize_image,
-    resize_nearest,
-)
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.complexity import complexity_map
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.routing import route
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.window import window_logits
+from geoseg_qgis.engine.raster.resampling.tensors import (
+    resize_bilinear,
+    resize_nearest,
+)
 from tests.reference.gumix_postprocess import Labelling, label_image, resize_labelling
 from tests.reference.gumix_sliding import WindowNetwork, slide
 
@@ -69,6 +67,35 @@ class ImageNetwork:
             settings=self.settings,
             valid=valid,
         )
+
+
+def fitted_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Size of an image fitted into a square with its aspect kept.
+
+    Args:
+        height: Rows of the image.
+        width: Columns of the image.
+        side: Side of the square, pixels.
+
+    Returns:
+        Rows and columns, each rounded half up.
+    """
+    factor = side / max(height, width)
+    return int(height * factor + 0.5), int(width * factor + 0.5)
+
+
+def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize an 8-bit image as OpenCV's linear mode does, within one grey level.
+
+    Args:
+        image: (3, H, W) uint8.
+        size: New rows and columns.
+
+    Returns:
+        (3, *size) uint8.
+    """
+    resized = resize_bilinear(image[None].to(torch.float32), size)[0]
+    return resized.round().clamp(0, 255).to(torch.uint8)
 
 
 def preprocess_image(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geoseg_qgis.engine.inference.resizing import resize_bilinear, resize_nearest
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.regions import dense_codes
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
 from geoseg_qgis.engine.methods.open_vocabulary.probabilities import class_probabilities
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear, resize_nearest
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from rasterio.windows import Window
 
 from geoseg_qgis.engine.progress import Progress
 from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.resampling.grids import nearest_window
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 
-from .grid_sampling import nearest_window
 from .windows import plan_tiles
 
 AGREEMENT = 0.5

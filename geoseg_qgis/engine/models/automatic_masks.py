@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
+
 from .device import prompts_per_batch
 from .oom_fallback import OutOfMemoryFallback, Work
-from .sam2 import MaskChoice, Sam2Embedding, Sam2Model, stability, upsample
+from .sam2 import MaskChoice, Sam2Embedding, Sam2Model, stability
 from .sam2_decoder import SharedImage
 
 Checkpoint = Callable[[float], None]
@@ -89,7 +91,7 @@ class AutomaticMasks:
     ) -> Iterator[Tensor]:
         """Yield masks in batches, each of shape (up to ``batch_size``, H, W), bool."""
         for logits in torch.split(self.logits, batch_size) if len(self) else ():
-            yield upsample(logits[:, None], size or self.source_size)[:, 0] > 0
+            yield resize_bilinear(logits[:, None].float(), size or self.source_size)[:, 0] > 0
 
     def select(self, keep: Tensor) -> AutomaticMasks:
         """Return the masks at the indices, or under the booleans, ``keep``."""
@@ -188,7 +190,9 @@ def _scored(
     height, width = source_size if settings.at_source else tuple(logits.shape[-2:])
     at_once = max(1, _PIXELS_AT_ONCE // (height * width))
     measures = [
-        _measured(upsample(chunk[:, None], (height, width))[:, 0], settings, source_size)
+        _measured(
+            resize_bilinear(chunk[:, None].float(), (height, width))[:, 0], settings, source_size
+        )
         for chunk in torch.split(logits, at_once)
     ]
     stabilities, boxes, areas = (torch.cat(values) for values in zip(*measures, strict=True))

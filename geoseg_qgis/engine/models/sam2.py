@@ -187,7 +187,8 @@ class Sam2Model:
             shared: Result of `share` for this image, to save its cost.
 
         Returns:
-            Masks of K = 1 or 3 a prompt, as logits of `logits_size`, float32; see `upsample`.
+            Masks of K = 1 or 3 a prompt, as logits of `logits_size`, float32; masks
+                are where they are positive, at any size that they are resized to.
 
         Raises:
             JobError: ``INVALID_JOB`` when the prompts do not fit together.
@@ -266,11 +267,6 @@ class Sam2Model:
         return DecoderOutput(
             output.logits[rows, best][:, None], output.iou[rows, best][:, None], output.object_score
         )
-
-
-def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize mask logits (N, K, h, w) to ``size`` (H, W); masks are where they are positive."""
-    return nn.functional.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
 
 
 def stability(

@@ -61,7 +61,7 @@ class Sam3Objects:
     """Objects found in one image, best first.
 
     Attributes:
-        logits: Mask logits, shape (N, h, w), float32; see `sam2.upsample`.
+        logits: Mask logits, shape (N, h, w), float32; masks are where they are positive.
         boxes: Source pixels (left, top, right, bottom), shape (N, 4).
         scores: Probability that the object matches the prompt, shape (N,).
     """

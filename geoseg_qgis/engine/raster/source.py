@@ -29,7 +29,7 @@ from .bands import BandPlan, plan_bands
 from .blocks import WrittenBlocks
 from .datasets import OpenDataset, open_dataset, unreadable
 from .grid import Grid
-from .resampling import AxisSampling, resample, sample_axis
+from .resampling.reads import AxisSampling, resample, sample_axis
 
 CACHE_BYTES = 256 * 1024 * 1024
 _BLOCK_BUDGET = 4 * 1024 * 1024

@@ -20,7 +20,6 @@ from rasterio.windows import Window
 from unigeoseg_facts import write_preset
 
 from geoseg_qgis.engine.cli import main
-from geoseg_qgis.engine.inference.resampling import sample_grid
 from geoseg_qgis.engine.jobs.registry import run_job
 from geoseg_qgis.engine.methods.referring.unigeoseg import Segmenter
 from geoseg_qgis.engine.methods.referring.unigeoseg.best_area import keep_best_of
@@ -29,6 +28,7 @@ from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.raster.grid import model_grid
+from geoseg_qgis.engine.raster.resampling.arrays import sample_grid
 from geoseg_qgis.engine.raster.source import open_raster
 from geoseg_qgis.engine.zoo.registry import catalogue
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError

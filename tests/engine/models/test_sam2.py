@@ -17,9 +17,9 @@ from geoseg_qgis.engine.models.sam2 import (
     build_sam2,
     load_sam2,
     stability,
-    upsample,
     without_video_keys,
 )
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
 from geoseg_qgis.engine.zoo.architecture import parse_sam2_architecture
 from geoseg_qgis.protocol.errors import JobError
 
@@ -166,7 +166,7 @@ def test_masks_are_those_of_the_packages_predictor(
 
     assert output.logits.shape == (1, 3 if choice is MaskChoice.THREE else 1, 32, 32)
     np.testing.assert_allclose(output.iou[0], iou, atol=1e-6)
-    np.testing.assert_allclose(upsample(output.logits, (90, 150))[0], logits, atol=1e-4)
+    np.testing.assert_allclose(resize_bilinear(output.logits, (90, 150))[0], logits, atol=1e-4)
     np.testing.assert_allclose(output.logits[0].clamp(-32, 32), low, atol=1e-4)
     assert 0 < (logits > 0).mean() < 1
 

@@ -12,7 +12,7 @@ from rasterio.windows import Window
 
 from geoseg_qgis.engine.inference.blending import ScoreSurface
 from geoseg_qgis.engine.inference.chips import RasterScene
-from geoseg_qgis.engine.inference.grid_sampling import sample_bilinear
+from geoseg_qgis.engine.raster.resampling.grids import sample_bilinear
 from geoseg_qgis.engine.inference.windows import blocks
 from geoseg_qgis.engine.raster.grid import Grid
 

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from geoseg_qgis.engine.inference.blending import ScoreSurface, WindowPlan, match_windows
 from geoseg_qgis.engine.inference.chips import Chip, RasterScene
-from geoseg_qgis.engine.inference.grid_sampling import nearest_window
 from geoseg_qgis.engine.inference.windows import Tile, feather_weights, plan_tiles
 from geoseg_qgis.engine.models.segassess.component import SegAssessModel
 from geoseg_qgis.engine.progress import Progress
 from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.resampling.grids import nearest_window
 
 from .quality import Variant, mask_of
 from .runs import RunSums, TileRuns

@@ -22,7 +22,6 @@ from geoseg_qgis.engine.inference.blending import (
     scale_surfaces,
 )
 from geoseg_qgis.engine.inference.chips import Chip
-from geoseg_qgis.engine.inference.resizing import resize_bilinear
 from geoseg_qgis.engine.models.clip_tokens import (
     cosine_logits,
     embed_tokens,
@@ -33,6 +32,7 @@ from geoseg_qgis.engine.models.clip_tokens import (
 )
 from geoseg_qgis.engine.models.model_cache import out_of_memory_fallback
 from geoseg_qgis.engine.progress import JobContext, Progress
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
 
 from .method import MATCHING, Match, MatchRequest, register
 from .probabilities import SampledProbabilities

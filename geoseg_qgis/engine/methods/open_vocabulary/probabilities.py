@@ -11,7 +11,7 @@ from torch import Tensor
 
 from geoseg_qgis.engine.inference.blending import ScoreSurface
 from geoseg_qgis.engine.inference.chips import RasterScene
-from geoseg_qgis.engine.inference.grid_sampling import sample_bilinear
+from geoseg_qgis.engine.raster.resampling.grids import sample_bilinear
 
 
 class ProbabilitySource(Protocol):

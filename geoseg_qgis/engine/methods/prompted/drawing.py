@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg_qgis.engine.inference.resampling import sample_positions
 from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.resampling.arrays import sample_positions
 
 from .masks import (
     Logits,

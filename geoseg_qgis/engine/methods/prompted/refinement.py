@@ -16,8 +16,8 @@ from rasterio.windows import Window
 from scipy import ndimage
 
 from geoseg_qgis.engine.inference.coarse_to_fine import agree
-from geoseg_qgis.engine.inference.resampling import sample_positions
 from geoseg_qgis.engine.inference.windows import Tile, feather_weights, plan_tiles
+from geoseg_qgis.engine.raster.resampling.arrays import sample_positions
 
 from .masks import Logits, Mask, Placement
 from .prompted_objects import ObjectPrompt

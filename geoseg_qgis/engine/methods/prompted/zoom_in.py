@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from geoseg_qgis.engine.inference.coarse_to_fine import edge_ramp
-from geoseg_qgis.engine.inference.resizing import resize_bilinear
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
 
 from .masks import Logits, areas_touching, keep_within
 from .prompted_objects import ObjectPrompt, Rectangle

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
+
 from .configuration import PromptResampling, SegAssessConfiguration
 from .encoder import Encoded
-from .layers import ChannelNorm, TokenHead, resize, upscale_by_four
+from .layers import ChannelNorm, TokenHead, upscale_by_four
 from .stem import FINE_WIDTH
 from .transformer import TwoWayTransformer
 
@@ -33,7 +35,7 @@ def prompt_on_grid(dense: Tensor, size: tuple[int, int], resampling: PromptResam
     """Bring a mask embedding (B, D, H / 4, W / 4) to the patch grid (B, D, *size)."""
     if resampling == "average":
         return functional.adaptive_avg_pool2d(dense, size)
-    return resize(dense, size)
+    return resize_bilinear(dense, size)
 
 
 class MaskDecoder(nn.Module):
@@ -78,7 +80,9 @@ class MaskDecoder(nn.Module):
         details: Tensor = self.embedding_encoder(encoded.embedding)
         details = details + self.compress_vit_feat(encoded.features[0].permute(0, 3, 1, 2))
         if self.fine and encoded.fine is not None:
-            details = details + resize(self.compress_fine(encoded.fine), details.shape[-2:])
+            details = details + resize_bilinear(
+                self.compress_fine(encoded.fine), details.shape[-2:]
+            )
         return details
 
     def forward(
@@ -97,7 +101,7 @@ class MaskDecoder(nn.Module):
         """
         batch, _, height, width = embedding.shape
         if self.fine:
-            details = details + resize(self.compress_mask(dense), details.shape[-2:])
+            details = details + resize_bilinear(self.compress_mask(dense), details.shape[-2:])
         source = embedding + prompt_on_grid(dense, (height, width), self.prompt_resampling)
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight, self.hf_token.weight])
         tokens, keys = self.transformer(source, positions, tokens.expand(batch, -1, -1))

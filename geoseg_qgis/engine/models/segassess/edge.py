@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
+
 from .configuration import SegAssessConfiguration
 from .decoder import CLASSES
-from .layers import ChannelNorm, resize
+from .layers import ChannelNorm
 
 EDGE_SOURCES = 4
 
@@ -184,6 +186,6 @@ class EdgeGuidance(nn.Module):
             self.side2(maps[1]),
             self.side3(maps[2]),
         ]
-        weights: Tensor = self.ada_learner(resize(self.side4_w(aggregated), size))
-        fused = torch.cat([resize(source, size) for source in sources], dim=1)
+        weights: Tensor = self.ada_learner(resize_bilinear(self.side4_w(aggregated), size))
+        fused = torch.cat([resize_bilinear(source, size) for source in sources], dim=1)
         return (fused * weights).sum(dim=1, keepdim=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -65,10 +63,3 @@ def upscale_by_four(channels: int, hidden: int, out: int) -> nn.Sequential:
         nn.GELU(),
         nn.ConvTranspose2d(hidden, out, 2, stride=2),
     )
-
-
-def resize(features: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize (B, C, H, W) bilinearly, pixel centres aligned, without antialiasing."""
-    if list(features.shape[-2:]) == list(size):
-        return features
-    return functional.interpolate(features, list(size), mode="bilinear", align_corners=False)

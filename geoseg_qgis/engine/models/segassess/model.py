@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
+
 from .configuration import SegAssessConfiguration
 from .decoder import MaskDecoder
 from .edge import EdgeGuidance
 from .encoder import Encoded, ImageEncoder
-from .layers import resize
 from .prompt import PromptEncoder
 
 
@@ -79,10 +80,14 @@ class SegAssess(nn.Module):
         embedding = encoded.embedding
         positions = self.prompt_encoder.pe_layer(embedding.shape[-2], embedding.shape[-1])
         decoded = self.mask_decoder(embedding, details, self.prompt_encoder(masks), positions)
-        coarse = resize(decoded.coarse, size)
+        coarse = resize_bilinear(decoded.coarse, size)
         logits, edge = self.TCCA(encoded.features, coarse)
         return SegAssessOutput(
-            logits, edge, coarse, resize(decoded.mask, size), resize(decoded.high_quality, size)
+            logits,
+            edge,
+            coarse,
+            resize_bilinear(decoded.mask, size),
+            resize_bilinear(decoded.high_quality, size),
         )
 
     def _check(self, images: Tensor, masks: Tensor) -> None:

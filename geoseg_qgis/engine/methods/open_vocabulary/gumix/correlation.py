@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg_qgis.engine.inference.resizing import resize_bilinear
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
 
 from .settings import GumixSettings
 

@@ -25,13 +25,13 @@ from geoseg_qgis.engine.inference.blending import (
     scale_surfaces,
 )
 from geoseg_qgis.engine.inference.chips import Chip, RasterScene
-from geoseg_qgis.engine.inference.grid_sampling import sample_bilinear
 from geoseg_qgis.engine.inference.region_map import RegionMap
 from geoseg_qgis.engine.inference.windows import blocks
 from geoseg_qgis.engine.methods.open_vocabulary.probabilities import class_probabilities
 from geoseg_qgis.engine.models.oom_fallback import OutOfMemoryFallback
 from geoseg_qgis.engine.progress import Progress
 from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.resampling.grids import sample_bilinear
 
 from .complexity import boundary_pixels
 from .routing import RoutingStatistics, class_entropy, route

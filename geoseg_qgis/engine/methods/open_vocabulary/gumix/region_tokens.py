@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg_qgis.engine.inference.resizing import resize_bilinear, resize_nearest
 from geoseg_qgis.engine.models.clip_tokens import (
     embed_tokens,
     finish_block,
@@ -21,6 +20,7 @@ from geoseg_qgis.engine.models.clip_tokens import (
     project_heads,
     project_values,
 )
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear, resize_nearest
 
 from .regions import dense_codes
 from .settings import GumixSettings

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from geoseg_qgis.engine.inference.resizing import resize_bilinear, resize_nearest
 from geoseg_qgis.engine.models.clip_tokens import cosine_logits
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear, resize_nearest
 
 from .clusters import merge_regions
 from .complexity import complexity_map

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.inference.resampling import sample_grid
 from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.resampling.arrays import sample_grid
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from scipy import ndimage
 
-from geoseg_qgis.engine.inference.resampling import sample_grid
 from geoseg_qgis.engine.inference.windows import plan_tiles
 from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.resampling.arrays import sample_grid
 
 _FOUR = ndimage.generate_binary_structure(2, 1)
 # Pixels a side of the thumbnail that shows whether a tile holds part of an outline.

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg_qgis.engine.inference.resampling import resize_fixed_point, resize_nearest_array
-from geoseg_qgis.engine.inference.resizing import resize_bilinear
+from geoseg_qgis.engine.raster.resampling.arrays import resize_fixed_point, resize_nearest_array
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
 
 # ImageNet's mean and standard deviation in 0..255, as published for the tower.
 _MEAN = (123.675, 116.28, 103.53)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.inference.grid_sampling import sample_bilinear
 from geoseg_qgis.engine.inference.windows import Tile, plan_tiles
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.progress import Progress, share_of
 from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.resampling.grids import sample_bilinear
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 
 from .chip_predictor import ChipPredictor

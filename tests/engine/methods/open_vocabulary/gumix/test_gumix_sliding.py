@@ -9,8 +9,9 @@ import torch
 from gumix_facts import read_case, read_facts, read_json
 from torch import Tensor
 
-from geoseg_qgis.engine.inference.resizing import fitted_size, resize_bilinear, resize_image
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
+from tests.reference.gumix_paper import fitted_size, resize_image
 from tests.reference.gumix_sliding import plan_windows, slide
 
 PAPER = GumixSettings.paper()

@@ -24,7 +24,6 @@ from torch.nn import functional
 from geoseg_qgis.engine.inference.blending import ScoreSurface
 from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
 from geoseg_qgis.engine.inference.region_map import RegionMap
-from geoseg_qgis.engine.inference.resizing import resize_bilinear
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.raster_inference import (
     GumixModels,
     RoutedProbabilities,
@@ -37,6 +36,7 @@ from geoseg_qgis.engine.methods.open_vocabulary.probabilities import (
     SampledProbabilities,
     class_probabilities,
 )
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
 from geoseg_qgis.engine.raster.scratch import ScratchFolder
 from geoseg_qgis.engine.raster.source import open_raster
 from geoseg_qgis.engine.raster.stretch import LinearStretch

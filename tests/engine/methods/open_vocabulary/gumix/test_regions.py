@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 from torch.nn import functional
 
-from geoseg_qgis.engine.inference.resizing import resize_nearest
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.clusters import (
     merge_regions,
     number_components,
@@ -20,6 +19,7 @@ from geoseg_qgis.engine.methods.open_vocabulary.gumix.clusters import (
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.complexity import complexity_map
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.regions import dense_codes, paint_partition
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
+from geoseg_qgis.engine.raster.resampling.tensors import resize_nearest
 
 PAPER = GumixSettings.paper()
 GEO = GumixSettings.geo()

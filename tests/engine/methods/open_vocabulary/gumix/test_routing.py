@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from geoseg_qgis.engine.inference.resizing import resize_bilinear, resize_nearest
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.complexity import complexity_map
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.routing import (
     choose_scale,
@@ -23,6 +22,7 @@ from geoseg_qgis.engine.methods.open_vocabulary.gumix.routing import (
 )
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.routing_accumulator import RoutingAccumulator
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear, resize_nearest
 
 PAPER = GumixSettings.paper()
 

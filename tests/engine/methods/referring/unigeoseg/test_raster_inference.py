@@ -16,7 +16,6 @@ from rasterio.windows import Window
 from scipy import ndimage
 
 from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
-from geoseg_qgis.engine.inference.resampling import sample_grid
 from geoseg_qgis.engine.methods.referring.unigeoseg.chip_predictor import ChipPredictor
 from geoseg_qgis.engine.methods.referring.unigeoseg.raster_inference import (
     Instruction,
@@ -26,6 +25,7 @@ from geoseg_qgis.engine.methods.referring.unigeoseg.raster_inference import (
 )
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
 from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.resampling.arrays import sample_grid
 from geoseg_qgis.engine.raster.scratch import ScratchFolder
 from geoseg_qgis.engine.raster.source import open_raster
 from geoseg_qgis.engine.raster.stretch import measure_stretch

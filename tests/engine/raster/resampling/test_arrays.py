@@ -8,13 +8,13 @@ from affine import Affine
 from rasterio.windows import Window
 from torch.nn.functional import interpolate
 
-from geoseg_qgis.engine.inference.resampling import (
+from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.resampling.arrays import (
     resize_fixed_point,
     resize_nearest_array,
     sample_grid,
     sample_positions,
 )
-from geoseg_qgis.engine.raster.grid import Grid
 
 CELLS = np.random.default_rng(3).normal(size=(9, 7)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Resampling kernels: resizing of arrays and values at any position, pixels being areas."""
+"""Resizing of arrays as OpenCV does it, and values at any position."""
 
 from __future__ import annotations
 

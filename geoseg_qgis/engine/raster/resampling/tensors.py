@@ -1,28 +1,15 @@
-"""Resizing of images, region maps and scores by the rules of the published methods."""
+"""Resizing of tensors by the rules of the published methods, which are those of PyTorch."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-def fitted_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """Size of an image fitted into a square with its aspect kept.
-
-    Args:
-        height: Rows of the image.
-        width: Columns of the image.
-        side: Side of the square, pixels.
-
-    Returns:
-        Rows and columns, each rounded half up.
-    """
-    factor = side / max(height, width)
-    return int(height * factor + 0.5), int(width * factor + 0.5)
-
-
-def resize_bilinear(values: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_bilinear(values: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear resize without antialiasing, pixel corners aligned to pixel corners.
 
     Args:
@@ -34,21 +21,7 @@ def resize_bilinear(values: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(values.shape[-2:]) == tuple(size):
         return values
-    return functional.interpolate(values, size=size, mode="bilinear", align_corners=False)
-
-
-def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize an 8-bit image as OpenCV's linear mode does, within one grey level.
-
-    Args:
-        image: (3, H, W) uint8.
-        size: New rows and columns.
-
-    Returns:
-        (3, *size) uint8.
-    """
-    resized = resize_bilinear(image[None].to(torch.float32), size)[0]
-    return resized.round().clamp(0, 255).to(torch.uint8)
+    return functional.interpolate(values, list(size), mode="bilinear", align_corners=False)
 
 
 def nearest_indices(source: int, target: int, device: torch.device | None = None) -> Tensor:
@@ -69,7 +42,7 @@ def nearest_indices(source: int, target: int, device: torch.device | None = None
     return indices.clamp(max=source - 1).to(device)
 
 
-def resize_nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_nearest(values: Tensor, size: Sequence[int]) -> Tensor:
     """Nearest resize of a map of any dtype; ids are never turned into floating point.
 
     Args:

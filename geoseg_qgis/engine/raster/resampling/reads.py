@@ -1,4 +1,4 @@
-"""Exact resampling along the two axes of a raster, blind to invalid pixels.
+"""Exact resampling along the two axes of a raster file; invalid pixels take no part.
 
 Coarser pixels are averages over the area they cover, finer ones lie on the plane between the
 nearest four centres. Both are weighted sums of a few source pixels along each axis, so positions

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.inference.grid_sampling import nearest_window, sample_bilinear
+from geoseg_qgis.engine.raster.resampling.grids import nearest_window, sample_bilinear
 
 
 def field(height: int, width: int) -> torch.Tensor:
