@@ -15,21 +15,21 @@ from pathlib import Path
 
 import numpy as np
 from affine import Affine
-from rasterio.windows import Window
 
 from geoseg_qgis.engine.methods.evaluation.class_maps import ClassMap, PolygonClasses, RasterClasses
 from geoseg_qgis.engine.methods.evaluation.class_matching import NO_CLASS, Matching, match_classes
 from geoseg_qgis.engine.methods.evaluation.class_metrics import Evaluation
-from geoseg_qgis.engine.methods.evaluation.comparison import Codes, Comparison, ReadCodes
+from geoseg_qgis.engine.methods.evaluation.comparison import Comparison, ReadCodes
 from geoseg_qgis.engine.methods.evaluation.quality_truth import with_true_quality
 from geoseg_qgis.engine.metrics.boundary import LEFT_OUT, BoundaryCounts, MatchScores
-from geoseg_qgis.engine.metrics.object_matching import match_objects
+from geoseg_qgis.engine.metrics.object_matching import ObjectCounts
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.raster.datasets import open_dataset
-from geoseg_qgis.engine.raster.grid import Grid, output_grid
+from geoseg_qgis.engine.raster.grid import Grid, output_grid, with_margin
 from geoseg_qgis.engine.raster.scratch import ScratchFolder
 from geoseg_qgis.engine.reports.evaluation import write_report
 from geoseg_qgis.engine.reports.evaluation_table import write_table
+from geoseg_qgis.engine.vector.components import row_windows
 from geoseg_qgis.engine.vector.read import read_bounds
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
@@ -168,14 +168,8 @@ def _evaluate(
     boundary, area = _compare_outlines(
         comparison, read, BoundaryCounts(count, tolerance.length), tolerance, context.span(0.0, 0.5)
     )
-    span = context.span(0.5, 1.0)
-    objects = match_objects(
-        comparison.grid.shape,
-        lambda window: _drawn(*read(window)),
-        count,
-        lambda done: span.progress(done, "Matching objects"),
-    )
     grid = comparison.grid
+    objects = _match_objects(grid, read, ObjectCounts(count), context.span(0.5, 1.0))
     return Evaluation(
         (comparison.maps[0].name, comparison.maps[1].name),
         (comparison.maps[0].side(), comparison.maps[1].side()),
@@ -189,11 +183,18 @@ def _evaluate(
     )
 
 
-def _drawn(result: Codes, reference: Codes) -> tuple[Codes, Codes]:
-    left_out = result == LEFT_OUT
-    result[left_out] = NO_CLASS
-    reference[left_out] = NO_CLASS
-    return result, reference
+def _match_objects(
+    grid: Grid, read: ReadCodes, counts: ObjectCounts, context: JobContext
+) -> list[MatchScores]:
+    """Return the object scores of each class."""
+    for window in row_windows(grid.shape):
+        result, reference = read(window)
+        left_out = result == LEFT_OUT
+        result[left_out] = NO_CLASS
+        reference[left_out] = NO_CLASS
+        counts.update(result, reference)
+        context.progress((window.row_off + window.height) / grid.height, "Matching objects")
+    return counts.scores()
 
 
 def _compare_outlines(
@@ -208,24 +209,13 @@ def _compare_outlines(
     for number, window in enumerate(comparison.windows):
         part = comparison.grid.window_grid(window)
         size = tolerance.pixel_size(part)
-        wide, core = _widen(window, counts.halo(size), comparison.grid)
+        wide, core = with_margin(window, counts.halo(size), comparison.grid)
         result, reference = read(wide)
         counts.update(result, reference, core, size)
         ground = part.ground_pixel_size() or (math.nan, math.nan)
         area += np.count_nonzero(reference[core] != LEFT_OUT) * ground[0] * ground[1]
         context.progress((number + 1) / len(comparison.windows), "Comparing outlines")
     return counts.scores(), float(area)
-
-
-def _widen(window: Window, halo: int, grid: Grid) -> tuple[Window, tuple[slice, slice]]:
-    """Return a window with its surroundings, and where the window lies in it."""
-    top, left = int(window.row_off), int(window.col_off)
-    bottom, right = top + int(window.height), left + int(window.width)
-    up, start = max(top - halo, 0), max(left - halo, 0)
-    wide = Window(
-        start, up, min(right + halo, grid.width) - start, min(bottom + halo, grid.height) - up
-    )
-    return wide, (slice(top - up, bottom - up), slice(left - start, right - start))
 
 
 def _tell(evaluation: Evaluation, comparison: Comparison, context: JobContext) -> None:

@@ -1,117 +1,102 @@
-"""Objects found and missed: connected areas of one class, partners from an IoU of a half upwards.
+"""Found and missed objects: connected areas of one class, matched from an IoU of one half.
 
-One pass over bands of rows: each band is labelled on its own, labels that touch across bands are
-noted, and so are the labels of result and reference that share pixels. Memory grows with the
-number of objects, not with the raster.
+Labels of result and reference that share pixels are counted while bands of rows go by. Memory grows
+with the number of objects, not with the raster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
-from scipy import ndimage
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+
+from geoseg_qgis.engine.vector.components import BandLabels
 
 from .boundary import MatchScores
 
 MATCHING_IOU = 0.5
 ClassMap = NDArray[np.uint8]
-ReadBoth = Callable[[Window], tuple[ClassMap, ClassMap]]
-Progress = Callable[[float], None]
-_BAND_PIXELS = 4_000_000
 _Integers = NDArray[np.int64]
 
 
-def match_objects(
-    shape: tuple[int, int], read: ReadBoth, class_count: int, progress: Progress
-) -> list[MatchScores]:
-    """Count the objects of each class and their partners.
+class ObjectCounts:
+    """Counts the objects of each class and their matches.
 
-    Objects are 4-connected areas of one class. Two of the same class are partners when their IoU
-    is at least 0.5; each has at most one.
+    Objects are 4-connected areas of one class. Two of the same class match when their IoU is at
+    least 0.5; each has at most one match.
 
     Args:
-        shape: Rows and columns.
-        read: Gives the class ids (h, w) of result and reference in a window, 0 for none.
-        class_count: Classes 1 to this, inclusive.
-        progress: Called with the finished share; may raise to stop.
-
-    Returns:
-        Scores of each class; those of class 0 are empty.
+        class_count: Classes 1 to this, inclusive; 0 is "no class" and has no objects.
     """
-    result, reference, overlaps = _Objects(), _Objects(), _Tally()
-    for window in _bands(shape):
-        first, second = read(window)
-        one, other = result.add(first), reference.add(second)
-        same = (first == second) & (first > 0)
-        overlaps.add(one[same], other[same])
-        progress((window.row_off + window.height) / shape[0])
-    result.join()
-    reference.join()
-    rows, columns = _partners(result, reference, overlaps)
-    counted = [
-        np.bincount(classes, minlength=class_count + 1)
-        for classes in (
-            result.classes,
-            reference.classes,
-            result.classes[rows],
-            reference.classes[columns],
-        )
-    ]
-    nothing = MatchScores(0, 0, 0, 0)
-    return [nothing] + [
-        MatchScores(*(int(column[class_id]) for column in counted))
-        for class_id in range(1, class_count + 1)
-    ]
+
+    def __init__(self, class_count: int) -> None:
+        self._class_count = class_count
+        self._result, self._reference = _Objects(), _Objects()
+        self._overlaps = _Overlaps()
+
+    def update(self, result: ClassMap, reference: ClassMap) -> None:
+        """Add the next band of full rows, from top to bottom.
+
+        Args:
+            result: Class ids, (h, width).
+            reference: Class ids, (h, width).
+        """
+        same = (result == reference) & (result > 0)
+        self._overlaps.add(self._result.add(result, same), self._reference.add(reference, same))
+
+    def scores(self) -> list[MatchScores]:
+        """Return the scores of each class; those of class 0 are empty."""
+        one, other, shared = self._overlaps.sums(self._result.join(), self._reference.join())
+        union = self._result.pixels[one] + self._reference.pixels[other] - shared
+        rows, columns = _matches(one, other, shared / union)
+        counted = [
+            np.bincount(classes, minlength=self._class_count + 1)
+            for classes in (
+                self._result.classes,
+                self._reference.classes,
+                self._result.classes[rows],
+                self._reference.classes[columns],
+            )
+        ]
+        return [MatchScores(0, 0, 0, 0)] + [
+            MatchScores(*(int(column[class_id]) for column in counted))
+            for class_id in range(1, self._class_count + 1)
+        ]
 
 
 class _Objects:
-    """The objects of one map: first labels of bands, after `join` whole objects."""
+    """The objects of one map.
+
+    Attributes:
+        classes: Class of each object, known after `join`.
+        pixels: Number of its pixels, known after `join`.
+    """
 
     def __init__(self) -> None:
-        self.classes: _Integers = np.zeros(1, np.int64)
-        self.pixels: _Integers = np.zeros(1, np.int64)
-        self.numbers: _Integers = np.zeros(1, np.int64)
-        self._parts: list[tuple[_Integers, _Integers]] = [(self.classes, self.pixels)]
-        self._seams: list[NDArray[np.int64]] = []
-        self._count = 1
-        self._above: tuple[_Integers, ClassMap] | None = None
+        self.classes = self.pixels = np.zeros(0, np.int64)
+        self._bands = BandLabels()
+        self._classes: list[NDArray[np.uint8]] = [np.zeros(0, np.uint8)]
+        self._pixels = [np.zeros(0, np.int64)]
 
-    def add(self, classes: ClassMap) -> _Integers:
-        """Return labels of the band (h, w), 0 for none, that no other band has."""
-        labels = np.zeros(classes.shape, np.int64)
-        for class_id in np.unique(classes[classes > 0]):
-            found, count = ndimage.label(classes == class_id)
-            inside = found > 0
-            labels[inside] = found[inside] + (self._count - 1)
-            pixels = np.bincount(found.ravel(), minlength=count + 1)[1:]
-            self._parts.append((np.full(count, class_id, np.int64), pixels.astype(np.int64)))
-            self._count += count
-        if self._above is not None:
-            touching = (self._above[1] == classes[0]) & (classes[0] > 0)
-            self._seams.append(np.stack([self._above[0][touching], labels[0][touching]]))
-        self._above = labels[-1].copy(), classes[-1].copy()
-        return labels
+    def add(self, classes: ClassMap, wanted: NDArray[np.bool_]) -> _Integers:
+        """Add the next band (h, w), and return the labels of wanted pixels through all bands."""
+        start = self._bands.count
+        labels, label_classes = self._bands.add(classes)
+        self._classes.append(label_classes)
+        self._pixels.append(np.bincount(labels.ravel(), minlength=len(label_classes) + 1)[1:])
+        return labels[wanted].astype(np.int64) + (start - 1)
 
-    def join(self) -> None:
-        """Make objects of the labels; `numbers` then says which object each label is part of."""
-        seams = np.concatenate([np.zeros((2, 0), np.int64), *self._seams], axis=1)
-        edges = (np.ones(seams.shape[1], np.int8), (seams[0], seams[1]))
-        graph = coo_matrix(edges, shape=(self._count, self._count))
-        count, numbers = connected_components(graph, directed=False)
-        classes = np.concatenate([part for part, _ in self._parts])
-        pixels = np.concatenate([part for _, part in self._parts])
-        self.numbers = numbers.astype(np.int64)
+    def join(self) -> NDArray[np.int32]:
+        """Return the object of each label."""
+        objects = self._bands.join()
+        count = int(objects.max(initial=-1)) + 1
         self.classes = np.zeros(count, np.int64)
-        self.classes[self.numbers] = classes
-        self.pixels = np.bincount(self.numbers, pixels, minlength=count).astype(np.int64)
+        self.classes[objects] = np.concatenate(self._classes)
+        sums = np.bincount(objects, np.concatenate(self._pixels), minlength=count)
+        self.pixels = sums.astype(np.int64)
+        return objects
 
 
-class _Tally:
+class _Overlaps:
     """How many pixels each pair of labels shares."""
 
     def __init__(self) -> None:
@@ -124,7 +109,7 @@ class _Tally:
         if sum(part.shape[1] for part in self._new) > self._pairs.shape[1]:
             self._merge()
 
-    def of(self, first: _Integers, second: _Integers) -> _Integers:
+    def sums(self, first: NDArray[np.int32], second: NDArray[np.int32]) -> _Integers:
         """Return (3, n) object, object, shared pixels, for the objects of the labels."""
         self._merge()
         one, other, shared = self._pairs
@@ -144,23 +129,14 @@ def _count_equal(pairs: _Integers) -> _Integers:
     return np.stack([keys // width, keys % width, sums])
 
 
-def _partners(
-    result: _Objects, reference: _Objects, overlaps: _Tally
+def _matches(
+    one: _Integers, other: _Integers, iou: NDArray[np.float64]
 ) -> tuple[_Integers, _Integers]:
-    """Return the objects of each pair of partners."""
-    one, other, shared = overlaps.of(result.numbers, reference.numbers)
-    union = result.pixels[one] + reference.pixels[other] - shared
-    iou = shared / union
+    """Return the objects of each matching pair."""
     order = np.flatnonzero(iou >= MATCHING_IOU)
     order = order[np.argsort(-iou[order], kind="stable")]
-    # Above a half partners are unique; at exactly a half the first pair takes both.
+    # Above a half matches are unique; at exactly a half the first pair takes both.
     for side in (one, other):
         _, leading = np.unique(side[order], return_index=True)
         order = order[np.sort(leading)]
     return one[order], other[order]
-
-
-def _bands(shape: tuple[int, int]) -> list[Window]:
-    height, width = shape
-    rows = max(1, min(height, _BAND_PIXELS // width))
-    return [Window(0, top, width, min(rows, height - top)) for top in range(0, height, rows)]

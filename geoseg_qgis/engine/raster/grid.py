@@ -285,6 +285,16 @@ def model_grid(output: Grid, source: Grid, preferred: float | None) -> Grid:
     return output.rescaled(width, height)
 
 
+def with_margin(window: Window, margin: int, grid: Grid) -> tuple[Window, tuple[slice, slice]]:
+    """Return a window grown by a margin inside of its grid, and where the window lies in it."""
+    top, left = max(int(window.row_off) - margin, 0), max(int(window.col_off) - margin, 0)
+    bottom = min(int(window.row_off + window.height) + margin, grid.height)
+    right = min(int(window.col_off + window.width) + margin, grid.width)
+    row, column = int(window.row_off) - top, int(window.col_off) - left
+    core = slice(row, row + int(window.height)), slice(column, column + int(window.width))
+    return Window(left, top, right - left, bottom - top), core
+
+
 def map_window(window: Window, start: Grid, target: Grid) -> Window:
     """Return the window of ``target``, in fractions of pixels, that covers ``window`` of ``start``.
 

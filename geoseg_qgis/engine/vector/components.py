@@ -1,4 +1,4 @@
-"""Connected areas of a class raster, found band of rows by band of rows.
+"""Connected areas of a class raster, found one band of rows after the other.
 
 A first pass labels each band on its own, joins the labels that touch across bands and sums up what
 is known of each area; a second pass labels the bands again, with the final numbers. Memory grows
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,8 @@ from scipy.sparse.csgraph import connected_components
 
 ReadClasses = Callable[[Window], NDArray[np.uint8]]
 ReadScores = Callable[[Window, NDArray[np.uint8]], NDArray[np.float32]]
-_BAND_PIXELS = 8_000_000
+# Bounds memory: labels and sums of one band take some 50 bytes a pixel.
+BAND_PIXELS = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Components:
 def row_windows(shape: tuple[int, int]) -> list[Window]:
     """Return the bands of full rows in which a raster is worked through."""
     height, width = shape
-    rows = max(1, min(height, _BAND_PIXELS // width))
+    rows = max(1, min(height, BAND_PIXELS // width))
     return [Window(0, top, width, min(rows, height - top)) for top in range(0, height, rows)]
 
 
@@ -66,22 +66,14 @@ def find_components(
         read_scores: Gives scores (h, w) of a window and its class ids, or None.
         progress: Called with the finished share; may raise to stop.
     """
-    sums = _Sums()
-    pairs = [np.zeros((0, 2), np.int64)]
-    above_labels, above_classes = None, None
+    bands, sums = BandLabels(), _Sums()
     for window in row_windows(shape):
         progress(window.row_off / shape[0])
         classes = read_classes(window)
-        labels, label_classes = label_classes_of(classes)
-        first = sums.count - 1
-        if above_labels is not None:
-            touching = (classes[0] == above_classes) & (classes[0] > 0)
-            below = labels[0][touching].astype(np.int64) + first
-            pairs.append(np.stack([above_labels[touching], below], axis=1))
+        labels, label_classes = bands.add(classes)
         scores = None if read_scores is None else read_scores(window, classes)
         sums.add(window, labels, label_classes, scores)
-        above_labels, above_classes = labels[-1].astype(np.int64) + first, classes[-1].copy()
-    return sums.join(np.concatenate(pairs), shape)
+    return sums.result(bands.join(), shape)
 
 
 def labelled_bands(
@@ -103,6 +95,37 @@ def labelled_bands(
         start += count
 
 
+class BandLabels:
+    """Labels of the bands of a class raster, and which of them belong to one area.
+
+    Attributes:
+        count: Labels so far, through all bands.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._touching = [np.zeros((2, 0), np.int64)]
+        self._above: tuple[NDArray[np.int64], NDArray[np.uint8]] | None = None
+
+    def add(self, classes: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """Label the next band of full rows, as `label_classes_of` does."""
+        labels, label_classes = label_classes_of(classes)
+        if self._above is not None:
+            above_labels, above_classes = self._above
+            same = (classes[0] == above_classes) & (classes[0] > 0)
+            self._touching.append(np.stack([above_labels[same], self._places(labels[0])[same]]))
+        self._above = self._places(labels[-1]), classes[-1].copy()
+        self.count += len(label_classes)
+        return labels, label_classes
+
+    def join(self) -> NDArray[np.int32]:
+        """Return the area of each label, counted through all bands, from 0."""
+        return join_labels(*np.concatenate(self._touching, axis=1), self.count)
+
+    def _places(self, labels: NDArray[np.int32]) -> NDArray[np.int64]:
+        return labels.astype(np.int64) + (self.count - 1)
+
+
 def label_classes_of(
     classes: NDArray[np.uint8],
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
@@ -118,7 +141,7 @@ def label_classes_of(
     joined = (classes[1:] == classes[:-1]) & (starts[1:] | starts[:-1])
     upper, lower = runs[:-1][joined], runs[1:][joined]
     run_count = int(runs[-1, -1]) + 1
-    areas = _connect(upper, lower, run_count)
+    areas = join_labels(upper, lower, run_count)
     run_classes = classes.ravel()[np.flatnonzero(starts.ravel())]
     area_classes = np.zeros(int(areas.max()) + 1, dtype=np.uint8)
     area_classes[areas] = run_classes
@@ -127,7 +150,16 @@ def label_classes_of(
     return table[areas][runs], area_classes[shown]
 
 
-def _connect(first: NDArray[Any], second: NDArray[Any], count: int) -> NDArray[np.int32]:
+def join_labels(
+    first: NDArray[np.integer], second: NDArray[np.integer], count: int
+) -> NDArray[np.int32]:
+    """Return the group of each of ``count`` labels, from 0.
+
+    Args:
+        first: One label of each pair that belongs together, (n,).
+        second: The other one, (n,).
+        count: Number of labels, which count from 0.
+    """
     ones = np.ones(len(first), dtype=np.int8)
     graph = coo_matrix((ones, (first, second)), shape=(count, count))
     numbers: NDArray[np.int32] = connected_components(graph, directed=False)[1]
@@ -138,7 +170,6 @@ class _Sums:
     """Sums of the pixels of each label of each band."""
 
     def __init__(self) -> None:
-        self.count = 0
         self._classes: list[NDArray[np.uint8]] = [np.zeros(0, np.uint8)]
         self._parts: list[NDArray[np.float64]] = [np.zeros((4, 0))]
 
@@ -164,11 +195,9 @@ class _Sums:
             parts[3] = np.bincount(flat, scores.ravel(), minlength=count + 1)
         self._parts.append(parts[:, 1:])
         self._classes.append(label_classes)
-        self.count += count
 
-    def join(self, pairs: NDArray[np.int64], shape: tuple[int, int]) -> Components:
-        joins = _connect(pairs[:, 0], pairs[:, 1], self.count)
-        count = int(joins.max()) + 1 if self.count else 0
+    def result(self, joins: NDArray[np.int32], shape: tuple[int, int]) -> Components:
+        count = int(joins.max(initial=-1)) + 1
         parts = np.concatenate(self._parts, axis=1)
         totals = np.stack([np.bincount(joins, part, minlength=count) for part in parts])
         class_ids = np.zeros(count, dtype=np.uint8)

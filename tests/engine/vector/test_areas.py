@@ -54,7 +54,7 @@ def smooth(size: int, sigma: float, seed: int = 0) -> Classes:
 @given(patterns, st.integers(1, 60))
 def test_outlines_are_those_of_the_pixels(classes: Classes, band_pixels: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(components, "_BAND_PIXELS", band_pixels)
+        patch.setattr(components, "BAND_PIXELS", band_pixels)
         areas = trace(classes)
     np.testing.assert_array_equal(burn(areas, classes.shape), classes)
     assert shapely.is_valid(areas.polygons).all()
@@ -129,7 +129,7 @@ def test_scores_are_means_over_the_area_across_bands(monkeypatch: pytest.MonkeyP
     classes = np.zeros((9, 4), np.uint8)
     classes[:, 0] = 1
     classes[6:8, 2:] = 2
-    monkeypatch.setattr(components, "_BAND_PIXELS", 8)
+    monkeypatch.setattr(components, "BAND_PIXELS", 8)
     areas = trace(classes)
     assert dict(zip(areas.class_ids.tolist(), areas.scores.tolist(), strict=True)) == {
         1: 4.0,

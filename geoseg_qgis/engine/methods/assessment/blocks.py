@@ -14,7 +14,7 @@ from geoseg_qgis.engine.inference.blending import ScoreSurface
 from geoseg_qgis.engine.inference.chips import RasterScene
 from geoseg_qgis.engine.raster.resampling.grids import sample_bilinear
 from geoseg_qgis.engine.inference.windows import blocks
-from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.grid import with_margin
 
 from .geometry import Core, ObjectOptions
 from .quality import BoolArray, FloatArray, Variant, apply_variant, mask_of
@@ -64,16 +64,6 @@ def output_options(options: ObjectOptions, factor: float) -> ObjectOptions:
     )
 
 
-def widen(window: Window, margin: int, grid: Grid) -> tuple[Window, Core]:
-    """Return a window grown by a margin inside the grid, and where the window lies in it."""
-    top, left = max(int(window.row_off) - margin, 0), max(int(window.col_off) - margin, 0)
-    bottom = min(int(window.row_off + window.height) + margin, grid.height)
-    right = min(int(window.col_off + window.width) + margin, grid.width)
-    row, column = int(window.row_off) - top, int(window.col_off) - left
-    core = slice(row, row + int(window.height)), slice(column, column + int(window.width))
-    return Window(left, top, right - left, bottom - top), core
-
-
 def quality_blocks(
     scene: RasterScene,
     surface: ScoreSurface,
@@ -96,7 +86,7 @@ def quality_blocks(
     grid = scene.output
     margin = min(math.ceil(options.buffer + _BEYOND_BUFFER), LARGEST_MARGIN)
     for window in blocks(grid):
-        outer, core = widen(window, margin, grid)
+        outer, core = with_margin(window, margin, grid)
         bands = sample_bilinear(surface.read_bands, surface.grid.shape, grid.shape, outer).numpy()
         valid = scene.reader.valid(grid, outer) & (bands[-1] > 0.5) & covered(outer)
         sheets = layer.read_sheets(outer)

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.grid import Grid, with_margin
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 from geoseg_qgis.engine.raster.write import SCORE_STEPS
 
-from .blocks import QualityBlock, widen
+from .blocks import QualityBlock
 from .quality import BoolArray, QualityClass, small_regions
 
 _LARGEST_HALO = 256
@@ -102,7 +102,7 @@ class MergedQuality:
         A pixel changes where the network holds its class for wrong, or another one for missing;
         changed regions of fewer than ``minimum_area`` pixels keep the mask.
         """
-        outer, core = widen(window, min(minimum_area, _LARGEST_HALO), self.grid)
+        outer, core = with_margin(window, min(minimum_area, _LARGEST_HALO), self.grid)
         classes = self.read_classes(outer)
         bands = self._bands.read(outer)
         wrong = bands[QualityClass.FALSE_POSITIVE] > SCORE_STEPS / 2

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg_qgis.engine.progress import Progress, share_of
+from geoseg_qgis.engine.raster.grid import with_margin
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 from geoseg_qgis.engine.raster.write import SCORE_STEPS
 from geoseg_qgis.engine.vector.areas import trace_areas
 from geoseg_qgis.engine.vector.components import find_components, labelled_bands
 from geoseg_qgis.engine.vector.measure import pixel_areas
 
-from .blocks import widen
 from .merged import MergedQuality
 
 _AROUND = [(row, column) for row in (0, 1, 2) for column in (0, 1, 2) if (row, column) != (1, 1)]
@@ -98,7 +98,7 @@ def _touching(
     merged: MergedQuality, window: Window, missed: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
     """Return 1 where one of the eight neighbours is an object of the class that is missing."""
-    outer, _ = widen(window, 1, merged.grid)
+    outer, _ = with_margin(window, 1, merged.grid)
     classes = np.zeros((missed.shape[0] + 2, missed.shape[1] + 2), dtype=np.uint8)
     top, left = 1 - int(window.row_off - outer.row_off), 1 - int(window.col_off - outer.col_off)
     rows, columns = int(outer.height), int(outer.width)
