@@ -1,4 +1,4 @@
-"""What users wait for: the engine's start, the way there and back, and whole segmentations."""
+"""What users wait for: the start of the engine, a round trip, and whole segmentations."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def measure_segmentation() -> None:
-    """Print how long each method takes on a generated scene, models warm."""
+    """Print how long each method takes on a generated scene, networks loaded."""
     with tempfile.TemporaryDirectory() as folder:
         image = write_scene(Path(folder) / "scene.tif", seed=7, size=SIDE)
         client = EngineClient(EngineLocation(sys.executable, "setting"), Path(folder) / "log")
@@ -63,7 +63,7 @@ def measure_segmentation() -> None:
 
 
 def measure_whole_runs() -> None:
-    """Print what each method takes as a command of its own, start included, and its memory."""
+    """Print time and memory of each method as a command of its own, start included."""
     with tempfile.TemporaryDirectory() as folder:
         image = write_scene(Path(folder) / "scene.tif", seed=7, size=LARGE_SIDE)
         for method in METHODS:
@@ -83,7 +83,7 @@ def measure_whole_runs() -> None:
 
 
 def peak_memory(process: subprocess.Popen[bytes]) -> str:
-    """Wait for a process and tell the most memory that it held, where the system knows it."""
+    """Wait for a process and return its peak memory, where the system reports it."""
     if sys.platform != "linux":
         process.wait()
         return "memory not measured"

@@ -22,7 +22,8 @@ from .sam2_decoder import SharedImage
 
 Checkpoint = Callable[[float], None]
 
-_PIXELS_AT_ONCE = 1 << 25
+# Masks are scored in batches of about 128 MiB of float32 logits.
+PIXELS_AT_ONCE = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def _scored(
     keep = iou > settings.iou_threshold if settings.iou_threshold > 0 else torch.ones_like(iou) > 0
     logits, iou, points = logits[keep], iou[keep], points[keep]
     height, width = source_size if settings.at_source else tuple(logits.shape[-2:])
-    at_once = max(1, _PIXELS_AT_ONCE // (height * width))
+    at_once = max(1, PIXELS_AT_ONCE // (height * width))
     measures = [
         _measured(
             resize_bilinear(chunk[:, None].float(), (height, width))[:, 0], settings, source_size

@@ -197,7 +197,7 @@ class Sam2Model:
         tokens = range(MASK_TOKENS)
         if choice is not MaskChoice.STABLE:
             tokens = range(1) if choice is MaskChoice.SINGLE else range(1, MASK_TOKENS)
-        sparse = self._sparse(embedding.source_size, points, labels, boxes, masks)
+        sparse = self.encode_prompts(embedding.source_size, points, labels, boxes, masks)
         with self.computing():
             if masks is None:
                 image = shared or self.share(embedding)
@@ -209,14 +209,15 @@ class Sam2Model:
         )
         return self._most_stable(output) if choice is MaskChoice.STABLE else output
 
-    def _sparse(
+    def encode_prompts(
         self,
         source_size: tuple[int, int],
-        points: Tensor | None,
-        labels: Tensor | None,
-        boxes: Tensor | None,
-        masks: Tensor | None,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
     ) -> Tensor:
+        """Return the sparse embeddings of N prompts, shape (N, P, C); see `predict`."""
         height, width = source_size
         extent = torch.tensor([width, height], dtype=torch.float32)
         corners: list[Tensor] = []

@@ -107,18 +107,18 @@ def test_the_parity_covers_filters_and_duplicates(
     assert counts[3] > 3
 
 
-def test_large_sources_are_scored_in_parts(
+def test_large_sources_are_scored_in_batches(
     scene: tuple[Sam2Model, Sam2Embedding, torch.nn.Module, np.ndarray],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, embedding, _, _ = scene
     settings = AutomaticMaskSettings(8, 0.1, 0.1, batch_size=64)
     whole = automatic_masks(model, embedding, settings)
-    monkeypatch.setattr(automatic_masks_module, "_PIXELS_AT_ONCE", 5 * HEIGHT * WIDTH)
-    parts = automatic_masks(model, embedding, settings)
-    assert torch.equal(whole.boxes, parts.boxes)
-    assert torch.equal(whole.stability, parts.stability)
-    assert torch.equal(whole.logits, parts.logits)
+    monkeypatch.setattr(automatic_masks_module, "PIXELS_AT_ONCE", 5 * HEIGHT * WIDTH)
+    batches = automatic_masks(model, embedding, settings)
+    assert torch.equal(whole.boxes, batches.boxes)
+    assert torch.equal(whole.stability, batches.stability)
+    assert torch.equal(whole.logits, batches.logits)
 
 
 def test_small_masks_may_be_dropped(

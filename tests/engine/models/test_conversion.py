@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from geoseg_qgis.engine.models import weights as weights_module
 from geoseg_qgis.engine.models.conversion import current_copy, write_copy
 from geoseg_qgis.engine.models.weights import file_sha256, read_state
 from geoseg_qgis.engine.zoo.card import WeightsFile
@@ -38,7 +37,7 @@ def recorded(copy: Path) -> dict[str, str]:
         return dict(stored.metadata())
 
 
-def refuse_pickles(path: Path) -> None:
+def refuse_pickles(path: Path, **_: object) -> None:
     raise AssertionError(f"{path} was unpickled again")
 
 
@@ -57,7 +56,7 @@ def test_a_cards_pickle_is_turned_into_safetensors_once(
     with safe_open(copy, framework="pt") as stored:
         assert stored.get_tensor("weight").dtype == torch.float16
 
-    monkeypatch.setattr(weights_module, "_unpickled", refuse_pickles)
+    monkeypatch.setattr(torch, "load", refuse_pickles)
     assert_equal(read_state(path, ENTRY), tensors())
 
 
@@ -74,7 +73,7 @@ def test_a_copied_original_keeps_its_copy_by_its_digest(
     torch.save(tensors(), path)
     read_state(path, ENTRY)
     os.utime(path, ns=(5, 5))
-    monkeypatch.setattr(weights_module, "_unpickled", refuse_pickles)
+    monkeypatch.setattr(torch, "load", refuse_pickles)
     assert_equal(read_state(path, ENTRY), tensors())
 
 

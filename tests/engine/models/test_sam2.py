@@ -198,7 +198,7 @@ def test_the_shared_first_layer_changes_nothing(model: Sam2Model, count: int, po
     labels = torch.randint(0, 2, (count, points), generator=generator)
     encoder, decoder = model.module.sam_prompt_encoder, model.module.sam_mask_decoder
     with torch.inference_mode():
-        sparse = model._sparse((80, 64), places, labels, None, None)
+        sparse = model.encode_prompts((80, 64), places, labels)
         _, dense = encoder(points=(places, labels), boxes=None, masks=None)
         logits, iou, _, score = decoder.predict_masks(
             image_embeddings=embedding.image,
