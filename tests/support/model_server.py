@@ -27,7 +27,7 @@ class Offer:
         ranges: Whether ``Range`` is respected.
         shift: Bytes by which a range begins elsewhere than asked for.
         etag: Validator; empty sends none.
-        headers: Further headers of every answer.
+        headers: Further headers of every answer, or others in place of the usual ones.
         location: Where to redirect.
         pause: Called between two blocks of the body.
         drip: Called between two bytes of a header that goes on until it returns False.
@@ -179,16 +179,14 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         body = offer.content[start:]
         self.send_response(206 if start else 200)
+        total, length = len(offer.content), len(body) if offer.length is None else offer.length
+        sent = {"ETag": offer.etag} if offer.etag else {}
         if start:
-            total = len(offer.content)
-            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        if offer.etag:
-            self.send_header("ETag", offer.etag)
-        for name, value in offer.headers.items():
-            self.send_header(name, value)
-        length = len(body) if offer.length is None else offer.length
+            sent["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
         if not offer.endless:
-            self.send_header("Content-Length", str(length))
+            sent["Content-Length"] = str(length)
+        for name, value in {**sent, **offer.headers}.items():
+            self.send_header(name, value)
         self.end_headers()
         self._send(body, offer)
         while offer.endless:

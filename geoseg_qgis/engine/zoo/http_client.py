@@ -2,34 +2,32 @@
 
 The client is that of huggingface_hub (httpx2), which uses ``HTTPS_PROXY``, ``NO_PROXY`` and
 ``SSL_CERT_FILE``. It waits for each piece of an answer, however little that is; a server that sends
-one byte every few seconds would hold it for ever. So a thread of its own reads the answer, and
-whoever wants it stops waiting when the user cancels or a limit is passed.
+one byte every few seconds would hold it for ever. So it is awaited asynchronously, and the waiting
+ends when the user cancels or a limit is passed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import queue
-import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 from huggingface_hub import get_token
 
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol import PLUGIN_VERSION
+from geoseg_qgis.protocol.errors import CancelledError
 
 from .addresses import ADOPT_HINT, Address, unavailable
 from .http_errors import InterruptionError, broken, proxy_refused
 
-THREAD = "geoseg-download"
 _MOST_REDIRECTS = 8
 _POLL = 0.1
-# Blocks that may wait to be written, of up to 64 KiB each.
-_QUEUED = 32
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,22 +64,44 @@ class Answer:
     """A server's answer.
 
     Attributes:
-        response: Status and headers.
+        response: Status, headers, and the body, yet to be read.
         stated_sha256: SHA-256 that Hugging Face states for the file, or None.
         with_token: Whether the user's token was sent.
-        blocks: The body as it arrives; raises like `ask`.
     """
 
     response: httpx2.Response
     stated_sha256: str | None
     with_token: bool
-    blocks: Iterator[bytes]
 
 
-@contextlib.contextmanager
-def ask(
-    address: Address, headers: Mapping[str, str], settings: TransferSettings, context: JobContext
-) -> Iterator[Answer]:
+def run_cancellable(work: Coroutine[Any, Any, T], context: JobContext) -> T:
+    """Return what ``work`` returns; a cancel stops it wherever it waits.
+
+    Raises:
+        CancelledError: When the user cancelled.
+    """
+
+    async def watched() -> T:
+        task = asyncio.ensure_future(work)
+        while not (await asyncio.wait([task], timeout=_POLL))[0]:
+            if context.is_cancelled():
+                task.cancel()
+        if task.cancelled():
+            raise CancelledError
+        return task.result()
+
+    # Unlike asyncio.run, this does not wait for a look-up of a host's address that hangs.
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(watched())
+    finally:
+        loop.close()
+
+
+@contextlib.asynccontextmanager
+async def ask(
+    address: Address, headers: Mapping[str, str], settings: TransferSettings
+) -> AsyncIterator[Answer]:
     """Ask for a file and yield the answer; the connection is closed afterwards.
 
     The user's token is sent to Hugging Face only, never to where it redirects.
@@ -89,122 +109,52 @@ def ask(
     Raises:
         InterruptionError: For what may pass.
         JobError: ``MODEL_MISSING`` for an address, certificate or proxy that cannot be used.
-        CancelledError: When the user cancelled.
     """
     token = get_token() if address.on_hub else None
     sent = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
     try:
-        client = httpx2.Client(
+        client = httpx2.AsyncClient(
             timeout=settings.silence,
             headers={"User-Agent": f"geoseg/{PLUGIN_VERSION}", "Accept-Encoding": "identity"},
         )
-        request = client.build_request("GET", address.url, headers=sent)
-    except httpx2.InvalidURL as error:
-        raise broken(error, address.url) from error
     except (ImportError, ValueError) as error:
         raise proxy_refused(str(error)) from error
-    reader = _Reader(client, request)
-    reader.start()
+    host = address.url
     try:
-        response = reader.take(settings.answer, context)
-        stated = reader.stated_sha256 if address.on_hub else None
-        blocks = reader.blocks(settings.silence, context)
-        yield Answer(response, stated, bool(token), blocks)
-    finally:
-        reader.stop()
+        async with client:
+            request = client.build_request("GET", address.url, headers=sent)
+            host = request.url.host
+            following = _follow_redirects(client, request)
+            response, stated = await asyncio.wait_for(following, settings.answer)
+            yield Answer(response, stated if address.on_hub else None, bool(token))
+    except asyncio.TimeoutError:
+        raise InterruptionError(f"{host} sends nothing") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise broken(error, host) from error
 
 
-class _Reader(threading.Thread):
-    """Sends a request, follows redirects, and queues the response, its blocks and at last None.
-
-    Args:
-        client: Closed by `stop`.
-        request: What is sent.
-    """
-
-    def __init__(self, client: httpx2.Client, request: httpx2.Request) -> None:
-        super().__init__(name=THREAD, daemon=True)
-        self.stated_sha256: str | None = None
-        self._client = client
-        self._request = request
-        self._queue: queue.Queue[Any] = queue.Queue(_QUEUED)
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        """Read until the end, an error, or `stop`."""
-        try:
-            response = self._follow_redirects()
-            self._put(response)
-            for block in response.iter_raw():
-                self._put(block)
-            self._put(None)
-        except _StoppedError:
-            pass
-        except Exception as error:  # noqa: BLE001 - raised by take() in the other thread
-            with contextlib.suppress(_StoppedError):
-                self._put(broken(error, self._request.url.host))
-
-    def take(self, seconds: float, context: JobContext) -> Any:
-        """Return what was read next.
-
-        Raises:
-            InterruptionError: When nothing came in time.
-            CancelledError: When the user cancelled.
-            Exception: What reading raised.
-        """
-        until = time.monotonic() + seconds
-        while True:
-            context.check_cancelled()
-            try:
-                item = self._queue.get(timeout=_POLL)
-            except queue.Empty:
-                if time.monotonic() > until:
-                    raise InterruptionError(f"{self._request.url.host} sends nothing") from None
-                continue
-            if isinstance(item, Exception):
-                raise item
-            return item
-
-    def blocks(self, silence: float, context: JobContext) -> Iterator[bytes]:
-        """Yield the body; each block must come within ``silence`` seconds."""
-        while (block := self.take(silence, context)) is not None:
-            yield block
-
-    def stop(self) -> None:
-        """Close the connection, whether or not all was read."""
-        self._stopped.set()
-        self._client.close()
-
-    def _follow_redirects(self) -> httpx2.Response:
-        hub = self._request.url.origin
-        for _ in range(_MOST_REDIRECTS):
-            host = self._request.url.host
-            if self._request.url.scheme != "https":
-                raise unavailable(
-                    f"{host} was not asked, because the connection would not be encrypted.",
-                    f"Correct the model's card, or {ADOPT_HINT}.",
-                )
-            # The bodies of redirects are not read, as they might never end.
-            response = self._client.send(self._request, stream=True)
-            if self._request.url.origin == hub:
-                self.stated_sha256 = _sha256_of(response) or self.stated_sha256
-            if response.next_request is None:
-                return response
-            response.close()
-            # It has no Authorization header any more if it goes to another server.
-            self._request = response.next_request
-        raise unavailable(f"{host} redirects endlessly.", f"Try again later, or {ADOPT_HINT}.")
-
-    def _put(self, item: Any) -> None:
-        while not self._stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                self._queue.put(item, timeout=_POLL)
-                return
-        raise _StoppedError
-
-
-class _StoppedError(Exception):
-    """Nobody wants the answer any more."""
+async def _follow_redirects(
+    client: httpx2.AsyncClient, request: httpx2.Request
+) -> tuple[httpx2.Response, str | None]:
+    """Return the final answer, and the SHA-256 that the first server states."""
+    first, stated = request.url.origin, None
+    for _ in range(_MOST_REDIRECTS):
+        if request.url.scheme != "https":
+            raise unavailable(
+                f"{request.url.host} was not asked, because the connection would not be encrypted.",
+                f"Correct the model's card, or {ADOPT_HINT}.",
+            )
+        # The bodies of redirects are not read, as they might never end.
+        response = await client.send(request, stream=True)
+        if request.url.origin == first:
+            stated = _sha256_of(response) or stated
+        if response.next_request is None:
+            return response, stated
+        await response.aclose()
+        # It has no Authorization header any more if it goes to another server.
+        request = response.next_request
+    host = request.url.host
+    raise unavailable(f"{host} redirects endlessly.", f"Try again later, or {ADOPT_HINT}.")
 
 
 def _sha256_of(response: httpx2.Response) -> str | None:

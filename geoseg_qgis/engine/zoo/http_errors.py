@@ -42,7 +42,7 @@ def refused(response: httpx2.Response, address: Address, file: str, with_token: 
     status, host = response.status_code, response.url.host
     if status in (408, 429) or status >= 500:
         value = response.headers.get("retry-after", "")
-        wait = float(value) if value.isdigit() else None
+        wait = float(value) if value.isdecimal() else None
         return InterruptionError(f"{host} answers with status {status}", wait)
     if status == 407:
         return proxy_refused(f"status {status}")

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import IO
 
 from geoseg_qgis.engine import files
 from geoseg_qgis.engine.progress import JobContext
@@ -39,6 +40,7 @@ class PartialFile:
         self.path = part_path(final)
         self._facts_path = self.path.with_name(f"{self.path.name}.json")
         self._identity = identity
+        self._stream: IO[bytes] | None = None
         self._begin("")
 
     def _begin(self, validator: str) -> None:
@@ -79,15 +81,25 @@ class PartialFile:
     def append(self, block: bytes) -> None:
         """Add bytes at the end."""
         try:
-            with self.path.open("ab") as stream:
-                stream.write(block)
+            if self._stream is None:
+                self._stream = self.path.open("ab")
+            self._stream.write(block)
+            self._stream.flush()
         except OSError as error:
             raise unwritable(self.path, error) from error
         self._digest.update(block)
         self.size += len(block)
 
+    def close(self) -> None:
+        """Close the file; more can be added later."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError):
+                self._stream.close()
+            self._stream = None
+
     def discard(self) -> None:
         """Drop all bytes."""
+        self.close()
         for path in (self.path, self._facts_path):
             path.unlink(missing_ok=True)
         self._begin("")
@@ -102,6 +114,7 @@ class PartialFile:
         Raises:
             JobError: ``OUTPUT_UNWRITABLE``, also when somebody else changed it meanwhile.
         """
+        self.close()
         try:
             if self.path.stat().st_size != self.size:
                 raise OSError(0, "another program changed it")

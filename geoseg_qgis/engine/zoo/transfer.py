@@ -26,14 +26,14 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .addresses import ADOPT_HINT, Address
 from .card import WeightsFile
-from .http_client import Answer, TransferSettings, ask
+from .http_client import TransferSettings, ask, run_cancellable
 from .http_errors import InterruptionError, given_up, refused
 from .partial import PartialFile, require_space
 from .transfer_progress import TransferProgress
 
 _LONGEST_WAIT = 60.0
 _POLL = 0.1
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 # Bytes of a file of unknown size between two looks at the free space.
 _LOOK_EVERY = 16_000_000
 
@@ -74,7 +74,7 @@ class Transfer:
         failures, furthest = 0, self.partial.size
         while not self._is_whole():
             try:
-                self._attempt()
+                run_cancellable(self._attempt(), self.context)
                 break
             except InterruptionError as error:
                 progressed = self.partial.size - furthest >= self.settings.progress
@@ -90,8 +90,8 @@ class Transfer:
         size = self.weights.size
         return size is not None and self.partial.size == size and bool(self.weights.sha256)
 
-    def _attempt(self) -> None:
-        with ask(self.address, self._range_headers(), self.settings, self.context) as answer:
+    async def _attempt(self) -> None:
+        async with ask(self.address, self._range_headers(), self.settings) as answer:
             self._stated = answer.stated_sha256 or self._stated
             status = answer.response.status_code
             if status == 416 and self.partial.size:
@@ -100,7 +100,10 @@ class Transfer:
             if status not in (200, 206):
                 raise refused(answer.response, self.address, self.weights.file, answer.with_token)
             total = self._begin(answer.response)
-            self._receive(answer, total)
+            try:
+                await self._receive(answer.response, total)
+            finally:
+                self.partial.close()
         if total is not None and self.partial.size < total:
             raise InterruptionError("the connection ended early")
 
@@ -126,7 +129,7 @@ class Transfer:
             total = int(found[2]) if found[2] != "*" else None
         else:
             length = response.headers.get("content-length", "")
-            total = int(length) if length.isdigit() else None
+            total = int(length) if length.isdecimal() else None
             partial.begin_anew(_validator(response))
         if total is not None and size is not None and total != size:
             raise self._another_file(f"has {total} bytes instead of {size}")
@@ -135,14 +138,14 @@ class Transfer:
             require_space(partial.path.parent, total - partial.size, self.weights.file)
         return total
 
-    def _receive(self, answer: Answer, total: int | None) -> None:
+    async def _receive(self, response: httpx2.Response, total: int | None) -> None:
         settings, partial = self.settings, self.partial
         label = f"Downloading {self.weights.file}"
         progress = TransferProgress(self.context, label, total, partial.size)
         most = settings.largest if total is None else total
         next_look = partial.size + _LOOK_EVERY
         window_start, window_bytes = time.monotonic(), 0
-        for block in answer.blocks:
+        async for block in response.aiter_raw():
             if partial.size + len(block) > most:
                 raise self._another_file(f"goes on after {most} bytes")
             partial.append(block)
@@ -157,7 +160,7 @@ class Transfer:
                 raise InterruptionError(f"it took more than {settings.longest / 3600:g} hours")
             if now - window_start >= settings.window:
                 if window_bytes < settings.slowest * settings.window:
-                    host = answer.response.url.host
+                    host = response.url.host
                     raise InterruptionError(
                         f"{host} sends less than {settings.slowest} bytes a second"
                     )

@@ -18,7 +18,7 @@ from zoo_cases import Recorder, described, digest
 
 from geoseg_qgis.engine.zoo.addresses import Address
 from geoseg_qgis.engine.zoo.card import WeightsFile
-from geoseg_qgis.engine.zoo.http_client import THREAD, TransferSettings
+from geoseg_qgis.engine.zoo.http_client import TransferSettings
 from geoseg_qgis.engine.zoo.partial import PartialFile
 from geoseg_qgis.engine.zoo.transfer import Transfer
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
@@ -151,6 +151,15 @@ def test_a_server_that_ignores_ranges_begins_anew(fetch, server) -> None:
 
 def test_another_part_than_asked_for_is_not_appended(fetch, server) -> None:
     server.offers["/sam.pt"] = Offer(CONTENT, break_after=[40_000], shift=7)
+    fetch()
+    assert fetch.final.read_bytes() == CONTENT
+    assert ranges(server) == ["", "bytes=40000-", ""]
+
+
+@pytest.mark.parametrize("range_", ["bytes", "bytes ²-9/9", "bytes " + "4" * 5000 + "-5/*", ""])
+def test_a_range_that_makes_no_sense_is_not_appended(fetch, server, range_) -> None:
+    headers = {"Content-Range": range_}
+    server.offers["/sam.pt"] = Offer(CONTENT, break_after=[40_000], headers=headers)
     fetch()
     assert fetch.final.read_bytes() == CONTENT
     assert ranges(server) == ["", "bytes=40000-", ""]
@@ -381,14 +390,15 @@ def test_dripping_headers_do_not_delay_a_cancel(fetch, server, silence) -> None:
 
 
 def test_nothing_goes_on_after_a_transfer(fetch, server, silence) -> None:
+    before = threading.active_count()
     server.offers["/sam.pt"] = Offer(CONTENT, drip=lambda: not silence.wait(0.05))
     fetch.fail(settings=replace(QUICK, attempts=1, answer=0.2))
     server.offers["/sam.pt"] = Offer(CONTENT, endless=True)
     fetch.fail()
     for thread in threading.enumerate():
-        if thread.name == THREAD:
+        if "process_request" in thread.name:
             thread.join(30.0)
-            assert not thread.is_alive()
+    assert threading.active_count() == before
     assert not silence.is_set()
 
 
@@ -482,6 +492,7 @@ def test_a_full_disk_keeps_the_part(fetch, server) -> None:
     partial = PartialFile(fetch.final, DIGEST)
     with pytest.raises(JobError) as caught:
         partial.append(CONTENT)
+    partial.close()
     assert caught.value.code is ErrorCode.DISK_FULL
     assert "what arrived so far is kept" in caught.value.hint
 
