@@ -105,7 +105,8 @@ def areas_touching(mask: Mask, item: ObjectPrompt, reach: int) -> Mask:
         item: Prompts in pixels of the mask.
         reach: Largest distance of an area from a point.
     """
-    labels, count = ndimage.label(mask)
+    numbers, count = ndimage.label(mask)
+    labels = numbers.astype(np.int32, copy=False)
     chosen = np.zeros(count + 1, dtype=np.bool_)
     for area in item.areas:
         sizes = np.bincount(labels[_slices(area, mask.shape)].ravel(), minlength=count + 1)

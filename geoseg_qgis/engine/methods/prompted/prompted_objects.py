@@ -7,6 +7,7 @@ become a box with points deep inside. Negative features become negative points.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import shapely
@@ -240,11 +241,14 @@ class _Feature:
 
 def _with_margin(part: BaseGeometry, is_box: bool) -> BaseGeometry:
     """Return a box grown by a share of its side, or a polygon by one of its size."""
+    grown: BaseGeometry
     if is_box:
         left, top, right, bottom = part.bounds
         side = max(right - left, bottom - top)
-        return shapely.buffer(part, BOX_MARGIN * side, join_style="mitre")
-    return shapely.buffer(part, POLYGON_MARGIN * float(part.area) ** 0.5)
+        grown = shapely.buffer(part, BOX_MARGIN * side, join_style="mitre")
+    else:
+        grown = shapely.buffer(part, POLYGON_MARGIN * float(part.area) ** 0.5)
+    return grown
 
 
 def inner_points_of(polygon: BaseGeometry, count: int) -> Points:
@@ -257,7 +261,7 @@ def inner_points_of(polygon: BaseGeometry, count: int) -> Points:
     points: list[tuple[float, float]] = []
     while len(points) < count and not rest.is_empty:
         tolerance = max(float(rest.area) ** 0.5 / 50.0, 1e-6)
-        radius = shapely.maximum_inscribed_circle(rest, tolerance)
+        radius: Any = shapely.maximum_inscribed_circle(rest, tolerance)
         if radius.is_empty or radius.length < _LEAST_INNER_RADIUS * largest:
             break
         largest = max(largest, radius.length)

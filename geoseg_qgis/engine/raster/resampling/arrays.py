@@ -66,7 +66,7 @@ def resize_nearest_array(values: NDArray[Any], size: tuple[int, int]) -> NDArray
 
 
 def sample_positions(
-    values: NDArray[np.floating], rows: NDArray[np.float64], columns: NDArray[np.float64]
+    values: NDArray[np.floating], rows: NDArray[np.floating], columns: NDArray[np.floating]
 ) -> NDArray[np.float32]:
     """Return values at positions on both axes, bilinear, edges repeated.
 
@@ -81,7 +81,7 @@ def sample_positions(
     upper, lower, down = _neighbours(rows, values.shape[0])
     left, right, across = _neighbours(columns, values.shape[1])
     along = values[upper] * (1 - down)[:, None] + values[lower] * down[:, None]
-    sampled: NDArray[np.float32] = along[:, left] * (1 - across) + along[:, right] * across
+    sampled = along[:, left] * (1 - across) + along[:, right] * across
     return sampled.astype(np.float32)
 
 
@@ -106,7 +106,7 @@ def sample_grid(values: NDArray[np.floating], grid: Grid, target: Grid) -> NDArr
 
 
 def _neighbours(
-    positions: NDArray[np.float64], length: int
+    positions: NDArray[np.floating], length: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """Return the pixels before and after each position, and the share of the second."""
     centres = np.clip(positions - 0.5, 0, length - 1)

@@ -82,7 +82,8 @@ class _ArrayRaster:
         self._values = values
 
     def read(self, window: Window) -> NDArray[np.float32]:
-        return self._values[window.toslices()].copy()
+        values: NDArray[np.float32] = self._values[window.toslices()].copy()
+        return values
 
     def write(self, window: Window, probability: NDArray[np.float32]) -> None:
         self._values[window.toslices()] = probability

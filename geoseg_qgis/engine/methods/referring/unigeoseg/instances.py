@@ -104,7 +104,8 @@ def find_instances(grid: Grid, foreground: NDArray[np.bool_], pixel: float) -> l
         foreground: (h, w).
         pixel: Side of the chip's pixels in pixels of the base grid.
     """
-    labels, count = ndimage.label(foreground, _FOUR)
+    numbers, count = ndimage.label(foreground, _FOUR)
+    labels = numbers.astype(np.int32, copy=False)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-areas, kind="stable") + 1
     return [Instance(grid, labels, int(number), pixel) for number in order]
