@@ -120,6 +120,7 @@ def test_engine_killed_while_idle_is_replaced_unnoticed(
     assert start(client, invalid_job) != first
 
 
+@pytest.mark.slow
 def test_cancel_does_not_wait_for_a_stopped_engine(
     location: EngineLocation, tmp_path: Path, invalid_job: Job
 ) -> None:
@@ -137,6 +138,7 @@ def test_cancel_does_not_wait_for_a_stopped_engine(
         client.close()
 
 
+@pytest.mark.slow
 def test_stopped_engine_is_killed_without_another_call(
     client: EngineClient, invalid_job: Job
 ) -> None:
@@ -147,6 +149,7 @@ def test_stopped_engine_is_killed_without_another_call(
     assert wait_until(lambda: not is_running(stopped))
 
 
+@pytest.mark.slow
 def test_cancelled_engine_that_responds_late_is_kept(
     client: EngineClient, invalid_job: Job
 ) -> None:
@@ -158,6 +161,7 @@ def test_cancelled_engine_that_responds_late_is_kept(
     assert start(client, invalid_job) == slow
 
 
+@pytest.mark.slow
 def test_silent_engine_is_killed(
     location: EngineLocation, tmp_path: Path, invalid_job: Job
 ) -> None:
@@ -255,6 +259,7 @@ def test_other_variables_take_another_engine(
     close_shared()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_orphan_when_the_parent_is_killed(tmp_path: Path, number: int) -> None:
     """A killed QGIS cleans nothing up: the engine has to notice by itself."""

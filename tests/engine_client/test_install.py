@@ -70,6 +70,7 @@ def never() -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_environment_is_created_then_only_checked(small_locks: Path, tmp_path: Path) -> None:
     reports: list[tuple[float, str]] = []
     destination = tmp_path / "engine"
@@ -93,6 +94,7 @@ def test_environment_is_created_then_only_checked(small_locks: Path, tmp_path: P
     ]
 
 
+@pytest.mark.slow
 def test_broken_environment_is_created_again(small_locks: Path, tmp_path: Path) -> None:
     destination = tmp_path / "engine"
     install_engine(destination, ignore, never)
@@ -102,6 +104,7 @@ def test_broken_environment_is_created_again(small_locks: Path, tmp_path: Path) 
     assert (package / "__init__.py").exists()
 
 
+@pytest.mark.slow
 def test_interrupted_installation_is_created_again(small_locks: Path, tmp_path: Path) -> None:
     destination = tmp_path / "engine"
     install_engine(destination, ignore, never)

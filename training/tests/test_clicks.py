@@ -99,6 +99,7 @@ def test_the_next_click_lies_where_an_error_is_deepest_not_where_it_is_largest()
     assert len(answerer.asked) == 2
 
 
+@pytest.mark.slow
 def test_a_click_on_a_plain_roof_outlines_it_and_nothing_apart_from_it():
     pixels = torch.full((3, 512, 512), 90, dtype=torch.uint8)
     mask = np.zeros((512, 512), bool)

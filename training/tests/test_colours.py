@@ -75,6 +75,7 @@ def test_a_roof_is_named_by_itself_and_nothing_else_is() -> None:
     assert named[0, 7, 7] == all_but("building")
 
 
+@pytest.mark.slow
 def test_drawn_roofs_have_the_colours_that_were_drawn() -> None:
     right = seen = 0
     for seed in range(6):

@@ -53,6 +53,7 @@ def test_korean_bands_are_read_as_red_green_blue():
     assert green > blue
 
 
+@pytest.mark.slow
 @needs_data
 def test_boxes_and_footprints_are_partial_labels():
     scenes = {

@@ -115,6 +115,7 @@ def test_a_device_that_dies_ends_the_run_with_its_name() -> None:
     assert next(items) < 999, "nothing more was drawn"
 
 
+@pytest.mark.slow
 def test_a_device_without_memory_says_so_itself(image: RasterSource) -> None:
     def full(pictures: list[Chip], windows: list[Window]) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -25,6 +25,8 @@ from geoseg_qgis.protocol.result import Result
 from geoseg_qgis.protocol.source import RasterSource
 from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 320, 230
 Scores = NDArray[np.integer]
 
@@ -79,7 +81,6 @@ def limit(models: LoadedPreset, too_much: Callable[[torch.Tensor], bool]) -> lis
     return asked
 
 
-@pytest.mark.slow
 def test_halved_batches_map_the_same(image: Path, tiny_preset: Path) -> None:
     usual, _ = run(make_job(image, tiny_preset, "usual"))
     job = make_job(image, tiny_preset, "limited")
@@ -123,7 +124,6 @@ def test_a_window_that_never_fits_ends_the_job(image: Path, tiny_preset: Path) -
     assert not Path(job.task.scores).exists()
 
 
-@pytest.mark.slow
 def test_two_devices_map_the_same(
     image: Path, tiny_preset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

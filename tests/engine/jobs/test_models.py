@@ -87,6 +87,7 @@ def test_list_shows_everything_about_every_model(models: Path, tmp_path: Path) -
     assert result.provenance["model_folders"] == str(models)
 
 
+@pytest.mark.slow
 def test_download_verify_and_remove_a_model(server: ModelServer, models: Path) -> None:
     place = write_card(models, url=server.url("/sam.pt"))
     result, context = do(ModelAction.DOWNLOAD, "mine")

@@ -204,6 +204,7 @@ def test_users_regions_are_labelled_as_wholes(tiny_preset: Path, tmp_path: Path)
     assert len(np.unique(labels)) > 1
 
 
+@pytest.mark.slow
 def test_reclassify_repeats_the_labels_without_a_model(tiny_preset: Path, tmp_path: Path) -> None:
     image = write_orthophoto(tmp_path / "image.tif")
     job = make_job(

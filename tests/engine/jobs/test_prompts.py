@@ -450,6 +450,7 @@ def test_the_place_on_the_ground_is_kept(name: str, tiny: str, tmp_path: Path) -
         assert dataset.transform.almost_equals(transform, precision=1e-12)
 
 
+@pytest.mark.slow
 def test_prompts_of_another_crs_find_the_same(landscape: Path, tiny: str, tmp_path: Path) -> None:
     shapes = [*POINTS, shapely.LineString([(20, 20), (90, 40)]), shapely.box(120, 60, 180, 110)]
     here = on_map(shapes, NORTH_UP)
@@ -508,6 +509,7 @@ def test_a_failed_write_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["a.gpkg"]
 
 
+@pytest.mark.slow
 def test_files_are_written_alone_if_asked(landscape: Path, tiny: str, tmp_path: Path) -> None:
     layer = write_layer(tmp_path / "a.gpkg", on_map(POINTS, NORTH_UP))
     result = run_job(make_job(landscape, layer, tmp_path, tiny, mask_raster=None), JobContext())
@@ -537,6 +539,7 @@ def test_shapes_of_all_kinds_are_prompts(landscape: Path, tiny: str, tmp_path: P
         assert shapely.distance(prompt, outline) < 1.3
 
 
+@pytest.mark.slow
 def test_a_job_runs_the_same_twice(landscape: Path, tiny: str, tmp_path: Path) -> None:
     layer = write_layer(tmp_path / "a.gpkg", on_map(POINTS, NORTH_UP))
     first, second = (segment(landscape, layer, tmp_path, tiny) for _ in itertools.repeat(0, 2))

@@ -72,6 +72,7 @@ def published_configuration(name: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_files_hold_these_networks(name: str) -> None:
     tied = PUBLISHED[name][-1]

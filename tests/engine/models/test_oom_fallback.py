@@ -125,6 +125,7 @@ def test_other_failures_pass() -> None:
         OutOfMemoryFallback(CPU).run(Work(compute), [1, 2])
 
 
+@pytest.mark.slow
 def test_an_allocation_that_no_computer_can_give_counts_as_out_of_memory() -> None:
     def compute(batch: Sequence[int]) -> list[int]:
         torch.empty(1 << 58 if len(batch) > 1 else 1)

@@ -107,6 +107,7 @@ def test_provenance_names_files_by_digest_and_only_what_was_used(folder: Path) -
     assert "clip_sha256" not in facts
 
 
+@pytest.mark.slow
 def test_a_number_format_may_be_asked_for(folder: Path) -> None:
     loaded = LoadedPreset(open_preset(str(folder)), choose_device("cpu"), torch.bfloat16)
     assert loaded.clip.dtype == loaded.dino.dtype == loaded.sam2.dtype == torch.bfloat16

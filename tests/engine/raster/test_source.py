@@ -63,6 +63,7 @@ def test_coarser_pixels_are_means_of_valid_ones(tmp_path: Path) -> None:
     np.testing.assert_allclose(patch.values[:, patch.valid], expected[:, patch.valid], rtol=1e-5)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -50,6 +50,7 @@ def smooth(size: int, sigma: float, seed: int = 0) -> Classes:
     return np.asarray(np.digitize(noise, np.quantile(noise, [0.25, 0.5, 0.75])), np.uint8)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(patterns, st.integers(1, 60))
 def test_outlines_are_those_of_the_pixels(classes: Classes, band_pixels: int) -> None:
@@ -64,6 +65,7 @@ def test_outlines_are_those_of_the_pixels(classes: Classes, band_pixels: int) ->
     assert len(areas.polygons) == count
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(patterns, st.sampled_from([0.5, 1.0, 2.0]))
 def test_simplified_outlines_stay_valid_and_apart(classes: Classes, tolerance: float) -> None:
@@ -75,6 +77,7 @@ def test_simplified_outlines_stay_valid_and_apart(classes: Classes, tolerance: f
         assert shapely.area(areas.polygons).sum() == pytest.approx(union.area, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_simplified_neighbours_share_their_edges() -> None:
     classes = smooth(256, 4.0) + 1
     exact, simple = trace(classes), trace(classes, tolerance=1.0)

@@ -57,6 +57,7 @@ def test_a_missing_crs_is_told(side: str, tmp_path: Path) -> None:
     assert note.startswith("The layer of prompts has no CRS" if side == "prompts" else "The raster")
 
 
+@pytest.mark.slow
 def test_a_crs_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     source = write_layer(tmp_path / "a.gpkg", [shapely.Point(1, 2)])
     with pytest.raises(JobError) as caught:

@@ -67,6 +67,7 @@ def test_arrays_have_the_shape_asked_for():
     assert scene.classes.shape == scene.instances.shape == (96, 130)
 
 
+@pytest.mark.slow
 def test_instances_agree_with_objects_and_classes(scenes: list[DrawnScene]):
     for scene in scenes:
         numbers = np.unique(scene.instances)
@@ -95,6 +96,7 @@ def test_countable_classes_belong_to_objects(scenes: list[DrawnScene], name: str
     assert without < 0.05 * pixels
 
 
+@pytest.mark.slow
 def test_surfaces_look_like_themselves():
     """Mean colours over scenes: plants are green, water is dark, sand is bright."""
     scenes = [generate_scene(seed, 160, 0.5, "coast") for seed in range(4)]

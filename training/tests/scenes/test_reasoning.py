@@ -9,6 +9,7 @@ from training.scenes import KINDS, generate_scene
 from training.scenes.reasoning import ask
 
 
+@pytest.mark.slow
 def test_questions_have_their_answers():
     scene = generate_scene(7, 256, 0.6, "riverside")
     answers = {e.text: e for e in ask(scene, 3, 1000)}
@@ -23,6 +24,7 @@ def test_questions_have_their_answers():
     assert kinds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_no_question_without_an_answer(kind: str):
     questions = ask(generate_scene(31, 160, 0.6, kind), 0, 1000)
@@ -30,6 +32,7 @@ def test_no_question_without_an_answer(kind: str):
     assert all(question.mask.any() for question in questions)
 
 
+@pytest.mark.slow
 def test_nearest_building_is_nearest():
     asked = "which building would a flood of the river reach first?"
     found = 0

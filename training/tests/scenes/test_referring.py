@@ -29,6 +29,7 @@ def members(scene: DrawnScene, noun: str) -> list[SceneObject]:
     raise AssertionError(noun)
 
 
+@pytest.mark.slow
 def test_masks_are_the_instances(spoken: list[tuple[DrawnScene, Expression]]):
     assert len(spoken) > 300
     for scene, expression in spoken:
@@ -87,6 +88,7 @@ def test_halves_hold_everything_on_that_side(spoken: list[tuple[DrawnScene, Expr
     assert checked > 3
 
 
+@pytest.mark.slow
 def test_attributes_select_all_that_have_them(scenes: list[DrawnScene]):
     checked = 0
     for scene in scenes:
@@ -187,12 +189,14 @@ def test_nearest_needs_a_clear_margin():
     assert clearly_nearest(close, close.objects, target) is None
 
 
+@pytest.mark.slow
 def test_sentences_follow_the_seed(scenes: list[DrawnScene]):
     assert [e.text for e in refer(scenes[0], 1)] == [e.text for e in refer(scenes[0], 1)]
     assert [e.text for e in refer(scenes[0], 1)] != [e.text for e in refer(scenes[0], 2)]
     assert len(refer(scenes[1], 1, 5)) == 5
 
 
+@pytest.mark.slow
 def test_grey_pictures_have_no_colour_words():
     grey = [
         scene

@@ -47,6 +47,7 @@ def scene(label: int) -> LabelledImage:
     return LabelledImage("oam_buildings", "made", pixels, labels, (0.9, 1.1))
 
 
+@pytest.mark.slow
 def test_tiles_show_their_object() -> None:
     batch = MaskTiles([scene(BIT["building"])], 128, 4, ("building",)).batch(6)
     assert batch.images.shape == (6, 3, 128, 128)
@@ -132,6 +133,7 @@ def overfitted(steps: int) -> list[float]:
     return totals
 
 
+@pytest.mark.slow
 def test_steps_on_one_batch_lower_the_loss() -> None:
     totals = overfitted(12)
     assert np.isfinite(totals).all()

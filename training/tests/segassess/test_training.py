@@ -217,6 +217,7 @@ def loss_on(model: SegAssess, data: dict[str, Tensor]) -> float:
     return float(segassess_losses(output, data["mask"], data["truth"]).total)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss() -> None:
     """The same unseen tiles before and after: the noise of single steps plays no part."""
     torch.manual_seed(0)
@@ -236,6 +237,7 @@ def test_training_lowers_the_loss() -> None:
     assert validate(model, [held_out]).counts.mean().f1 > score_before + 0.1
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     options = TrainingOptions(

@@ -20,6 +20,8 @@ from shapely.geometry.base import BaseGeometry
 from geoseg_qgis.engine.zoo.card import CARD_FILE
 from geoseg_qgis.engine.zoo.registry import open_preset
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[4].parent / "shared" / "data"
 MODEL = "offline-small"
 
@@ -45,14 +47,12 @@ def of_boxes(houses: Houses, suburb: Path, tmp_path: Path) -> Outcome:
     return segment(suburb, layer, tmp_path, MODEL)
 
 
-@pytest.mark.slow
 def test_boxes_find_generated_houses(houses: Houses, of_boxes: Outcome) -> None:
     scores = house_scores(houses, of_boxes)
     assert len(scores) == 8
     assert np.mean(scores) > 0.64
 
 
-@pytest.mark.slow
 def test_points_find_generated_houses(houses: Houses, suburb: Path, tmp_path: Path) -> None:
     fields = {"n": np.arange(len(houses.masks))}
     layer = write_layer(tmp_path / "points.gpkg", on_map(houses.inner, NORTH_UP), fields)
@@ -90,7 +90,6 @@ def test_the_card_says_whether_to_zoom_in(houses: Houses, suburb: Path, tmp_path
     assert 0.4 < overlap(near, far) < 0.99
 
 
-@pytest.mark.slow
 def test_rough_outlines_find_generated_houses(houses: Houses, suburb: Path, tmp_path: Path) -> None:
     rough = [shapely.affinity.rotate(box, 8).buffer(2).simplify(1) for box in houses.boxes]
     fields = {"n": np.arange(len(houses.masks))}
@@ -99,7 +98,6 @@ def test_rough_outlines_find_generated_houses(houses: Houses, suburb: Path, tmp_
     assert np.mean(scores) > 0.54
 
 
-@pytest.mark.slow
 def test_a_turned_raster_shows_the_same_houses(
     houses: Houses, of_boxes: Outcome, tmp_path: Path
 ) -> None:
@@ -150,7 +148,6 @@ def agreement(truth: BaseGeometry, outline: BaseGeometry) -> float:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     not (DATA / "oam_buildings").is_dir(),
     reason="the real images (shared/data/oam_buildings) are not beside the checkout",

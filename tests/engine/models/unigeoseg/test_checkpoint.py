@@ -160,6 +160,7 @@ def test_half_precision_keeps_the_mask(
     assert 0.0 < difference / scale < (0.05 if dtype == torch.bfloat16 else 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_answers_alike(
     folder: Path, golden: Golden, tiny_model: UniGeoSeg, dtype: torch.dtype

@@ -46,6 +46,7 @@ def test_preprocessing(scene: tuple[NDArray[np.uint8], NDArray[np.int32]]) -> No
     assert abs(float(pixels.mean()) - float(scene[0].mean())) < 1
 
 
+@pytest.mark.slow
 def test_pipeline_is_the_chain_of_its_steps(
     clip: CLIP, dino: Eva, scene: tuple[NDArray[np.uint8], NDArray[np.int32]]
 ) -> None:

@@ -83,6 +83,7 @@ def test_components_equal_density_clusters(count: int, seed: int, epsilon: float
     np.testing.assert_array_equal(number_components(distance <= epsilon), expected)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 3), st.booleans())
 def test_merging_a_batch_equals_density_clustering(seed: int, batch: int, zero: bool) -> None:

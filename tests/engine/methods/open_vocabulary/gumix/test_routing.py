@@ -85,6 +85,7 @@ def test_half_precision_logits_are_measured_in_single() -> None:
     assert len(torch.unique(entropy)) > 1000
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 40))
 def test_accumulated_statistics(seed: int, height: int, width: int) -> None:

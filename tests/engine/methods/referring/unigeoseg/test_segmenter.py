@@ -235,6 +235,7 @@ def test_special_words_are_removed_from_instructions(toy_tokenizer: ByteTokenize
     assert request.instruction_ids[-1] == 300
 
 
+@pytest.mark.slow
 def test_refused_requests(segmenter: Segmenter, wide_tile: np.ndarray) -> None:
     refusals: list[tuple[dict[str, object], ErrorCode, str]] = [
         ({}, ErrorCode.INVALID_JOB, "either words, or points, or a box"),
