@@ -48,7 +48,7 @@ def write_random_preset(preset: Preset, method: str, folder: Path) -> None:
         folder: An empty folder.
 
     Raises:
-        JobError: ``MODEL_MISSING`` for a network whose sizes only its files tell.
+        JobError: ``MODEL_MISSING`` for a network whose sizes are only in its files.
     """
     card = json.loads(card_path(preset).read_text(encoding="utf-8"))
     for name in preset.card.components:

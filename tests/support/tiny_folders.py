@@ -52,7 +52,7 @@ def byte_tokenizer(pieces: list[str]) -> Tokenizer:
 
 
 def fill(module: Any, seed: int) -> None:
-    """Give a network random values under which its parts matter."""
+    """Give a network random values under which every layer matters."""
     torch.manual_seed(seed)
     for name, parameter in module.named_parameters():
         if parameter.ndim > 1:

@@ -119,7 +119,7 @@ TRAINED_AS = {
 }
 
 
-def trunk(card: ModelCard) -> str:
+def clip_name(card: ModelCard) -> str:
     """Return the entry of `TRAINED_AS` for the CLIP of a GUMix-RS preset."""
     assert card.clip is not None
     size = re.search(r"RS5M_ViT-([LH]-14)", card.clip.weights.file)
@@ -166,7 +166,7 @@ def test_a_clip_has_the_published_tensors(card: ModelCard) -> None:
 @having("clip")
 def test_a_clip_is_fed_as_it_was_trained(card: ModelCard) -> None:
     assert card.clip is not None
-    name, tag = TRAINED_AS[card.name if not card.name.startswith("gumix") else trunk(card)]
+    name, tag = TRAINED_AS[card.name if not card.name.startswith("gumix") else clip_name(card)]
     facts = open_clip.pretrained.get_pretrained_cfg(name, tag)
     assert card.clip.model == name
     assert card.clip.mean == pytest.approx(facts["mean"])
@@ -247,7 +247,7 @@ def test_dinov3_has_the_published_tensors(card: ModelCard) -> None:
     module = build_dino(card.dino)
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     layout = card.dino.weights.layout
-    # Files of the original release carry rounded rotary periods, the others need the rounding.
+    # Files of the original release hold rounded rotary periods, the others need the rounding.
     assert card.dino.round_rope_periods is (layout != "meta")
     if layout == "huggingface":
         sizes = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24}
@@ -423,7 +423,7 @@ def test_a_tiny_segassess_in_the_cards_layout_is_read(card: ModelCard, tmp_path:
     reference = SegAssess(sizes).eval()
     state = reference.state_dict()
     published = {f"module.{name}": tensor for name, tensor in state.items()}
-    # The published files hold the Segment Anything part a second time.
+    # The published files hold the Segment Anything weights a second time.
     aliases = [name for name in state if name.startswith(("image_encoder.", "prompt_encoder."))]
     published |= {f"module.sam.{name}": state[name] for name in aliases}
     path = prepared(tmp_path, weights)

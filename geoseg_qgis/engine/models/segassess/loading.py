@@ -8,7 +8,6 @@ Files written by this package are safetensors whose metadata holds the sizes.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from geoseg_qgis.engine.files import draft
 from geoseg_qgis.engine.json_reader import parse
 from geoseg_qgis.engine.models.weights import load_strictly, read_state
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
@@ -168,9 +168,8 @@ def save_segassess(model: SegAssess, path: Path, metadata: Mapping[str, str] | N
     facts = dict(metadata or {})
     facts[CONFIGURATION_KEY] = json.dumps(model.configuration.to_json())
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    partial = path.with_name(path.name + ".part")
-    save_file(weights, partial, metadata=facts)
-    os.replace(partial, path)  # noqa: PTH105
+    with draft(path) as unfinished:
+        save_file(weights, unfinished, metadata=facts)
 
 
 def start_from_segment_anything(model: SegAssess, state: Mapping[str, Tensor]) -> None:
