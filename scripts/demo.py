@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from geoseg_qgis.engine.raster.preview import write_preview
 from geoseg_qgis.protocol.legend import parse_classes
+from scripts.preview import write_preview
 from training.scenes import write_scene
 
 ROOT = Path(__file__).resolve().parent.parent

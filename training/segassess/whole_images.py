@@ -11,7 +11,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg_qgis.engine.methods.assessment import ObjectAccumulator, ObjectStatus, constrain
+from geoseg_qgis.engine.methods.assessment.object_quality import ObjectAccumulator, ObjectStatus
+from geoseg_qgis.engine.methods.assessment.quality_classes import constrain
 from geoseg_qgis.engine.metrics.quality import QualityCounts
 from geoseg_qgis.engine.models.segassess import SegAssess
 from training.datasets import LabelledImage

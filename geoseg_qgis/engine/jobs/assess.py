@@ -8,11 +8,11 @@ from pathlib import Path
 
 from geoseg_qgis.engine.inference.chips import RasterScene
 from geoseg_qgis.engine.inference.messages import report_pixel_size, report_unreadable
+from geoseg_qgis.engine.methods.assessment.assessor import Assessment, Assessor, unjudge
 from geoseg_qgis.engine.methods.assessment.mask_input import open_mask
-from geoseg_qgis.engine.methods.assessment.numbers import assessment_numbers
-from geoseg_qgis.engine.methods.assessment.polygons import write_missed, write_objects
-from geoseg_qgis.engine.methods.assessment.rasters import write_rasters
-from geoseg_qgis.engine.methods.assessment.run import Assessment, Assessor, unjudge
+from geoseg_qgis.engine.methods.assessment.polygon_output import write_missed, write_objects
+from geoseg_qgis.engine.methods.assessment.problems import assessment_numbers
+from geoseg_qgis.engine.methods.assessment.raster_output import write_rasters
 from geoseg_qgis.engine.models.model_cache import load_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext

@@ -30,7 +30,7 @@ from geoseg_qgis.engine.raster.scratch import ScratchFolder
 from geoseg_qgis.engine.reports.evaluation import write_report
 from geoseg_qgis.engine.reports.evaluation_table import write_table
 from geoseg_qgis.engine.vector.components import row_windows
-from geoseg_qgis.engine.vector.read import read_bounds
+from geoseg_qgis.engine.vector.polygon_layer import read_bounds
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.result import Result

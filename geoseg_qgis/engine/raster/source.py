@@ -26,10 +26,10 @@ from geoseg_qgis.protocol.errors import JobError
 from geoseg_qgis.protocol.source import RasterSource
 
 from .bands import BandPlan, plan_bands
-from .blocks import WrittenBlocks
 from .datasets import OpenDataset, open_dataset, unreadable
 from .grid import Grid
 from .resampling.reads import AxisSampling, resample, sample_axis
+from .sparse import WrittenBlocks
 
 CACHE_BYTES = 256 * 1024 * 1024
 _BLOCK_BUDGET = 4 * 1024 * 1024

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg_qgis.engine.inference.chips import RasterScene
-from geoseg_qgis.engine.methods.assessment import Estimate, LayerSummary, ObjectStatus, QualityClass
-from geoseg_qgis.engine.methods.assessment.numbers import PROBLEM_COLORS, problems
-from geoseg_qgis.engine.methods.assessment.object_quality import scores
-from geoseg_qgis.engine.methods.assessment.polygons import missed_ranks
-from geoseg_qgis.engine.methods.assessment.rasters import QUALITY_LEGEND, QualityTally
-from geoseg_qgis.engine.methods.assessment.run import Assessment
+from geoseg_qgis.engine.methods.assessment.assessor import Assessment
+from geoseg_qgis.engine.methods.assessment.object_quality import ObjectStatus, scores
+from geoseg_qgis.engine.methods.assessment.polygon_output import missed_ranks
+from geoseg_qgis.engine.methods.assessment.problems import PROBLEM_COLORS, problems
+from geoseg_qgis.engine.methods.assessment.quality_classes import QualityClass
+from geoseg_qgis.engine.methods.assessment.raster_output import QUALITY_LEGEND, QualityTally
+from geoseg_qgis.engine.methods.assessment.summary import Estimate, LayerSummary
 from geoseg_qgis.engine.models.segassess.component import SegAssessSettings
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.overview import overview_grid, overview_png, sample_classes

@@ -22,7 +22,7 @@ from scipy import ndimage
 from sklearn import metrics
 
 from geoseg_qgis.engine.jobs.registry import run_job
-from geoseg_qgis.engine.methods.assessment.rasters import QUALITY_LEGEND
+from geoseg_qgis.engine.methods.assessment.raster_output import QUALITY_LEGEND
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.write import ClassRasterWriter

@@ -15,13 +15,13 @@ from rasterio.windows import Window
 from rasters import SHARED
 
 from geoseg_qgis.engine.raster.grid import model_grid, output_grid
-from geoseg_qgis.engine.raster.preview import write_preview
 from geoseg_qgis.engine.raster.source import open_raster
 from geoseg_qgis.engine.raster.stretch import measure_stretch
 from geoseg_qgis.engine.raster.write import ClassRasterWriter
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.legend import parse_classes
 from geoseg_qgis.protocol.source import GridRequest, RasterSource
+from scripts.preview import write_preview
 
 pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="the shared odd GeoTIFFs are absent")
 LEGEND = parse_classes("building =#ff0000; water =#0000ff")

@@ -20,8 +20,8 @@ from rasterio.windows import Window
 
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.write import ClassRasterWriter, ScoresWriter
+from geoseg_qgis.engine.vector.polygon_layer import rasterize_regions
 from geoseg_qgis.engine.vector.polygonize import LAYER, write_polygons
-from geoseg_qgis.engine.vector.read import rasterize_regions
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.legend import parse_classes
 from geoseg_qgis.protocol.polygons import PolygonOptions

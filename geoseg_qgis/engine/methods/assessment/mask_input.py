@@ -24,8 +24,8 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 from geoseg_qgis.engine.vector.components import find_components, labelled_bands
 from geoseg_qgis.engine.vector.measure import pixel_areas
+from geoseg_qgis.engine.vector.polygon_layer import PlacedPolygons, read_crs, read_polygons
 from geoseg_qgis.engine.vector.polygonize import square_metres
-from geoseg_qgis.engine.vector.read import PlacedPolygons, read_crs, read_polygons
 from geoseg_qgis.engine.vector.sheets import MOST_SHEETS, part_overlapping
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import LayerSource, RasterSource, VectorSource

@@ -15,8 +15,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Core, JudgedPixels, ObjectOptions, judged_pixels
-from .quality import BoolArray, FloatArray, QualityClass, confidence
+from .object_pixels import Core, JudgedPixels, ObjectOptions, judged_pixels
+from .quality_classes import BoolArray, FloatArray, QualityClass, confidence
 from .ranking import fix_priority, fix_rank
 
 FloatVector = NDArray[np.float64]

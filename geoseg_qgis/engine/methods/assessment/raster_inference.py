@@ -24,8 +24,8 @@ from geoseg_qgis.engine.progress import Progress
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.resampling.grids import nearest_window
 
-from .quality import Variant, mask_of
-from .runs import RunSums, TileRuns
+from .quality_classes import Variant, mask_of
+from .view_sums import RunSums, TileRuns
 from .views import View, ViewResult, assess_views, average_views
 
 CLASSES = 4

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Core
+from .object_pixels import Core
 from .object_quality import scores
-from .quality import BoolArray, FloatArray
+from .quality_classes import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from geoseg_qgis.engine.raster.class_names import read_class_names
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.nearest import open_nearest
-from geoseg_qgis.engine.vector.read import read_polygons
+from geoseg_qgis.engine.vector.polygon_layer import read_polygons
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import RasterSource, VectorSource
 

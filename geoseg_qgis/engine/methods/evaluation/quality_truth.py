@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.methods.assessment import QualityClass
-from geoseg_qgis.engine.methods.assessment.rasters import QUALITY_LEGEND
+from geoseg_qgis.engine.methods.assessment.quality_classes import QualityClass
+from geoseg_qgis.engine.methods.assessment.raster_output import QUALITY_LEGEND
 from geoseg_qgis.engine.raster.grid import Grid
 
 from .class_maps import ClassMap, Indexes, RasterClasses

@@ -11,7 +11,7 @@ from geoseg_qgis.engine.models.model_cache import out_of_memory_fallback
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.raster.region_raster import read_region_raster
-from geoseg_qgis.engine.vector.read import rasterize_regions
+from geoseg_qgis.engine.vector.polygon_layer import rasterize_regions
 from geoseg_qgis.protocol.source import VectorSource
 from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 

@@ -14,9 +14,9 @@ from geoseg_qgis.engine.inference.windows import blocks
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.vector.attributes import Attributes
 from geoseg_qgis.engine.vector.measure import measure_polygons
+from geoseg_qgis.engine.vector.polygon_layer import PlacedPolygons
 from geoseg_qgis.engine.vector.polygonize import place
 from geoseg_qgis.engine.vector.prompt_layer import PromptLayer
-from geoseg_qgis.engine.vector.read import PlacedPolygons
 
 from .segmentation import FoundObject
 

@@ -7,14 +7,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from geoseg_qgis.engine.methods.assessment import (
-    LayerAccumulator,
+from geoseg_qgis.engine.methods.assessment.object_pixels import ObjectOptions
+from geoseg_qgis.engine.methods.assessment.object_quality import (
     ObjectAccumulator,
-    ObjectOptions,
     ObjectQuality,
     ObjectStatus,
-    constrain,
 )
+from geoseg_qgis.engine.methods.assessment.quality_classes import constrain
+from geoseg_qgis.engine.methods.assessment.summary import LayerAccumulator
 
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]

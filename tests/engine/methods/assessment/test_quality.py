@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geoseg_qgis.engine.methods.assessment import (
+from geoseg_qgis.engine.methods.assessment.missed_regions import missed_regions
+from geoseg_qgis.engine.methods.assessment.quality_classes import (
     QualityClass,
     apply_variant,
     class_masks,
     constrain,
     contradiction,
-    fix_priority,
-    fix_rank,
-    missed_regions,
     quality_raster,
     repaired_mask,
 )
+from geoseg_qgis.engine.methods.assessment.ranking import fix_priority, fix_rank
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from geoseg_qgis.engine.methods.assessment import (
+from geoseg_qgis.engine.methods.assessment.views import (
     View,
     ViewResult,
     assess_views,
     average_views,
+    from_view,
     plan_views,
     stack_views,
+    to_view,
 )
-from geoseg_qgis.engine.methods.assessment.views import from_view, to_view
 from geoseg_qgis.engine.models.segassess import SegAssess
 
 

@@ -16,8 +16,8 @@ from geoseg_qgis.engine.raster.grid import Grid, with_margin
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 from geoseg_qgis.engine.raster.write import SCORE_STEPS
 
-from .blocks import QualityBlock
-from .quality import BoolArray, QualityClass, small_regions
+from .quality_blocks import QualityBlock
+from .quality_classes import BoolArray, QualityClass, small_regions
 
 _LARGEST_HALO = 256
 _MISSED = 256

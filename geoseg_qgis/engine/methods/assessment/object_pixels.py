@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .missed import missed_regions
-from .quality import BoolArray, FloatArray
+from .missed_regions import missed_regions
+from .quality_classes import BoolArray, FloatArray
 
 Core = tuple[slice, slice]
 

@@ -12,12 +12,12 @@ from rasterio.windows import Window
 
 from geoseg_qgis.engine.inference.blending import ScoreSurface
 from geoseg_qgis.engine.inference.chips import RasterScene
-from geoseg_qgis.engine.raster.resampling.grids import sample_bilinear
 from geoseg_qgis.engine.inference.windows import blocks
 from geoseg_qgis.engine.raster.grid import with_margin
+from geoseg_qgis.engine.raster.resampling.grids import sample_bilinear
 
-from .geometry import Core, ObjectOptions
-from .quality import BoolArray, FloatArray, Variant, apply_variant, mask_of
+from .object_pixels import Core, ObjectOptions
+from .quality_classes import BoolArray, FloatArray, Variant, apply_variant, mask_of
 from .raster_inference import ObjectLayer
 
 LARGEST_MARGIN = 512

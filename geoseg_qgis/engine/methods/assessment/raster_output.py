@@ -21,9 +21,9 @@ from geoseg_qgis.protocol.legend import LegendClass, parse_classes
 from geoseg_qgis.protocol.result import ClassSummary
 from geoseg_qgis.protocol.tasks.assess import AssessTask
 
-from . import QualityClass
 from .mask_input import MaskClass
-from .merged import MergedQuality
+from .quality_classes import QualityClass
+from .quality_map import MergedQuality
 
 QUALITY_LEGEND = tuple(
     LegendClass(kind.raster_value, (name,), kind.colour)

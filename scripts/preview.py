@@ -10,14 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 from rasterio.windows import Window
 
 from geoseg_qgis.engine.files import draft
+from geoseg_qgis.engine.raster.datasets import open_dataset, unreadable
+from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.source import open_raster
+from geoseg_qgis.engine.raster.stretch import measure_stretch
+from geoseg_qgis.engine.raster.style import rgb
 from geoseg_qgis.protocol.legend import LegendClass
 from geoseg_qgis.protocol.source import RasterSource
-
-from .datasets import open_dataset, unreadable
-from .grid import Grid
-from .source import open_raster
-from .stretch import measure_stretch
-from .style import rgb
 
 _OPACITY = 0.55
 _MARGIN = 12

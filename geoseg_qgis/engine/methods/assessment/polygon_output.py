@@ -20,12 +20,13 @@ from geoseg_qgis.engine.vector.polygonize import LAYER, place
 from geoseg_qgis.protocol.legend import LegendClass
 from geoseg_qgis.protocol.source import LayerSource, VectorSource
 
-from . import ObjectQuality, ObjectStatus, fix_priority, fix_rank
+from .assessor import Assessment
 from .mask_input import Mask
-from .missed_raster import MissedObjects
-from .numbers import NOT_ASSESSED, PROBLEM_COLORS, problems
-from .rasters import class_ids
-from .run import Assessment
+from .missed_objects import MissedObjects
+from .object_quality import ObjectQuality, ObjectStatus
+from .problems import NOT_ASSESSED, PROBLEM_COLORS, problems
+from .ranking import fix_priority, fix_rank
+from .raster_output import class_ids
 
 Progress = Callable[[float], None]
 QUALITY_FIELDS = (

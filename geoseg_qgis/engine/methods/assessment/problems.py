@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Estimate, LayerSummary, ObjectQuality, ObjectStatus
-from .run import Assessment
+from .assessor import Assessment
+from .object_quality import ObjectQuality, ObjectStatus
+from .summary import Estimate, LayerSummary
 
 SCORES = ("precision", "recall", "iou", "f1")
 FINE = "fine"

@@ -20,7 +20,7 @@ from geoseg_qgis.engine.vector.areas import trace_areas
 from geoseg_qgis.engine.vector.components import find_components, labelled_bands
 from geoseg_qgis.engine.vector.measure import pixel_areas
 
-from .merged import MergedQuality
+from .quality_map import MergedQuality
 
 _AROUND = [(row, column) for row in (0, 1, 2) for column in (0, 1, 2) if (row, column) != (1, 1)]
 

@@ -16,22 +16,17 @@ from geoseg_qgis.engine.models.segassess.component import SegAssessModel
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.tasks.assess import AssessTask
 
-from . import (
-    LayerAccumulator,
-    LayerSummary,
-    ObjectAccumulator,
-    ObjectOptions,
-    ObjectQuality,
-    ObjectStatus,
-    fix_rank,
-    plan_views,
-)
-from .blocks import QualityBlock, cells, coarseness, output_options, quality_blocks
 from .mask_input import Mask, MaskClass
-from .merged import MergedQuality
-from .missed_raster import MissedObjects, SmallestMissed, missed_objects
+from .missed_objects import MissedObjects, SmallestMissed, missed_objects
+from .object_pixels import ObjectOptions
+from .object_quality import ObjectAccumulator, ObjectQuality, ObjectStatus
+from .quality_blocks import QualityBlock, cells, coarseness, output_options, quality_blocks
+from .quality_map import MergedQuality
+from .ranking import fix_rank
 from .raster_inference import QualityPlan, quality_surface
-from .runs import RunSums
+from .summary import LayerAccumulator, LayerSummary
+from .view_sums import RunSums
+from .views import plan_views
 
 CPU_BATCH = 2
 GPU_BATCH = 16

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import JudgedPixels, ObjectOptions, judged_pixels
+from .object_pixels import JudgedPixels, ObjectOptions, judged_pixels
 from .object_quality import FloatVector, iou_spread, local_ids, run_sums
-from .quality import BoolArray, FloatArray, Variant, apply_variant, mask_of
+from .quality_classes import BoolArray, FloatArray, Variant, apply_variant, mask_of
 
 
 class RunSums:

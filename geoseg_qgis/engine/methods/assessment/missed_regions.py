@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .quality import BoolArray, FloatArray, QualityClass
+from .quality_classes import BoolArray, FloatArray, QualityClass
 
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
