@@ -19,6 +19,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.resampling.grids import nearest_window
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 
+from .stitching import label_pairs
 from .windows import plan_tiles
 
 AGREEMENT = 0.5
@@ -163,7 +164,9 @@ class _Stitcher:
     ) -> NDArray[np.int32]:
         areas = np.bincount(ids.ravel())
         names = np.zeros(len(areas), dtype=np.int32)
-        for new, known in _agreeing(ids[seen], old[seen]).items():
+        pairs = label_pairs(ids[seen], old[seen])
+        same = pairs.iou > AGREEMENT
+        for new, known in zip(pairs.first[same].tolist(), pairs.second[same].tolist(), strict=True):
             small = max(areas[new], self._areas[known]) <= self._largest_area
             if small:
                 names[new] = known
@@ -173,28 +176,3 @@ class _Stitcher:
                 names[new] = len(self._areas)
                 self._areas.append(int(areas[new]))
         return names[ids]
-
-
-def _agreeing(new: NDArray[np.int32], old: NDArray[np.int32]) -> dict[int, int]:
-    """Return the old id of each new id that covers the same pixels, by IoU in the overlap."""
-    both = (new > 0) & (old > 0)
-    if not both.any():
-        return {}
-    new_areas, old_ids, old_index = _areas(new, old)
-    pairs, counts = np.unique(
-        new[both].astype(np.int64) * len(old_ids) + old_index[both], return_counts=True
-    )
-    new_of, old_of = np.divmod(pairs, len(old_ids))
-    old_areas = np.bincount(old_index, minlength=len(old_ids))
-    overlap = counts / (new_areas[new_of] + old_areas[old_of] - counts)
-    return {
-        int(new_of[pair]): int(old_ids[old_of[pair]])
-        for pair in np.flatnonzero(overlap > AGREEMENT)
-    }
-
-
-def _areas(
-    new: NDArray[np.int32], old: NDArray[np.int32]
-) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.intp]]:
-    old_ids, old_index = np.unique(old, return_inverse=True)
-    return np.bincount(new), old_ids, old_index.reshape(old.shape)

@@ -23,6 +23,7 @@ from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from geoseg_qgis.engine.inference.stitching import Slices, label_pairs, shared_slices
 from geoseg_qgis.engine.inference.windows import Tile, feather_weights
 from geoseg_qgis.engine.progress import Progress, share_of
 
@@ -97,8 +98,10 @@ class _Merger:
                 in_favour[here] += other.weights[there] * (other.labels[there] > 0)
                 total[here] += other.weights[there]
                 if other_index > index:
-                    pairs = _covering(own.labels[here], other.labels[there])
-                    links.append((index, other_index, pairs))
+                    pairs = label_pairs(own.labels[here], other.labels[there])
+                    covering = pairs.cover >= COVER
+                    joined = np.stack([pairs.first[covering], pairs.second[covering]], axis=1)
+                    links.append((index, other_index, joined))
             share = own.weights * in_favour / np.maximum(total, np.float32(1e-6))
             labels = own.labels
             votes.append(_sums(labels, share, count))
@@ -124,7 +127,7 @@ class _Merger:
         known = np.zeros(shape, np.bool_)
         votes: list[_Vote] = []
         for number in involved:
-            shared = _shared(cell, self._tiles[number].window)
+            shared = shared_slices(cell, self._tiles[number].window)
             if shared is None:
                 continue
             here, there = shared
@@ -143,7 +146,7 @@ class _Merger:
         blended = np.where(weight > 0, total / np.maximum(weight, np.float32(1e-12)), 0.0)
         return np.where(known, blended, np.nan).astype(np.float32)
 
-    def _vote(self, number: int, here: _Slices, tile: _TilePrediction, there: _Slices) -> _Vote:
+    def _vote(self, number: int, here: Slices, tile: _TilePrediction, there: Slices) -> _Vote:
         start, end = self._offsets[number], self._offsets[number + 1]
         objects = np.concatenate([np.full(1, -1, np.int32), self._objects[start:end]])
         numbers = objects[tile.labels[there]]
@@ -195,7 +198,7 @@ class _Merger:
             self._cache.popitem(last=False)
         return self._cache[index]
 
-    def _neighbours(self, index: int) -> Iterator[tuple[int, _Slices, _Slices]]:
+    def _neighbours(self, index: int) -> Iterator[tuple[int, Slices, Slices]]:
         """Yield the tiles that overlap one, and the slices of the overlap in both."""
         tile = self._tiles[index]
         for row in range(tile.row - _REACH, tile.row + _REACH + 1):
@@ -204,7 +207,7 @@ class _Merger:
                 outside = row < 0 or not 0 <= column < self._columns
                 if outside or other >= len(self._tiles) or other == index:
                     continue
-                shared = _shared(tile.window, self._tiles[other].window)
+                shared = shared_slices(tile.window, self._tiles[other].window)
                 if shared is not None:
                     yield other, *shared
 
@@ -226,9 +229,6 @@ class _Merger:
         return Window(left, top, right - left, bottom - top)
 
 
-_Slices = tuple[slice, slice]
-
-
 @dataclass(frozen=True)
 class _Vote:
     """What a tile predicts for a cell: all (h, w) of ``place`` except the members.
@@ -241,7 +241,7 @@ class _Vote:
         members: Numbers of all objects that the tile shows, anywhere.
     """
 
-    place: _Slices
+    place: Slices
     probability: NDArray[np.float32]
     weights: NDArray[np.float32]
     objects: NDArray[np.int32]
@@ -251,33 +251,3 @@ class _Vote:
 def _sums(labels: NDArray[np.int32], values: NDArray[Any], count: int) -> NDArray[np.float64]:
     """Return the sums of values (h, w) over each of the labels 1 to ``count``."""
     return np.bincount(labels.ravel(), values.ravel(), count + 1)[1:].astype(np.float64)
-
-
-def _covering(own: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return pairs (n, 2) of labels that share half of the smaller area of the two."""
-    both = (own > 0) & (other > 0)
-    if not both.any():
-        return np.zeros((0, 2), np.int64)
-    own_areas, other_areas = np.bincount(own.ravel()), np.bincount(other.ravel())
-    base = len(other_areas)
-    codes, counts = np.unique(own[both].astype(np.int64) * base + other[both], return_counts=True)
-    first, second = np.divmod(codes, base)
-    smaller = np.minimum(own_areas[first], other_areas[second])
-    linked = counts >= COVER * smaller
-    return np.stack([first[linked], second[linked]], axis=1)
-
-
-def _shared(first: Window, second: Window) -> tuple[_Slices, _Slices] | None:
-    """Return the slices of the overlap of two windows in each of them, None without any."""
-    top = max(int(first.row_off), int(second.row_off))
-    left = max(int(first.col_off), int(second.col_off))
-    bottom = min(int(first.row_off + first.height), int(second.row_off + second.height))
-    right = min(int(first.col_off + first.width), int(second.col_off + second.width))
-    if bottom <= top or right <= left:
-        return None
-
-    def within(window: Window) -> _Slices:
-        rows, columns = int(window.row_off), int(window.col_off)
-        return slice(top - rows, bottom - rows), slice(left - columns, right - columns)
-
-    return within(first), within(second)
