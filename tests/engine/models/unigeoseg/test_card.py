@@ -110,12 +110,12 @@ def test_a_preset_loads_once_and_answers(
     assert preset.provenance()["unigeoseg_dtype"] == "float32"
 
 
-def test_a_spoilt_shard_is_refused(
+def test_a_damaged_shard_is_refused(
     tmp_path: Path, tiny_model: UniGeoSeg, toy_tokenizer: ByteTokenizer
 ) -> None:
     folder = write_preset(tmp_path / "preset", tiny_model, toy_tokenizer)
     with (folder / "network" / "model.safetensors").open("ab") as stream:
         stream.write(b"\0")
     preset = LoadedPreset(choose_preset(str(folder), "unigeoseg"), choose_device("cpu"))
-    with pytest.raises(JobError, match="bytes long in place of"):
+    with pytest.raises(JobError, match="bytes instead of"):
         preset_segmenter(preset)
