@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def page() -> str:
-    """Return the page: the frame with the tables in their place."""
+    """Return the page: the text of `FRAME` with the tables inserted."""
     presets = own_presets()
     tables = "\n".join([*_tables(presets), *_by_hand(presets)])
     return FRAME.read_text(encoding="utf-8").replace(MARKER, tables)
@@ -58,7 +58,7 @@ def _tables(presets: Iterable[Preset]) -> Iterator[str]:
         if not groups[name]:
             continue
         yield f"### {title}\n"
-        yield "| model | methods | download | memory: processor, card | licence |"
+        yield "| model | methods | download | memory | licence |"
         yield "|---|---|---|---|---|"
         ordered = sorted(groups[name], key=lambda one: (one.card.methods[0], one.card.name))
         yield from map(_row, ordered)
@@ -83,7 +83,7 @@ def _download(card: ModelCard) -> str:
     pages = dict.fromkeys(weights.gated for weights in card.files if weights.gated)
     words = [size] if size else []
     words += [f"[access]({address}) first" for address in pages]
-    words += ["by hand, see below"] if any(map(_is_by_hand, card.files)) else []
+    words += ["not automatic, see below"] if any(map(_is_by_hand, card.files)) else []
     return ", ".join(words) or "size not stated"
 
 
@@ -92,9 +92,9 @@ def _is_by_hand(weights: WeightsFile) -> bool:
 
 
 def _by_hand(presets: Iterable[Preset]) -> Iterator[str]:
-    """Yield where the files lie that are not fetched by themselves, each file once."""
-    yield "### Files to fetch by hand\n"
-    yield "| file | of | where |"
+    """Yield where to find the files that are not downloaded automatically, each file once."""
+    yield "### Files to download yourself\n"
+    yield "| file | model | where |"
     yield "|---|---|---|"
     rows: dict[tuple[str, str], list[str]] = {}
     for preset, weights in _files_by_hand(presets):

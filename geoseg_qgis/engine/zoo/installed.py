@@ -20,8 +20,8 @@ from .receipts import converted_path, read_receipt, receipt_path, write_receipt
 from .registry import Origin, Preset
 from .transfer_progress import TransferProgress
 
-BLOCK = 1 << 20
-"""Bytes that are read and hashed at once: small enough to be cancelled at any time."""
+# Bytes that are read and hashed at once: few enough to be cancelled at any time.
+_BLOCK = 1 << 20
 _LOCK_POLL = 0.2
 
 
@@ -85,8 +85,10 @@ def adopted_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.adopted.part")
 
 
-def hash_file(path: Path, label: str, context: JobContext, copy_to: Path | None = None) -> str:
-    """Return the hexadecimal SHA-256 of a file, and copy it on the way if asked.
+def digest_of(
+    path: Path, label: str, context: JobContext, copy_to: Path | None = None
+) -> hashlib._Hash:
+    """Return the SHA-256 of a file, to which more can be added; copy the file on the way if asked.
 
     Raises:
         CancelledError: When the user cancelled.
@@ -96,13 +98,13 @@ def hash_file(path: Path, label: str, context: JobContext, copy_to: Path | None 
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as stream, contextlib.ExitStack() as stack:
         target = stack.enter_context(copy_to.open("wb")) if copy_to is not None else None
-        while block := stream.read(BLOCK):
+        while block := stream.read(_BLOCK):
             digest.update(block)
             if target is not None:
                 target.write(block)
             done += len(block)
             progress.moved(done)
-    return digest.hexdigest()
+    return digest
 
 
 def verify_preset(preset: Preset, context: JobContext) -> Iterator[tuple[WeightsFile, str]]:
@@ -115,7 +117,7 @@ def verify_preset(preset: Preset, context: JobContext) -> Iterator[tuple[Weights
         path = preset.path(weights.file)
         before = read_receipt(path)
         span = context.span(number / len(present), (number + 1) / len(present))
-        digest = hash_file(path, f"Verifying {weights.file}", span)
+        digest = digest_of(path, f"Verifying {weights.file}", span).hexdigest()
         size = path.stat().st_size
         expected = weights.sha256 or (before.sha256 if before is not None else None)
         if weights.size is not None and size != weights.size:

@@ -19,7 +19,7 @@ from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .card import WeightsFile
-from .installed import adopted_path, hash_file
+from .installed import adopted_path, digest_of
 from .partial import unwritable
 from .registry import Preset
 
@@ -121,7 +121,7 @@ def adopt(source: Path, final: Path, expected: str | None, context: JobContext) 
         linked = _link(source, draft)
         label = f"{'Checking' if linked else 'Copying'} {source.name}"
         given, copy = (draft, None) if linked else (source, draft)
-        digest = hash_file(given, label, context, copy_to=copy)
+        digest = digest_of(given, label, context, copy_to=copy).hexdigest()
         if expected is not None and digest != expected:
             return None
         draft.replace(final)

@@ -17,8 +17,8 @@ from geoseg_qgis.engine import files
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
-from .installed import BLOCK, part_path
-from .transfer_progress import TransferProgress, megabytes
+from .installed import digest_of, part_path
+from .transfer_progress import megabytes
 
 # What a download leaves free, so that QGIS and the system can go on working.
 _FREE_FLOOR = 200_000_000
@@ -60,12 +60,8 @@ class PartialFile:
             self.discard()
             return
         label = f"Checking what is there of {self.final.name}"
-        progress = TransferProgress(context, label, self.path.stat().st_size)
-        with self.path.open("rb") as stream:
-            while block := stream.read(BLOCK):
-                self._digest.update(block)
-                self.size += len(block)
-                progress.moved(self.size)
+        self._digest = digest_of(self.path, label, context)
+        self.size = self.path.stat().st_size
 
     def begin_anew(self, validator: str) -> None:
         """Drop all bytes, and remember the validator (ETag or date) of those that follow."""

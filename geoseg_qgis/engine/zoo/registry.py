@@ -1,10 +1,11 @@
-"""Where presets lie and which one a job means.
+"""Where presets lie and which one a job uses.
 
-Three kinds are known: built into the package (``builtin/*/card.json`` with their weights), named
-by the package for download (``cards/*.json``), and the user's own folders. The user's folders are
-those given, or those in the environment variable ``GEOSEG_MODELS`` (parted like ``PATH``), or the
-data folder of the user's account. A folder is a preset when it has a ``card.json``, and so is each
-of its direct children. A preset of the user hides one of the package with the same name.
+There are three kinds: built into the package (``builtin/*/card.json`` with their weights),
+described in the package for download (``cards/*.json``), and the user's own. The user's model
+folders are those given, or those in the environment variable ``GEOSEG_MODELS`` (separated as in
+``PATH``), or the data folder of the user's account. A model folder that has a ``card.json`` is a
+preset, and so is each folder directly in it that has one. A preset of the user replaces one of the
+package with the same name.
 
 Files of presets for download lie together in the folder ``published`` of a model folder. Their
 cards name each file by where it was published, so that presets with a network in common share its
@@ -13,6 +14,7 @@ file.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -57,7 +59,7 @@ class Preset:
         return [weights for weights in files if not self.path(weights.file).is_file()]
 
     def serves(self, method: str) -> bool:
-        """Tell whether the method may be used with this preset.
+        """Return whether the method may be used with this preset.
 
         A method from outside the package, which no card can know, takes any preset that has the
         components it needs.
@@ -68,7 +70,7 @@ class Preset:
         return needs is not None and set(needs) <= set(self.card.components)
 
     def is_ready(self, method: str) -> bool:
-        """Tell whether the method is served and what it cannot do without is on disk."""
+        """Return whether the method is served and the files that it needs are on disk."""
         return self.serves(method) and not self.missing_files(method_needs()[method])
 
     def require_files(self, components: Sequence[str]) -> None:
@@ -112,7 +114,7 @@ def model_folders(given: Sequence[Path] | None = None) -> list[Path]:
 
 
 def catalogue(folders: Sequence[Path] | None = None) -> Catalogue:
-    """Return every preset that can be found; an unreadable card hides no other."""
+    """Return every preset that can be found; a card that cannot be read is left out."""
     presets: dict[str, Preset] = {}
     problems: list[JobError] = []
     places = model_folders(folders)
@@ -151,11 +153,9 @@ def open_preset(name: str, folders: Sequence[Path] | None = None) -> Preset:
     Raises:
         JobError: ``MODEL_MISSING`` listing what there is, ``MODEL_INVALID`` for a bad card.
     """
-    path = Path(name).expanduser()
-    if path.is_file() and path.suffix == ".json":
-        return Preset(read_card(path), path.parent, Origin.USER)
-    if path.is_dir() and (path.is_absolute() or len(path.parts) > 1 or (path / CARD_FILE).exists()):
-        return Preset(read_card(path / CARD_FILE), path, Origin.USER)
+    card = _card_at(name)
+    if card is not None:
+        return Preset(read_card(card), card.parent, Origin.USER)
     found = catalogue(folders)
     if name in found.presets:
         return found.presets[name]
@@ -165,6 +165,19 @@ def open_preset(name: str, folders: Sequence[Path] | None = None) -> Preset:
         f"Use one of {', '.join(sorted(found.presets))}, or a folder with a {CARD_FILE}.",
         "\n".join(str(problem) for problem in found.problems),
     )
+
+
+def _card_at(name: str) -> Path | None:
+    """Return the card that a folder or file name means; None for the name of a preset."""
+    # What cannot be a path may still be a name.
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        path = Path(name).expanduser()
+        if path.is_file() and path.suffix == ".json":
+            return path
+        is_path = path.is_absolute() or len(path.parts) > 1
+        if path.is_dir() and (is_path or (path / CARD_FILE).exists()):
+            return path / CARD_FILE
+    return None
 
 
 def choose_preset(name: str, method: str, folders: Sequence[Path] | None = None) -> Preset:

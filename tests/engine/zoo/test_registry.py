@@ -107,6 +107,12 @@ def test_an_unknown_name_lists_what_there_is(tmp_path: Path) -> None:
     assert "gumix-paper" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "~nobody-of-that-name/x"])
+def test_a_name_that_cannot_be_a_path_is_unknown(tmp_path: Path, name: str) -> None:
+    with pytest.raises(JobError, match="There is no model called"):
+        open_preset(name, [tmp_path])
+
+
 def test_a_missing_file_is_named_with_its_place(tmp_path: Path) -> None:
     folder = write_preset(tmp_path / "good", "good")
     with pytest.raises(JobError) as caught:
