@@ -27,11 +27,12 @@ class Offer:
         ranges: Whether ``Range`` is respected.
         shift: Bytes by which a range begins elsewhere than asked for.
         etag: Validator; empty sends none.
-        headers: Further headers of every answer, or others in place of the usual ones.
+        headers: Further headers of every response, or others in place of the usual ones.
         location: Where to redirect.
         pause: Called between two blocks of the body.
         drip: Called between two bytes of a header that goes on until it returns False.
         endless: Whether the body is repeated without end and without a ``Content-Length``.
+        partial: Whether the file is sent as a range that nobody asked for.
     """
 
     content: bytes = b""
@@ -47,6 +48,7 @@ class Offer:
     pause: Callable[[], object] | None = None
     drip: Callable[[], bool] | None = None
     endless: bool = False
+    partial: bool = False
 
 
 @dataclass
@@ -178,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._refuse(416, offer)
                 return
         body = offer.content[start:]
-        self.send_response(206 if start else 200)
+        self.send_response(206 if start or offer.partial else 200)
         total, length = len(offer.content), len(body) if offer.length is None else offer.length
         sent = {"ETag": offer.etag} if offer.etag else {}
         if start:

@@ -1,4 +1,4 @@
-"""Presets of small files, and a job context that remembers what it was told."""
+"""Presets of small files, and a job context that remembers what was reported."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from geoseg_qgis.engine.zoo.registry import Origin, Preset
 
 SAM = b"sam" * 5000
 CLIP = b"clip" * 4000
-QUICK = TransferSettings(attempts=2, first_wait=0.0, silence=30.0)
+QUICK = TransferSettings(attempts=2, first_wait=0.0, silence_timeout=30.0)
 
 
 class Recorder:
-    """A job context and what it was told.
+    """A job context and what was reported to it.
 
     Attributes:
         context: To be given to what is tested.
         cancelled: Asked whether the user cancelled.
         fractions: Progress.
         phases: Their phases.
-        sentences: What was told, warnings too.
+        sentences: Log lines, warnings too.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,9 @@
 """One request to the server of a model: https only, never waiting longer than it may.
 
 The client is that of huggingface_hub (httpx2), which uses ``HTTPS_PROXY``, ``NO_PROXY`` and
-``SSL_CERT_FILE``. It waits for each piece of an answer, however little that is; a server that sends
-one byte every few seconds would hold it for ever. So it is awaited asynchronously, and the waiting
-ends when the user cancels or a limit is passed.
+``SSL_CERT_FILE``. It waits for each piece of a response, however small; a server that sends one
+byte every few seconds would hold it for ever. So it is awaited asynchronously, and the waiting ends
+when the user cancels or a limit is passed.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ class TransferSettings:
     """Limits of a transfer.
 
     Attributes:
-        attempts: Attempts in a row that may end without `progress` new bytes.
+        attempts: Attempts in a row that may end without `minimum_progress`.
         first_wait: Seconds before the second attempt; doubled for each further one.
-        silence: Seconds without a byte after which a connection counts as broken.
-        answer: Seconds until an answer must have begun, redirects included.
-        window: Seconds over which the speed is averaged.
-        slowest: Bytes a second below which a connection counts as broken.
-        longest: Seconds that one file may take.
-        progress: Bytes that count as progress. With fewer, a server that breaks every connection
-            could keep a transfer alive for ever.
-        largest: Bytes of the largest file whose size neither card nor server state. Hugging Face
-            stores no file above 50 GB for plain downloads.
+        silence_timeout: Seconds without a byte after which a connection counts as broken.
+        response_timeout: Seconds until a response must have begun, redirects included.
+        rate_window: Seconds over which the rate is averaged.
+        minimum_rate: Bytes a second below which a connection counts as broken.
+        total_timeout: Seconds that one file may take.
+        minimum_progress: Bytes that count as progress. With fewer, a server that breaks every
+            connection could keep a transfer alive for ever.
+        maximum_size: Bytes of the largest file whose size neither card nor server state. Hugging
+            Face offers no file above 50 GB for plain downloads.
     """
 
     attempts: int = 5
     first_wait: float = 1.0
-    silence: float = 20.0
-    answer: float = 60.0
-    window: float = 60.0
-    slowest: int = 1_000
-    longest: float = 86_400.0
-    progress: int = 1_000_000
-    largest: int = 50_000_000_000
+    silence_timeout: float = 20.0
+    response_timeout: float = 60.0
+    rate_window: float = 60.0
+    minimum_rate: int = 1_000
+    total_timeout: float = 86_400.0
+    minimum_progress: int = 1_000_000
+    maximum_size: int = 50_000_000_000
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A server's answer.
+class FileResponse:
+    """A server's response to the request for a file.
 
     Attributes:
         response: Status, headers, and the body, yet to be read.
@@ -90,7 +90,7 @@ def run_cancellable(work: Coroutine[Any, Any, T], context: JobContext) -> T:
             raise CancelledError
         return task.result()
 
-    # Unlike asyncio.run, this does not wait for a look-up of a host's address that hangs.
+    # Unlike asyncio.run, this does not wait for a host name lookup that hangs.
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(watched())
@@ -99,10 +99,10 @@ def run_cancellable(work: Coroutine[Any, Any, T], context: JobContext) -> T:
 
 
 @contextlib.asynccontextmanager
-async def ask(
+async def request_file(
     address: Address, headers: Mapping[str, str], settings: TransferSettings
-) -> AsyncIterator[Answer]:
-    """Ask for a file and yield the answer; the connection is closed afterwards.
+) -> AsyncIterator[FileResponse]:
+    """Request a file and yield the response; the connection is closed afterwards.
 
     The user's token is sent to Hugging Face only, never to where it redirects.
 
@@ -114,7 +114,7 @@ async def ask(
     sent = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
     try:
         client = httpx2.AsyncClient(
-            timeout=settings.silence,
+            timeout=settings.silence_timeout,
             headers={"User-Agent": f"geoseg/{PLUGIN_VERSION}", "Accept-Encoding": "identity"},
         )
     except (ImportError, ValueError) as error:
@@ -125,8 +125,8 @@ async def ask(
             request = client.build_request("GET", address.url, headers=sent)
             host = request.url.host
             following = _follow_redirects(client, request)
-            response, stated = await asyncio.wait_for(following, settings.answer)
-            yield Answer(response, stated if address.on_hub else None, bool(token))
+            response, stated = await asyncio.wait_for(following, settings.response_timeout)
+            yield FileResponse(response, stated if address.on_hub else None, bool(token))
     except asyncio.TimeoutError:
         raise InterruptionError(f"{host} sends nothing") from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -136,12 +136,13 @@ async def ask(
 async def _follow_redirects(
     client: httpx2.AsyncClient, request: httpx2.Request
 ) -> tuple[httpx2.Response, str | None]:
-    """Return the final answer, and the SHA-256 that the first server states."""
+    """Return the final response, and the SHA-256 that the first server states."""
     first, stated = request.url.origin, None
     for _ in range(_MOST_REDIRECTS):
+        host = request.url.host
         if request.url.scheme != "https":
             raise unavailable(
-                f"{request.url.host} was not asked, because the connection would not be encrypted.",
+                f"{host} was not contacted, because the connection would not be encrypted.",
                 f"Correct the model's card, or {ADOPT_HINT}.",
             )
         # The bodies of redirects are not read, as they might never end.
@@ -153,7 +154,6 @@ async def _follow_redirects(
         await response.aclose()
         # It has no Authorization header any more if it goes to another server.
         request = response.next_request
-    host = request.url.host
     raise unavailable(f"{host} redirects endlessly.", f"Try again later, or {ADOPT_HINT}.")
 
 

@@ -34,7 +34,7 @@ def refused(response: httpx2.Response, address: Address, file: str, with_token: 
     """Return what to raise for a status other than success.
 
     Args:
-        response: The answer, its body unread.
+        response: The response, its body unread.
         address: What was asked for.
         file: How messages name the file.
         with_token: Whether the user's access token was sent.
@@ -43,7 +43,7 @@ def refused(response: httpx2.Response, address: Address, file: str, with_token: 
     if status in (408, 429) or status >= 500:
         value = response.headers.get("retry-after", "")
         wait = float(value) if value.isdecimal() else None
-        return InterruptionError(f"{host} answers with status {status}", wait)
+        return InterruptionError(f"{host} responds with status {status}", wait)
     if status == 407:
         return proxy_refused(f"status {status}")
     if status in (401, 403):

@@ -136,7 +136,7 @@ def alone_with(folder: Path, file: str, context: JobContext) -> Iterator[None]:
     Args:
         folder: Folder of the preset.
         file: The file, relative to the folder.
-        context: Told when another program holds the lock, and asked whether to go on waiting.
+        context: Informed when another program holds the lock; a cancel ends the waiting.
 
     Raises:
         CancelledError: When the user cancelled while waiting.
@@ -183,7 +183,7 @@ def remove_preset(preset: Preset, others: Iterable[Preset], context: JobContext)
     Args:
         preset: Which one.
         others: All presets; the files of those that are installed are kept.
-        context: Asked whether to go on waiting while another program uses a file.
+        context: A cancel ends the waiting for another program that uses a file.
 
     Raises:
         JobError: ``INVALID_JOB`` for a built-in preset, ``OUTPUT_UNWRITABLE`` when a file cannot be

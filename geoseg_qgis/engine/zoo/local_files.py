@@ -105,7 +105,7 @@ def adopt(source: Path, final: Path, expected: str | None, context: JobContext) 
         source: File to link or copy; it is left alone.
         final: Where it will lie.
         expected: SHA-256; None takes whatever it is.
-        context: Told of the progress.
+        context: Receives the progress.
 
     Returns:
         The SHA-256, or None when the file is another one and was not taken.

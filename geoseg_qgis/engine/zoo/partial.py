@@ -1,7 +1,7 @@
 """A file that is being downloaded: its bytes so far, their digest, and what they belong to.
 
-It lies beside its final name as ``<name>.part``, with ``<name>.part.json`` to tell a later call
-whether it can ask for the rest. Only what was checked gets the final name.
+It lies beside its final name as ``<name>.part``, with ``<name>.part.json``, from which a later call
+sees whether it can request the rest. Only what was checked gets the final name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What is known of a file of weights: its measured digest, and where it came from.
 
 ``<name>.receipt.json`` lies beside the file. It saves hashing gigabytes again, shows that a file
-was damaged, and tells the files that GeoSeg put there, which it may delete, from the user's own.
+was damaged, and distinguishes the files that GeoSeg put there, which it may delete, from the
+user's own.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ compares the SHA-256. ``pooch.retrieve`` does, but it deletes unfinished files a
 as long as that takes without progress or cancel, and talks through requests, which ignores
 ``SSL_CERT_FILE``. What follows is what it takes to do without these faults.
 
-Every answer that continues where the bytes end must prove that it belongs to the same file: by the
-validator of the first answer (``If-Range``), or in the end by the SHA-256.
+Every response that continues where the bytes end must prove that it belongs to the same file: by
+the validator of the first response (``If-Range``), or in the end by the SHA-256.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .addresses import ADOPT_HINT, Address
 from .card import WeightsFile
-from .http_client import TransferSettings, ask, run_cancellable
+from .http_client import TransferSettings, request_file, run_cancellable
 from .http_errors import InterruptionError, given_up, refused
 from .partial import PartialFile, require_space
 from .transfer_progress import TransferProgress
@@ -34,8 +34,8 @@ from .transfer_progress import TransferProgress
 _LONGEST_WAIT = 60.0
 _POLL = 0.1
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
-# Bytes of a file of unknown size between two looks at the free space.
-_LOOK_EVERY = 16_000_000
+# Bytes of a file of unknown size between two checks of the free space.
+_CHECK_EVERY = 16_000_000
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Transfer:
         address: Where the file comes from.
         weights: What the card says of it.
         partial: Where its bytes go.
-        context: Told of the progress.
+        context: Receives the progress, and says whether the user cancelled.
         settings: Limits.
         received: Bytes that came over the network.
     """
@@ -70,14 +70,14 @@ class Transfer:
         """
         # The bar stays still meanwhile, as it would fill and empty again.
         self.partial.resume(self.context.span(0.0, 0.0))
-        self._until = time.monotonic() + self.settings.longest
+        self._until = time.monotonic() + self.settings.total_timeout
         failures, furthest = 0, self.partial.size
         while not self._is_whole():
             try:
                 run_cancellable(self._attempt(), self.context)
                 break
             except InterruptionError as error:
-                progressed = self.partial.size - furthest >= self.settings.progress
+                progressed = self.partial.size - furthest >= self.settings.minimum_progress
                 failures = 0 if progressed else failures + 1
                 furthest = self.partial.size if progressed else furthest
                 if failures >= self.settings.attempts or time.monotonic() > self._until:
@@ -91,17 +91,18 @@ class Transfer:
         return size is not None and self.partial.size == size and bool(self.weights.sha256)
 
     async def _attempt(self) -> None:
-        async with ask(self.address, self._range_headers(), self.settings) as answer:
-            self._stated = answer.stated_sha256 or self._stated
-            status = answer.response.status_code
+        headers = self._range_headers()
+        async with request_file(self.address, headers, self.settings) as file:
+            self._stated = file.stated_sha256 or self._stated
+            status = file.response.status_code
             if status == 416 and self.partial.size:
                 self.partial.discard()
                 raise InterruptionError("the server cannot continue where the file ends")
             if status not in (200, 206):
-                raise refused(answer.response, self.address, self.weights.file, answer.with_token)
-            total = self._begin(answer.response)
+                raise refused(file.response, self.address, self.weights.file, file.with_token)
+            total = self._begin(file.response)
             try:
-                await self._receive(answer.response, total)
+                await self._receive(file.response, total)
             finally:
                 self.partial.close()
         if total is not None and self.partial.size < total:
@@ -119,9 +120,9 @@ class Transfer:
         return headers
 
     def _begin(self, response: httpx2.Response) -> int | None:
-        """Make the partial file fit the answer; return the size of the whole file, if known."""
+        """Make the partial file fit the response; return the size of the whole file, if known."""
         partial, size = self.partial, self.weights.size
-        if response.status_code == 206:
+        if response.status_code == 206 and partial.size:
             found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
             if found is None or int(found[1]) != partial.size:
                 partial.discard()
@@ -142,8 +143,8 @@ class Transfer:
         settings, partial = self.settings, self.partial
         label = f"Downloading {self.weights.file}"
         progress = TransferProgress(self.context, label, total, partial.size)
-        most = settings.largest if total is None else total
-        next_look = partial.size + _LOOK_EVERY
+        most = settings.maximum_size if total is None else total
+        next_check = partial.size + _CHECK_EVERY
         window_start, window_bytes = time.monotonic(), 0
         async for block in response.aiter_raw():
             if partial.size + len(block) > most:
@@ -152,18 +153,17 @@ class Transfer:
             self.received += len(block)
             window_bytes += len(block)
             progress.moved(partial.size)
-            if total is None and partial.size >= next_look:
-                next_look += _LOOK_EVERY
+            if total is None and partial.size >= next_check:
+                next_check += _CHECK_EVERY
                 self._require_room()
             now = time.monotonic()
             if now > self._until:
-                raise InterruptionError(f"it took more than {settings.longest / 3600:g} hours")
-            if now - window_start >= settings.window:
-                if window_bytes < settings.slowest * settings.window:
-                    host = response.url.host
-                    raise InterruptionError(
-                        f"{host} sends less than {settings.slowest} bytes a second"
-                    )
+                hours = settings.total_timeout / 3600
+                raise InterruptionError(f"it took more than {hours:g} hours")
+            if now - window_start >= settings.rate_window:
+                if window_bytes < settings.minimum_rate * settings.rate_window:
+                    rate = f"less than {settings.minimum_rate} bytes a second"
+                    raise InterruptionError(f"{response.url.host} sends {rate}")
                 window_start, window_bytes = now, 0
         self.context.progress(1.0, label)
 
@@ -211,7 +211,7 @@ class Transfer:
 
 
 def _validator(response: httpx2.Response) -> str:
-    """Return the strong validator of an answer; weak ones prove nothing about bytes."""
+    """Return the strong validator of a response; weak ones prove nothing about bytes."""
     tag: str = response.headers.get("etag", "")
     if tag and not tag.startswith("W/"):
         return tag

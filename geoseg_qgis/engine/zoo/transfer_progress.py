@@ -16,7 +16,7 @@ class TransferProgress:
     """Reports the bytes that were moved; the phase changes every ten seconds.
 
     Args:
-        context: Who is told, and who cancels.
+        context: Receives the progress, and says whether the user cancelled.
         label: What is moved, for example ``Downloading sam2.pt``.
         total: Bytes in all, None when unknown.
         start: Bytes that were there before.

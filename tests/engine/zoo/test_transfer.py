@@ -165,6 +165,13 @@ def test_a_range_that_makes_no_sense_is_not_appended(fetch, server, range_) -> N
     assert ranges(server) == ["", "bytes=40000-", ""]
 
 
+def test_a_range_that_was_not_asked_for_is_not_taken_for_the_file(fetch, server) -> None:
+    headers = {"Content-Range": f"bytes 0-9/{len(CONTENT)}"}
+    server.offers["/sam.pt"] = Offer(CONTENT[:10], partial=True, headers=headers)
+    assert "has 10 bytes instead of" in fetch.fail().message
+    assert "another SHA-256" in fetch.fail(weights=replace(SAM, size=None)).message
+
+
 def test_a_part_that_is_too_long_begins_anew(fetch, server) -> None:
     weights = replace(SAM, size=None)
     server.offers["/sam.pt"] = Offer(CONTENT)
@@ -213,7 +220,7 @@ def test_tries_that_bring_nothing_are_counted(fetch, server) -> None:
     server.offers["/sam.pt"] = Offer(CONTENT, failures=99)
     error = fetch.fail()
     assert error.message == (
-        "sam.pt could not be downloaded, because 127.0.0.1 answers with status 503."
+        "sam.pt could not be downloaded, because 127.0.0.1 responds with status 503."
     )
     assert error.hint.startswith("Check the network connection and the proxy. Run again later, or")
     assert len(server.asked) == 3
@@ -234,7 +241,7 @@ def test_drops_of_bytes_do_not_count_as_progress(fetch, server) -> None:
 
 def test_progress_forgives_earlier_breaks(fetch, server) -> None:
     server.offers["/sam.pt"] = Offer(CONTENT, break_after=[15_000] * 5)
-    fetch(settings=replace(QUICK, progress=10_000))
+    fetch(settings=replace(QUICK, minimum_progress=10_000))
     assert len(server.asked) == 6
 
 
@@ -328,7 +335,7 @@ def test_circles_end(fetch, server) -> None:
 
 def test_plain_http_is_refused(fetch, server) -> None:
     server.offers["/sam.pt"] = Offer(location="http://files.example/sam.pt")
-    assert "files.example was not asked, because" in fetch.fail().message
+    assert "files.example was not contacted, because" in fetch.fail().message
     with ModelServer() as plain:
         plain.offers["/sam.pt"] = Offer(CONTENT)
         error = fetch.fail(url=plain.url("/sam.pt"))
@@ -361,7 +368,7 @@ def test_nobody_answers(fetch, trusted) -> None:
 
 def test_a_server_that_falls_silent_is_given_up(fetch, server, silence) -> None:
     server.offers["/sam.pt"] = Offer(CONTENT, pause=lambda: silence.wait(60.0))
-    error = fetch.fail(settings=replace(QUICK, attempts=1, silence=2.0))
+    error = fetch.fail(settings=replace(QUICK, attempts=1, silence_timeout=2.0))
     assert "because 127.0.0.1 sends nothing" in error.message
     assert fetch.part.stat().st_size == 4096
 
@@ -376,7 +383,7 @@ def test_a_silent_server_does_not_delay_a_cancel(fetch, server, silence) -> None
 
 def test_headers_that_drip_are_given_up(fetch, server, silence) -> None:
     server.offers["/sam.pt"] = Offer(CONTENT, drip=lambda: not silence.wait(0.05))
-    error = fetch.fail(settings=replace(QUICK, attempts=2, answer=0.5))
+    error = fetch.fail(settings=replace(QUICK, attempts=2, response_timeout=0.5))
     assert "because 127.0.0.1 sends nothing" in error.message
     assert len(server.asked) == 2
 
@@ -392,7 +399,7 @@ def test_dripping_headers_do_not_delay_a_cancel(fetch, server, silence) -> None:
 def test_nothing_goes_on_after_a_transfer(fetch, server, silence) -> None:
     before = threading.active_count()
     server.offers["/sam.pt"] = Offer(CONTENT, drip=lambda: not silence.wait(0.05))
-    fetch.fail(settings=replace(QUICK, attempts=1, answer=0.2))
+    fetch.fail(settings=replace(QUICK, attempts=1, response_timeout=0.2))
     server.offers["/sam.pt"] = Offer(CONTENT, endless=True)
     fetch.fail()
     for thread in threading.enumerate():
@@ -404,7 +411,9 @@ def test_nothing_goes_on_after_a_transfer(fetch, server, silence) -> None:
 
 def test_bodies_that_drip_are_given_up(fetch, server, silence) -> None:
     server.offers["/sam.pt"] = Offer(CONTENT, pause=lambda: silence.wait(0.05))
-    error = fetch.fail(settings=replace(QUICK, attempts=2, window=0.2, slowest=10_000_000))
+    error = fetch.fail(
+        settings=replace(QUICK, attempts=2, rate_window=0.2, minimum_rate=10_000_000)
+    )
     assert "because 127.0.0.1 sends less than 10000000 bytes a second" in error.message
     assert "What arrived so far is kept" in error.hint
     assert len(server.asked) == 2
@@ -413,7 +422,7 @@ def test_bodies_that_drip_are_given_up(fetch, server, silence) -> None:
 
 def test_a_transfer_has_a_deadline(fetch, server) -> None:
     server.offers["/sam.pt"] = Offer(CONTENT)
-    error = fetch.fail(settings=replace(QUICK, attempts=9, longest=-1.0))
+    error = fetch.fail(settings=replace(QUICK, attempts=9, total_timeout=-1.0))
     assert "because it took more than" in error.message
     assert len(server.asked) == 1
 
@@ -422,7 +431,7 @@ def test_endless_bodies_end(fetch, server) -> None:
     server.offers["/sam.pt"] = Offer(CONTENT, endless=True)
     assert "goes on after 102400 bytes" in fetch.fail().message
     unknown = replace(SAM, size=None)
-    error = fetch.fail(weights=unknown, settings=replace(QUICK, largest=1_000_000))
+    error = fetch.fail(weights=unknown, settings=replace(QUICK, maximum_size=1_000_000))
     assert "goes on after 1000000 bytes" in error.message
     assert list(fetch.folder.iterdir()) == []
 
