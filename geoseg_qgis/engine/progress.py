@@ -1,4 +1,4 @@
-"""What a running job may ask of the door it came through: progress, log, cancel, warm models."""
+"""How a running job talks to whoever started it: progress, messages, cancelling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Progress = Callable[[float], None]
 
 
 def share_of(progress: Progress, start: float, end: float) -> Progress:
-    """Return a progress whose 0..1 lies between ``start`` and ``end`` of another."""
+    """Return a progress whose 0..1 lies between ``start`` and ``end`` of another one."""
 
     def report(fraction: float) -> None:
         progress(start + (end - start) * fraction)
@@ -51,7 +51,7 @@ class JobContext:
     _share: float = 1.0
 
     def progress(self, fraction: float, phase: str) -> None:
-        """Report ``fraction`` (0..1) of the current span and give way to a cancel.
+        """Report ``fraction`` (0..1) of the current span.
 
         Raises:
             CancelledError: When the user cancelled.
@@ -71,11 +71,11 @@ class JobContext:
         )
 
     def info(self, text: str) -> None:
-        """Tell the user something."""
+        """Show a message in the log."""
         self.report_log("info", text)
 
     def warn(self, text: str) -> None:
-        """Tell the user something that must also stand in the result."""
+        """Show a message in the log and keep it in the result."""
         if text not in self.warnings:
             self.warnings.append(text)
         self.report_log("warning", text)

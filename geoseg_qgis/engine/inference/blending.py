@@ -1,7 +1,7 @@
 """Class scores over a whole raster: windows through a network, blended on disk.
 
 Windows overlap and are weighted by linear ramps, so that no seam shows; a weight band beside the
-scores tells which pixels were seen at all. Memory is that of one batch of windows, and one more
+scores marks the pixels that any window covered. Memory holds one batch of windows, and one more
 for every further device that the windows are spread over.
 """
 
@@ -28,7 +28,7 @@ from .multi_gpu import Worker, spread
 from .windows import Tile, feather_weights, plan_tiles
 
 WindowNetwork = Callable[[list[Chip], list[Window]], Tensor]
-"""Pictures of one batch and their windows to (B, Q, H, W) float32 scores."""
+"""Chips of one batch and their windows to (B, Q, H, W) float32 scores."""
 
 LEAST_WEIGHT = 1e-6
 
@@ -48,8 +48,8 @@ class WindowPlan:
         batch: Windows run together.
         multiple: The network also takes smaller windows whose sides are multiples of this many
             pixels, should memory run out; 0 when it takes no other side.
-        feathered: Whether windows are weighted by linear ramps in their overlaps; else they count
-            alike there.
+        feathered: Whether windows are weighted by linear ramps in their overlaps; else all windows
+            have the same weight there.
     """
 
     size: int
@@ -79,14 +79,14 @@ class DeviceNetwork:
 
     Attributes:
         network: The network.
-        ladder: What is done when the device's memory runs out.
+        fallback: What is done when the device's memory runs out.
     """
 
     network: WindowNetwork
     fallback: OutOfMemoryFallback
 
 
-class ScoreSurface:
+class ScoreRaster:
     """Blended scores of every query on a grid, kept on disk.
 
     Attributes:
@@ -108,21 +108,21 @@ class ScoreSurface:
         self._bands.add(window, np.concatenate([scores * weights, weights[None]]))
 
     def read_bands(self, window: Window) -> Tensor:
-        """Return (Q + 1, h, w) float32: the scores, and last 1 where any window came, else 0."""
+        """Return (Q + 1, h, w) float32: the scores, and last 1 where any window lay, else 0."""
         bands = torch.from_numpy(self._bands.read(window))
         weights = bands[-1]
         seen = (weights > LEAST_WEIGHT).float()
         return torch.cat([bands[:-1] / weights.clamp(min=LEAST_WEIGHT), seen[None]])
 
     def close(self) -> None:
-        """Give the disk's room back."""
+        """Delete the file."""
         self._bands.close()
 
 
-def scale_surfaces(
+def make_score_rasters(
     scene: RasterScene, name: str, scales: Sequence[float], queries: int
-) -> list[ScoreSurface]:
-    """Return a surface for each scale of a raster.
+) -> list[ScoreRaster]:
+    """Return a score raster for each scale of a raster.
 
     Args:
         scene: Its grids, and where scratch files lie.
@@ -134,14 +134,14 @@ def scale_surfaces(
         JobError: The disk has no room for all of them.
     """
     return [
-        ScoreSurface(scene.folder, f"{name}-{number}", scene.scale_grid(scale), queries)
+        ScoreRaster(scene.folder, f"{name}-{number}", scene.scale_grid(scale), queries)
         for number, scale in enumerate(scales)
     ]
 
 
 def match_scales(
     reader: ChipReader,
-    surfaces: Sequence[ScoreSurface],
+    score_rasters: Sequence[ScoreRaster],
     networks: Callable[[Grid], Sequence[DeviceNetwork]],
     plan: WindowPlan,
     progress: Progress,
@@ -150,33 +150,34 @@ def match_scales(
 
     Args:
         reader: Where pixels come from.
-        surfaces: Where scores go.
-        networks: Makes the copies of the network on each device, for the grid of a surface.
+        score_rasters: Where scores go.
+        networks: Returns the copies of the network, one a device, for the grid of a score raster.
         plan: How each grid is cut.
-        progress: Told the finished fraction.
+        progress: Takes the finished fraction.
     """
-    work = np.cumsum([0.0, *(surface.grid.width * surface.grid.height for surface in surfaces)])
+    pixels = [raster.grid.width * raster.grid.height for raster in score_rasters]
+    work = np.cumsum([0.0, *pixels])
     shares = work / work[-1]
-    for surface, start, end in zip(surfaces, shares, shares[1:]):
-        part = share_of(progress, start, end)
-        match_windows(reader, surface, networks(surface.grid), plan, part)
+    for score_raster, start, end in zip(score_rasters, shares, shares[1:]):
+        share = share_of(progress, start, end)
+        match_windows(reader, score_raster, networks(score_raster.grid), plan, share)
 
 
 def match_windows(
     reader: ChipReader,
-    surface: ScoreSurface,
+    score_raster: ScoreRaster,
     network: WindowNetwork | Sequence[DeviceNetwork],
     plan: WindowPlan,
     progress: Progress,
 ) -> None:
-    """Run a network over all windows of the surface's grid and blend what it returns.
+    """Run a network over all windows of the score raster's grid and blend what it returns.
 
     Args:
         reader: Where pixels come from.
-        surface: Where scores go.
-        network: The network, or its copies on several devices: these share the windows.
+        score_raster: Where scores go.
+        network: The network, or its copies on several devices, which share the windows.
         plan: How the grid is cut.
-        progress: Told the finished fraction.
+        progress: Takes the finished fraction.
 
     Raises:
         JobError: ``OUT_OF_MEMORY`` when not even one window fits, ``CANCELLED``;
@@ -184,7 +185,7 @@ def match_windows(
     """
     if callable(network):
         network = [DeviceNetwork(network, OutOfMemoryFallback())]
-    grid = surface.grid
+    grid = score_raster.grid
     tiles = plan_tiles(grid.height, grid.width, plan.size, plan.size - plan.stride)
     workers = [
         Worker(str(copy.fallback.device), partial(_run_batch, copy, plan)) for copy in network
@@ -194,53 +195,53 @@ def match_windows(
     for batch, scores in spread(workers, batches):
         for tile, tile_scores in zip(batch.tiles, scores, strict=True):
             weights = feather_weights(tile, tiles) if plan.feathered else None
-            _blend(surface, tile, tile_scores, weights)
+            _blend(score_raster, tile, tile_scores, weights)
         if batch.tiles:
             done = tiles.index(batch.tiles[-1], done)
         progress((done + 1) / len(tiles))
 
 
 def _blend(
-    surface: ScoreSurface, tile: Tile, scores: Tensor, weights: NDArray[np.float32] | None
+    score_raster: ScoreRaster, tile: Tile, scores: Tensor, weights: NDArray[np.float32] | None
 ) -> None:
     height, width = int(tile.window.height), int(tile.window.width)
     if weights is None:
         weights = np.ones((height, width), dtype=np.float32)
-    surface.add(tile.window, scores[:, :height, :width].numpy(), weights)
+    score_raster.add(tile.window, scores[:, :height, :width].numpy(), weights)
 
 
 def _run_batch(copy: DeviceNetwork, plan: WindowPlan, batch: WindowBatch) -> list[Tensor]:
     """Return (Q, H, W) float32 on the CPU for each window."""
 
     def compute(items: Sequence[tuple[Window, Chip]]) -> list[Tensor]:
-        scores = copy.network([picture for _, picture in items], [window for window, _ in items])
+        scores = copy.network([chip for _, chip in items], [window for window, _ in items])
         return list(scores.float().cpu())
 
     def shrink(item: tuple[Window, Chip], level: int) -> Tensor:
         return _in_smaller_windows(copy.network, item, plan.side(level))
 
     work = Work(compute, shrink=shrink, levels=plan.levels)
-    pairs = zip(batch.tiles, batch.pictures, strict=True)
-    items = [(tile.window, picture) for tile, picture in pairs]
+    pairs = zip(batch.tiles, batch.chips, strict=True)
+    items = [(tile.window, chip) for tile, chip in pairs]
     with _current_device(copy.fallback.device):
         return copy.fallback.run(work, items)
 
 
 def _in_smaller_windows(network: WindowNetwork, item: tuple[Window, Chip], side: int) -> Tensor:
     """Return the scores of one window from smaller ones, blended like windows are."""
-    window, picture = item
-    height, width = picture.valid.shape
+    window, chip = item
+    height, width = chip.valid.shape
     tiles = plan_tiles(height, width, side, round(side * SHRUNK_OVERLAP))
     total: Tensor | None = None
     for tile in tiles:
         rows, columns = tile.slices
-        part = Chip(picture.pixels[:, rows, columns], picture.valid[rows, columns])
-        if not part.valid.any():
+        cut = Chip(chip.pixels[:, rows, columns], chip.valid[rows, columns])
+        if not cut.valid.any():
             continue
         place = Window(
             window.col_off + tile.window.col_off, window.row_off + tile.window.row_off, side, side
         )
-        scores = network([part], [place])[0].float().cpu()
+        scores = network([cut], [place])[0].float().cpu()
         if total is None:
             total = torch.zeros(len(scores), height, width)
         total[:, rows, columns] += scores * torch.from_numpy(feather_weights(tile, tiles))

@@ -1,4 +1,4 @@
-"""The raster as the networks see it: one stretch, one grid, batches of equal windows."""
+"""The raster as networks read it: one stretch, one grid, batches of windows of one size."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Chip:
         return scaled * torch.from_numpy(self.valid)
 
     def continued(self) -> NDArray[np.uint8]:
-        """Return (3, H, W) uint8 with mirror images round the valid part, the mean in its gaps.
+        """Return (3, H, W) uint8 with mirrored pixels around the valid area, its mean in the gaps.
 
-        Networks that read outlines take black beside an image for the edge of something.
+        Networks that look for outlines would find one where the image ends in black.
         """
         rows, columns = (np.flatnonzero(self.valid.any(axis)) for axis in (1, 0))
         if self.valid.all() or not len(rows):
@@ -95,10 +95,10 @@ class ChipReader:
 
     def valid(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
         """Return (h, w) bool, False on nodata and where the raster cannot be read."""
-        picture = self.read(grid, window)
-        if picture is None:
+        chip = self.read(grid, window)
+        if chip is None:
             return np.zeros((int(window.height), int(window.width)), dtype=bool)
-        return picture.valid
+        return chip.valid
 
 
 @dataclass(frozen=True)
@@ -128,21 +128,21 @@ class RasterScene:
 
 @dataclass(frozen=True)
 class WindowBatch:
-    """Equal windows read together.
+    """Windows of one size that were read together.
 
     Attributes:
         tiles: Where they lie; the last ones of a grid may be smaller than the window.
-        pictures: One picture a tile, all of the window's full size.
+        chips: One for each tile, all of the full window size.
     """
 
     tiles: list[Tile]
-    pictures: list[Chip]
+    chips: list[Chip]
 
 
 def read_batches(
     reader: ChipReader, grid: Grid, tiles: list[Tile], size: int, batch: int
 ) -> Iterator[WindowBatch]:
-    """Yield windows of one row together, read in one strip, without empty or unreadable ones.
+    """Yield windows of one row together, read as one strip; empty and unreadable ones are left out.
 
     Args:
         reader: Where pixels come from.
@@ -157,17 +157,17 @@ def read_batches(
         width = int(last.col_off) - left + size
         strip = reader.read(grid, Window(left, top, width, size))
         kept: list[Tile] = []
-        pictures: list[Chip] = []
+        chips: list[Chip] = []
         for tile in group:
-            picture = (
+            chip = (
                 reader.read(grid, Window(int(tile.window.col_off), top, size, size))
                 if strip is None
                 else _cut(strip, int(tile.window.col_off) - left, size)
             )
-            if picture is not None and picture.valid.any():
+            if chip is not None and chip.valid.any():
                 kept.append(tile)
-                pictures.append(picture)
-        yield WindowBatch(kept, pictures)
+                chips.append(chip)
+        yield WindowBatch(kept, chips)
 
 
 def _cut(strip: Chip, left: int, size: int) -> Chip:

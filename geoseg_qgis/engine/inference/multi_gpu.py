@@ -1,7 +1,7 @@
-"""Work shared out to several devices, its results in the order of the work.
+"""Work spread over several devices, with results in the order of the work.
 
-Each worker owns a device and its own copy of the networks and takes the next piece when it is
-free. Results come back in the pieces' order, so sums over them are the same as on one device.
+Each worker has a device and its own copy of the networks, and takes the next piece when it is
+free. Results come back in the order of the pieces, so that sums over them are those of one device.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Regions proposed by SAM 2: what it sees, how finely its masks are drawn."""
+"""Regions proposed by SAM 2: what it reads, and how finely its masks are drawn."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ PAINT_BATCH = 8
 def subdivide(output: Grid, finest: Grid) -> tuple[Grid, int]:
     """Return the grid that SAM 2 reads, and how many result pixels lie along each of its pixels.
 
-    SAM 2 reads whole multiples of the result's pixels, as close to ``finest`` (the grid of the
-    largest scale) as that allows; its mask logits are smooth, so that outlines are then drawn on
-    the result's own pixels.
+    SAM 2 reads pixels that are a whole number of the result's pixels wide, as close to ``finest``
+    (the grid of the largest scale) as that allows. Its mask logits are smooth, so that outlines
+    can be drawn on the result's own pixels.
 
     Args:
         output: Grid of the results.
@@ -61,7 +61,7 @@ class Sam2Proposer:
         settings: Points, thresholds.
         subdivision: Result pixels along one pixel of ``grid``.
         checkpoint: Called between batches of prompts; raises when the user cancelled.
-        ladder: What is done when the device's memory runs out.
+        fallback: What is done when the device's memory runs out.
     """
 
     def __init__(
@@ -82,34 +82,34 @@ class Sam2Proposer:
         self._model = model
         self._settings = settings
         self._checkpoint = checkpoint
-        self._ladder = fallback or OutOfMemoryFallback(model.device)
+        self._fallback = fallback or OutOfMemoryFallback(model.device)
 
     def __call__(self, window: Window) -> NDArray[np.int32]:
         """Return ids on the result's pixels; the largest mask wins overlaps, as in GUMix-RS."""
         side = self.size * self.subdivision
         ids = np.zeros((side, side), dtype=np.int32)
-        picture = self.picture(window)
-        if picture is None or not picture.valid.any():
+        chip = self.chip(window)
+        if chip is None or not chip.valid.any():
             return ids
-        _paint(self.masks(picture), ids)
-        valid = np.repeat(np.repeat(picture.valid, self.subdivision, 0), self.subdivision, 1)
+        _paint(self.masks(chip), ids)
+        valid = np.repeat(np.repeat(chip.valid, self.subdivision, 0), self.subdivision, 1)
         return np.where(valid, ids, 0)
 
-    def picture(self, window: Window) -> Chip | None:
-        """Return the square picture of a tile, None where the raster cannot be read."""
+    def chip(self, window: Window) -> Chip | None:
+        """Return the square chip of a tile, None where the raster cannot be read."""
         return self._reader.read(
             self.grid, Window(window.col_off, window.row_off, self.size, self.size)
         )
 
-    def masks(self, picture: Chip) -> AutomaticMasks:
-        """Return the masks of a square picture."""
-        images = torch.from_numpy(picture.continued())[None].float() / 255.0
+    def masks(self, chip: Chip) -> AutomaticMasks:
+        """Return the masks of a square chip."""
+        images = torch.from_numpy(chip.continued())[None].float() / 255.0
         tile: Work[Tensor, Sam2Embedding] = Work(
             lambda parts: [self._model.encode(part) for part in parts], "One tile of the image"
         )
-        embedding = self._ladder.run(tile, [images])[0]
+        embedding = self._fallback.run(tile, [images])[0]
         return automatic_masks(
-            self._model, embedding, self._settings, self._checkpoint, self._ladder
+            self._model, embedding, self._settings, self._checkpoint, self._fallback
         )
 
 
@@ -129,7 +129,7 @@ def fill_from_sam2(regions: RegionMap, proposer: Sam2Proposer, progress: Progres
     Args:
         regions: The map to fill; its grid is the result's.
         proposer: Proposes one tile.
-        progress: Told the finished fraction.
+        progress: Takes the finished fraction.
     """
     overlap = round(proposer.size * OVERLAP_SHARE)
     plan = RegionPlan(proposer.size, overlap, proposer.subdivision)

@@ -1,8 +1,8 @@
 """Region ids over a whole raster: from SAM 2, tile by tile, or from the user's own layer.
 
 Tiles overlap. A region that continues in the next tile keeps its id when the two agree in the
-overlap and both are smaller than a quarter of a tile: without that limit "ground" would grow into
-one region over the whole raster, and one vote would colour all of it.
+overlap and both are smaller than a quarter of a tile. Without that limit "ground" would become one
+region over the whole raster, and one vote would label all of it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 from .stitching import label_pairs
 from .windows import plan_tiles
 
+# Two regions with this IoU in the overlap can have no better partner: the match is unique.
 AGREEMENT = 0.5
 LARGEST_SHARE = 0.25
 
@@ -97,7 +98,7 @@ def propose_regions(
         regions: The map to fill.
         propose: Called once a tile.
         plan: How the proposer's grid is cut.
-        progress: Told the finished fraction.
+        progress: Takes the finished fraction.
     """
     grid = regions.grid
     height = -(-grid.height // plan.subdivision)

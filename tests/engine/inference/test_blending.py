@@ -10,7 +10,7 @@ from affine import Affine
 from rasterio.windows import Window
 from torch import Tensor
 
-from geoseg_qgis.engine.inference.blending import ScoreSurface, WindowPlan, match_windows
+from geoseg_qgis.engine.inference.blending import ScoreRaster, WindowPlan, match_windows
 from geoseg_qgis.engine.inference.chips import Chip, ChipReader
 from geoseg_qgis.engine.raster.scratch import ScratchFolder
 from geoseg_qgis.engine.raster.source import open_raster
@@ -31,12 +31,12 @@ def write_image(path: Path, height: int, width: int, hole: tuple[slice, slice]) 
     return RasterSource(str(path), stretch=Stretch(StretchKind.NONE))
 
 
-def pixel_and_place(pictures: list[Chip], windows: list[Window]) -> Tensor:
+def pixel_and_place(chips: list[Chip], windows: list[Window]) -> Tensor:
     """Return the red channel, the column and the row of every pixel of the raster."""
     scores = []
-    for picture, window in zip(pictures, windows, strict=True):
-        rows, columns = np.indices(picture.valid.shape)
-        red = picture.pixels[0].astype(np.float32)
+    for chip, window in zip(chips, windows, strict=True):
+        rows, columns = np.indices(chip.valid.shape)
+        red = chip.pixels[0].astype(np.float32)
         scores.append(np.stack([red, columns + window.col_off, rows + window.row_off]))
     return torch.from_numpy(np.stack(scores)).float()
 
@@ -47,9 +47,9 @@ def test_blended_scores_lie_where_their_pixels_lie(tmp_path: Path, height: int, 
     fractions: list[float] = []
     with open_raster(source) as raster, ScratchFolder(tmp_path) as folder:
         reader = ChipReader(raster, measure_stretch(raster, raster.grid, source.stretch))
-        surface = ScoreSurface(folder, "scores", raster.grid, 3)
-        match_windows(reader, surface, pixel_and_place, WindowPlan(32, 20, 3), fractions.append)
-        bands = surface.read_bands(Window(0, 0, width, height)).numpy()
+        scores = ScoreRaster(folder, "scores", raster.grid, 3)
+        match_windows(reader, scores, pixel_and_place, WindowPlan(32, 20, 3), fractions.append)
+        bands = scores.read_bands(Window(0, 0, width, height)).numpy()
         red = raster.read(raster.grid, Window(0, 0, width, height)).values[0]
     rows, columns = np.indices((height, width))
     assert np.all(bands[3] == 1)
@@ -64,15 +64,15 @@ def test_windows_without_data_are_skipped_and_unknown(tmp_path: Path) -> None:
     source = write_image(tmp_path / "image.tif", 96, 96, (slice(0, 96), slice(32, 96)))
     seen: list[Window] = []
 
-    def network(pictures: list[Chip], windows: list[Window]) -> Tensor:
+    def network(chips: list[Chip], windows: list[Window]) -> Tensor:
         seen.extend(windows)
-        return pixel_and_place(pictures, windows)
+        return pixel_and_place(chips, windows)
 
     with open_raster(source) as raster, ScratchFolder(tmp_path) as folder:
         reader = ChipReader(raster, measure_stretch(raster, raster.grid, source.stretch))
-        surface = ScoreSurface(folder, "scores", raster.grid, 3)
-        match_windows(reader, surface, network, WindowPlan(32, 32, 4), lambda _: None)
-        known = surface.read_bands(Window(0, 0, 96, 96))[-1].numpy()
+        scores = ScoreRaster(folder, "scores", raster.grid, 3)
+        match_windows(reader, scores, network, WindowPlan(32, 32, 4), lambda _: None)
+        known = scores.read_bands(Window(0, 0, 96, 96))[-1].numpy()
     assert {int(window.col_off) for window in seen} == {0}
     assert known[:, :32].all()
     assert not known[:, 32:].any()
@@ -83,21 +83,21 @@ def test_a_batch_that_does_not_fit_is_halved(tmp_path: Path) -> None:
     source = write_image(tmp_path / "image.tif", 32, 160, (slice(0, 1), slice(0, 1)))
     sizes: list[int] = []
 
-    def network(pictures: list[Chip], windows: list[Window]) -> Tensor:
-        sizes.append(len(pictures))
-        if len(pictures) > limit:
+    def network(chips: list[Chip], windows: list[Window]) -> Tensor:
+        sizes.append(len(chips))
+        if len(chips) > limit:
             raise torch.OutOfMemoryError("out of memory")
-        return pixel_and_place(pictures, windows)
+        return pixel_and_place(chips, windows)
 
     with open_raster(source) as raster, ScratchFolder(tmp_path) as folder:
         reader = ChipReader(raster, measure_stretch(raster, raster.grid, source.stretch))
         limit = 1
-        surface = ScoreSurface(folder, "scores", raster.grid, 3)
-        match_windows(reader, surface, network, WindowPlan(32, 32, 4), lambda _: None)
+        scores = ScoreRaster(folder, "scores", raster.grid, 3)
+        match_windows(reader, scores, network, WindowPlan(32, 32, 4), lambda _: None)
         assert sizes == [4, 2, 1, 1, 1, 1, 1]
         limit = 0
         with pytest.raises(JobError, match="does not fit") as caught:
-            match_windows(reader, surface, network, WindowPlan(32, 32, 4), lambda _: None)
+            match_windows(reader, scores, network, WindowPlan(32, 32, 4), lambda _: None)
     assert caught.value.code is ErrorCode.OUT_OF_MEMORY
 
 
@@ -109,7 +109,7 @@ def test_a_cancel_ends_the_loop(tmp_path: Path) -> None:
 
     with open_raster(source) as raster, ScratchFolder(tmp_path) as folder:
         reader = ChipReader(raster, measure_stretch(raster, raster.grid, source.stretch))
-        surface = ScoreSurface(folder, "scores", raster.grid, 3)
+        scores = ScoreRaster(folder, "scores", raster.grid, 3)
         with pytest.raises(CancelledError):
-            match_windows(reader, surface, pixel_and_place, WindowPlan(32, 32, 1), cancel)
+            match_windows(reader, scores, pixel_and_place, WindowPlan(32, 32, 1), cancel)
     assert [path.name for path in tmp_path.iterdir()] == ["image.tif"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geoseg_qgis.engine.inference.blending import (
     DeviceNetwork,
-    ScoreSurface,
+    ScoreRaster,
     WindowNetwork,
     WindowPlan,
     match_windows,
@@ -43,9 +43,9 @@ def image(tmp_path: Path) -> RasterSource:
     return RasterSource(str(path), stretch=Stretch(StretchKind.NONE))
 
 
-def convolve(pictures: list[Chip], windows: list[Window]) -> Tensor:
+def convolve(chips: list[Chip], windows: list[Window]) -> Tensor:
     """Return two filtered channels, each window's by its own surroundings alone."""
-    pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures])).float()
+    pixels = torch.from_numpy(np.stack([chip.pixels for chip in chips])).float()
     kernel = torch.linspace(-1, 1, 2 * 3 * 5 * 5).reshape(2, 3, 5, 5)
     return torch.nn.functional.conv2d(pixels, kernel, padding=2) * 0.37
 
@@ -57,19 +57,19 @@ def blended(
 ) -> NDArray[np.float32]:
     with open_raster(source) as raster, ScratchFolder(Path(source.uri).parent) as folder:
         reader = ChipReader(raster, measure_stretch(raster, raster.grid, source.stretch))
-        surface = ScoreSurface(folder, "scores", raster.grid, 2)
-        match_windows(reader, surface, networks, plan, lambda _: None)
-        return surface.read_bands(Window(0, 0, WIDTH, HEIGHT)).numpy()
+        scores = ScoreRaster(folder, "scores", raster.grid, 2)
+        match_windows(reader, scores, networks, plan, lambda _: None)
+        return scores.read_bands(Window(0, 0, WIDTH, HEIGHT)).numpy()
 
 
 def test_two_devices_give_the_numbers_of_one(image: RasterSource) -> None:
     together = threading.Barrier(2)
     met: list[int] = []
 
-    def slow(pictures: list[Chip], windows: list[Window]) -> Tensor:
+    def slow(chips: list[Chip], windows: list[Window]) -> Tensor:
         if not met:
             met.append(together.wait(timeout=60))
-        return convolve(pictures, windows)
+        return convolve(chips, windows)
 
     two = [
         DeviceNetwork(slow, OutOfMemoryFallback(CPU)),
@@ -117,7 +117,7 @@ def test_a_device_that_dies_ends_the_run_with_its_name() -> None:
 
 @pytest.mark.slow
 def test_a_device_without_memory_says_so_itself(image: RasterSource) -> None:
-    def full(pictures: list[Chip], windows: list[Window]) -> Tensor:
+    def full(chips: list[Chip], windows: list[Window]) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     networks = [
@@ -142,9 +142,9 @@ def test_a_cancel_ends_all_devices() -> None:
 def test_smaller_windows_blend_to_the_same_where_only_pixels_count(image: RasterSource) -> None:
     sides: list[int] = []
 
-    def limited(pictures: list[Chip], windows: list[Window]) -> Tensor:
-        side = pictures[0].pixels.shape[-1]
-        if len(pictures) * side**2 > 30**2:
+    def limited(chips: list[Chip], windows: list[Window]) -> Tensor:
+        side = chips[0].pixels.shape[-1]
+        if len(chips) * side**2 > 30**2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         sides.append(side)
         places = torch.tensor([[window.col_off, window.row_off] for window in windows])

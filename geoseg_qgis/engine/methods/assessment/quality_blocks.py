@@ -1,4 +1,4 @@
-"""The blended probabilities of a class on the output grid, block by block with a margin."""
+"""Blended probabilities of a class on the output grid, block by block with a margin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.inference.blending import ScoreSurface
+from geoseg_qgis.engine.inference.blending import ScoreRaster
 from geoseg_qgis.engine.inference.chips import RasterScene
 from geoseg_qgis.engine.inference.windows import blocks
 from geoseg_qgis.engine.raster.grid import with_margin
@@ -20,7 +20,10 @@ from .object_pixels import Core, ObjectOptions
 from .quality_classes import BoolArray, FloatArray, Variant, apply_variant, mask_of
 from .raster_inference import ObjectLayer
 
-LARGEST_MARGIN = 512
+# Bounds the memory of a block where the pixels of the results are much finer than those of the
+# network.
+_LARGEST_MARGIN = 512
+# Distances to outlines and missed regions need some pixels beyond the buffer.
 _BEYOND_BUFFER = 8.0
 
 
@@ -34,7 +37,7 @@ class QualityBlock:
         probabilities: (4, H, W) float32, raw or constrained, 0 where nothing is known.
         sheets: Object ids, (S, H, W).
         mask: Pixels of the objects, (H, W).
-        valid: Pixels that hold imagery and that the mask speaks about, (H, W).
+        valid: Pixels that hold imagery and that the mask covers, (H, W).
     """
 
     window: Window
@@ -52,8 +55,8 @@ def coarseness(scene: RasterScene) -> float:
 
 
 def output_options(options: ObjectOptions, factor: float) -> ObjectOptions:
-    """Return options given in pixels of the network as such in pixels of the results."""
-    largest = LARGEST_MARGIN - _BEYOND_BUFFER * 2
+    """Convert options from pixels of the network to pixels of the results."""
+    largest = _LARGEST_MARGIN - _BEYOND_BUFFER * 2
     return ObjectOptions(
         buffer=min(options.buffer * factor, largest),
         boundary_width=min(options.boundary_width * factor, largest),
@@ -66,7 +69,7 @@ def output_options(options: ObjectOptions, factor: float) -> ObjectOptions:
 
 def quality_blocks(
     scene: RasterScene,
-    surface: ScoreSurface,
+    blended: ScoreRaster,
     layer: ObjectLayer,
     *,
     covered: Callable[[Window], BoolArray],
@@ -77,17 +80,17 @@ def quality_blocks(
 
     Args:
         scene: Output grid, and which pixels hold data.
-        surface: Blended probabilities on the network's grid.
+        blended: Probabilities on the network's grid.
         layer: The objects of the class.
-        covered: Tells which pixels the mask speaks about.
+        covered: Returns which pixels of a window the mask covers.
         variant: Whether the mask constrains the probabilities.
         options: In pixels of the output grid; the margin holds the buffer.
     """
     grid = scene.output
-    margin = min(math.ceil(options.buffer + _BEYOND_BUFFER), LARGEST_MARGIN)
+    margin = min(math.ceil(options.buffer + _BEYOND_BUFFER), _LARGEST_MARGIN)
     for window in blocks(grid):
         outer, core = with_margin(window, margin, grid)
-        bands = sample_bilinear(surface.read_bands, surface.grid.shape, grid.shape, outer).numpy()
+        bands = sample_bilinear(blended.read_bands, blended.grid.shape, grid.shape, outer).numpy()
         valid = scene.reader.valid(grid, outer) & (bands[-1] > 0.5) & covered(outer)
         sheets = layer.read_sheets(outer)
         mask = mask_of(sheets)

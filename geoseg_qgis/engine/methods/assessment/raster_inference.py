@@ -1,7 +1,7 @@
 """SegAssess over a raster of any size: tiles through the network, blended on disk.
 
-The mask lies on the output grid and is seen by the network at the nearest pixel of its own grid.
-Probabilities are blended, never classes, so no seam shows.
+The mask lies on the output grid; the network reads its nearest pixels. Probabilities are blended,
+never classes, so there are no seams.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
-from geoseg_qgis.engine.inference.blending import ScoreSurface, WindowPlan, match_windows
+from geoseg_qgis.engine.inference.blending import ScoreRaster, WindowPlan, match_windows
 from geoseg_qgis.engine.inference.chips import Chip, RasterScene
 from geoseg_qgis.engine.inference.windows import Tile, feather_weights, plan_tiles
 from geoseg_qgis.engine.models.segassess.component import SegAssessModel
@@ -25,12 +25,14 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.resampling.grids import nearest_window
 
 from .quality_classes import Variant, mask_of
-from .view_sums import RunSums, TileRuns
+from .view_sums import TileViewSums, ViewSums
 from .views import View, ViewResult, assess_views, average_views
 
 CLASSES = 4
+# Patches at the edge of a tile have neighbours on one side only; 64 pixels are four patches.
 _SMALLEST_OVERLAP = 64
 _OVERLAP_SHARE = 8
+# Bounds the memory of masks that are read on pixels much finer than those of the network.
 _PIXELS_AT_ONCE = 8_000_000
 
 
@@ -46,9 +48,9 @@ class QualityPlan:
     """How a raster is run through the network.
 
     Attributes:
-        views: Looks at each tile.
+        views: Views of each tile.
         variant: Whether the mask constrains the probabilities.
-        batch: Tiles run together; halved by itself when memory does not suffice.
+        batch: Tiles run together; halved automatically when memory runs out.
     """
 
     views: tuple[View, ...]
@@ -79,15 +81,15 @@ def sample_sheets(
 
 
 class QualityNetwork:
-    """Pictures and the mask under them to the probabilities of TP, FP, TN and FN.
+    """Turns chips and their mask into the probabilities of TP, FP, TN and FN.
 
     Args:
         scene: Grids of mask and network.
         model: The network.
         layer: The mask.
         plan: Views and variant.
-        runs: Sums to fill, or None.
-        tiles: The tiles of the network's grid, which tell the blending weights of the sums.
+        sums: Sums of the views to fill, or None.
+        tiles: The tiles of the network's grid, for the blending weights of the sums.
     """
 
     def __init__(  # noqa: PLR0917
@@ -96,28 +98,28 @@ class QualityNetwork:
         model: SegAssessModel,
         layer: ObjectLayer,
         plan: QualityPlan,
-        runs: RunSums | None,
+        sums: ViewSums | None,
         tiles: Sequence[Tile],
     ) -> None:
         self._scene = scene
         self._model = model
         self._layer = layer
         self._plan = plan
-        self._runs = runs
+        self._sums = sums
         self._plan_tiles = tiles
         self._tiles = {(tile.window.row_off, tile.window.col_off): tile for tile in tiles}
 
-    def __call__(self, pictures: list[Chip], windows: list[Window]) -> Tensor:
+    def __call__(self, chips: list[Chip], windows: list[Window]) -> Tensor:
         """Return (B, 4, H, W) float32 probabilities."""
-        side = pictures[0].valid.shape[0]
+        side = chips[0].valid.shape[0]
         grids = (self._scene.output, self._scene.base)
         sheets = [sample_sheets(self._layer, *grids, window) for window in windows]
         masks = [fill_square(mask_of(one).astype(np.uint8), side) for one in sheets]
         images = [
-            fill_square(picture.pixels[:, : int(window.height), : int(window.width)], side)
-            for picture, window in zip(pictures, windows, strict=True)
+            fill_square(chip.pixels[:, : int(window.height), : int(window.width)], side)
+            for chip, window in zip(chips, windows, strict=True)
         ]
-        recorders = self._recorders(pictures, windows, sheets)
+        tile_sums = self._tile_sums(chips, windows, sheets)
         device = self._model.device
         with self._model.precision():
             views = assess_views(
@@ -126,37 +128,43 @@ class QualityNetwork:
                 torch.from_numpy(np.stack(masks))[:, None].to(device).float(),
                 self._plan.views,
             )
-            probabilities = average_views(self._recorded(views, recorders))
-        if self._runs is not None:
-            for recorder in recorders:
-                self._runs.add(recorder)
+            probabilities = average_views(self._added(views, tile_sums))
+        if self._sums is not None:
+            for one in tile_sums:
+                self._sums.add(one)
         return probabilities
 
-    def _recorders(
-        self, pictures: list[Chip], windows: list[Window], sheets: list[NDArray[np.int32]]
-    ) -> list[TileRuns]:
+    def _tile_sums(
+        self, chips: list[Chip], windows: list[Window], sheets: list[NDArray[np.int32]]
+    ) -> list[TileViewSums]:
         places = [(window.row_off, window.col_off) for window in windows]
-        if self._runs is None or not all(place in self._tiles for place in places):
+        if self._sums is None or not all(place in self._tiles for place in places):
             return []
-        recorders = []
-        for picture, window, one in zip(pictures, windows, sheets, strict=True):
+        tile_sums = []
+        for chip, window, one in zip(chips, windows, sheets, strict=True):
             tile = self._tiles[window.row_off, window.col_off]
-            valid = picture.valid[: int(window.height), : int(window.width)]
+            valid = chip.valid[: int(window.height), : int(window.width)]
             weights = feather_weights(tile, self._plan_tiles)
-            recorders.append(TileRuns(self._runs.runs, one, valid, weights, self._runs.options))
-        return recorders
+            tile_sums.append(
+                TileViewSums(self._sums.views, one, valid, weights, self._sums.options)
+            )
+        return tile_sums
 
-    def _recorded(
-        self, views: Iterator[ViewResult], recorders: list[TileRuns]
+    def _added(
+        self, views: Iterator[ViewResult], tile_sums: list[TileViewSums]
     ) -> Iterator[ViewResult]:
-        for run, view in enumerate(views):
-            if recorders:
+        """Pass views on, and add them to the sums."""
+        for number, view in enumerate(views):
+            if tile_sums:
                 probabilities = view.probabilities.float().cpu().numpy()
                 covered = view.covered.cpu().numpy()
-                for recorder, one in zip(recorders, probabilities, strict=True):
-                    height, width = recorder.shape
-                    recorder.add(
-                        run, one[:, :height, :width], covered[:height, :width], self._plan.variant
+                for sums, one in zip(tile_sums, probabilities, strict=True):
+                    height, width = sums.shape
+                    sums.add(
+                        number,
+                        one[:, :height, :width],
+                        covered[:height, :width],
+                        self._plan.variant,
                     )
             yield view
 
@@ -170,7 +178,7 @@ def fill_square(values: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.pad(values, beyond, mode="symmetric")
 
 
-def quality_surface(
+def infer_quality(
     scene: RasterScene,
     model: SegAssessModel,
     layer: ObjectLayer,
@@ -178,8 +186,8 @@ def quality_surface(
     progress: Progress,
     *,
     name: str = "quality",
-    runs: RunSums | None = None,
-) -> ScoreSurface:
+    sums: ViewSums | None = None,
+) -> ScoreRaster:
     """Return the blended probabilities of one class of a mask, on the network's grid.
 
     Args:
@@ -187,9 +195,9 @@ def quality_surface(
         model: The network.
         layer: The objects of the class.
         plan: Views, variant and batch.
-        progress: Told the finished fraction; raises to stop.
+        progress: Called with the finished fraction; raises to stop.
         name: Name of the scratch file.
-        runs: Sums of the single views to fill, or None.
+        sums: Sums of the views to fill, or None.
 
     Raises:
         JobError: ``OUT_OF_MEMORY``, ``DISK_FULL`` or ``CANCELLED``.
@@ -197,8 +205,8 @@ def quality_surface(
     side = model.settings.tile
     overlap = tile_overlap(side)
     tiles = plan_tiles(scene.base.height, scene.base.width, side, overlap)
-    network = QualityNetwork(scene, model, layer, plan, runs, tiles)
-    surface = ScoreSurface(scene.folder, name, scene.base, CLASSES)
+    network = QualityNetwork(scene, model, layer, plan, sums, tiles)
+    blended = ScoreRaster(scene.folder, name, scene.base, CLASSES)
     windows = WindowPlan(side, side - overlap, plan.batch)
-    match_windows(scene.reader, surface, network, windows, progress)
-    return surface
+    match_windows(scene.reader, blended, network, windows, progress)
+    return blended

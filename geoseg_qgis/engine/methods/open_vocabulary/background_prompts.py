@@ -1,8 +1,8 @@
-"""Rival words: what a pixel may also be, though the user did not name it.
+"""Background prompts: what a pixel may also be, although the user did not name it.
 
-A softmax over the named classes gives every pixel one of them: asked for roads alone, it maps
-everything as road. So generic land-cover words that the user did not name compete unseen, and
-pixels that look more like these stay unclassified.
+A softmax over the named classes gives every pixel one of them, so that a run for roads alone would
+map everything as road. Therefore generic words of land cover that the user did not name compete
+in the background, and pixels that match these better stay unclassified.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .queries import ClassQueries
 
-# Each group competes unless one of its words, or of the wider words behind, is named.
+# Each group competes unless the user names one of its words or of the wider words after them.
 _GROUPS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (
         ("building", "roof"),
@@ -60,7 +60,7 @@ class BackgroundPrompts:
     """The texts of one run.
 
     Attributes:
-        queries: Named classes first, then the rivals as one more class, if there are any.
+        queries: The named classes, then the background prompts as one more class, if any.
         named: Number of named classes.
     """
 
@@ -73,9 +73,9 @@ def add_background_prompts(classes: Sequence[Sequence[str]], rivals: bool) -> Ba
 
     Args:
         classes: For each named class its words.
-        rivals: Whether unnamed things compete. A class such as ``background`` already stands for
-            them: then there are none. A single class always has rivals, as it would win
-            everywhere without.
+        rivals: Whether land cover that is not named competes. A class such as ``background``
+            already stands for it, so that nothing is added. With a single class it always
+            competes, as that class would win everywhere otherwise.
     """
     words = {word.lower() for synonyms in classes for word in synonyms}
     competing = rivals or len(classes) == 1

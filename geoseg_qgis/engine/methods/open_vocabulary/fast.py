@@ -18,8 +18,8 @@ from geoseg_qgis.engine.inference.blending import (
     DeviceNetwork,
     WindowNetwork,
     WindowPlan,
+    make_score_rasters,
     match_scales,
-    scale_surfaces,
 )
 from geoseg_qgis.engine.inference.chips import Chip
 from geoseg_qgis.engine.models.clip_tokens import (
@@ -98,8 +98,8 @@ def dense_probabilities(
     Args:
         request: The raster, the networks and the words.
         settings: Windows, normalisation and scales.
-        progress: Told the finished fraction.
-        context: Told when the results may change because memory runs out.
+        progress: Takes the finished fraction.
+        context: Takes a warning when the results may change because memory runs out.
     """
     scene, clip = request.scene, request.models.clip
     networks = [
@@ -111,7 +111,7 @@ def dense_probabilities(
     ]
     side = -(-settings.window // clip.patch_size) * clip.patch_size
     plan = WindowPlan(side, settings.stride, request.batch, clip.patch_size)
-    score_rasters = scale_surfaces(scene, "dense", settings.scales, len(request.text))
+    score_rasters = make_score_rasters(scene, "dense", settings.scales, len(request.text))
     match_scales(scene.reader, score_rasters, lambda _: networks, plan, progress)
     index = request.prompts.queries.class_index
     return SampledProbabilities(scene, score_rasters, index, settings.logit_scale)

@@ -1,7 +1,7 @@
 """From class probabilities to the final labels of a raster: threshold, region vote, confidence.
 
-Two passes over blocks of the output grid: the first labels pixels and counts the votes of every
-region of the raster, the second gives each region its winner. Nothing of full size is in memory.
+There are two passes over blocks of the output grid: the first labels pixels and counts the votes of
+every region of the raster, the second gives each region its winner. No full raster is in memory.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RegionTally:
     """Votes and mean probabilities of every region of the raster.
 
     A region takes the label that most of its valid pixels have, the smallest one on ties
-    (GUMix-RS, region correction); "unclassified" (0) takes part.
+    (GUMix-RS, region correction); "unclassified" (0) votes, too.
     """
 
     def __init__(self, regions: int, classes: int) -> None:
@@ -83,8 +83,8 @@ class LabellingRules:
     """How probabilities become labels.
 
     Attributes:
-        classes: Number of classes, that of the rivals included.
-        named: The first so many are the user's; pixels of the others stay unclassified.
+        classes: Number of classes, that of the background prompts included.
+        named: How many of them the user named, from the first; pixels of others stay unclassified.
         threshold: Pixels whose best probability is lower stay unclassified.
         keep_scores: Whether all class probabilities are kept, not only the best.
     """

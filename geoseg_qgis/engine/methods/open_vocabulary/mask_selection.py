@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg_qgis.engine.inference.blending import ScoreSurface
+from geoseg_qgis.engine.inference.blending import ScoreRaster
 from geoseg_qgis.engine.inference.chips import RasterScene
 from geoseg_qgis.engine.inference.proposals import OVERLAP_SHARE, PAINT_BATCH, Sam2Proposer
 from geoseg_qgis.engine.inference.region_map import fine_window
@@ -96,9 +96,9 @@ def select_over_raster(
         dense: Dense class probabilities on the grid of the results.
         classes: Number of classes, that of the background prompts included.
         settings: Rules of the selection.
-        progress: Told the finished fraction.
+        progress: Takes the finished fraction.
     """
-    score_raster = ScoreSurface(scene.folder, "selection", scene.output, classes)
+    score_raster = ScoreRaster(scene.folder, "selection", scene.output, classes)
     factor, size = proposer.subdivision, proposer.size
     height, width = proposer.grid.shape
     tiles = plan_tiles(height, width, size, round(size * OVERLAP_SHARE))
@@ -106,7 +106,7 @@ def select_over_raster(
         weights = feather_weights(tile, tiles)
         fine = fine_window(tile.window, factor, scene.output)
         rows, columns = int(fine.height), int(fine.width)
-        chip = proposer.picture(tile.window)
+        chip = proposer.chip(tile.window)
         if chip is not None and chip.valid.any():
             values = dense.read(fine)[0].numpy()
             values = spread_means(values, proposer.masks(chip), size * factor, settings)

@@ -9,7 +9,7 @@ import torch
 from rasterio.windows import Window
 from torch import Tensor
 
-from geoseg_qgis.engine.inference.blending import ScoreSurface
+from geoseg_qgis.engine.inference.blending import ScoreRaster
 from geoseg_qgis.engine.inference.chips import RasterScene
 from geoseg_qgis.engine.raster.resampling.grids import sample_bilinear
 
@@ -66,7 +66,7 @@ class SampledProbabilities:
     def __init__(
         self,
         scene: RasterScene,
-        score_rasters: Sequence[ScoreSurface],
+        score_rasters: Sequence[ScoreRaster],
         class_index: Sequence[int],
         logit_scale: float,
     ) -> None:
@@ -95,7 +95,7 @@ class BlendedProbabilities:
         score_raster: Probabilities of every class, on the grid of the results.
     """
 
-    def __init__(self, scene: RasterScene, score_raster: ScoreSurface) -> None:
+    def __init__(self, scene: RasterScene, score_raster: ScoreRaster) -> None:
         self._scene = scene
         self._score_raster = score_raster
 

@@ -36,7 +36,7 @@ class ClassQueries:
 
     @classmethod
     def from_lines(cls, text: str) -> ClassQueries:
-        """The published class files: a class a line, synonyms parted by semicolon and space.
+        """The published class files: one class a line, synonyms separated by semicolon and space.
 
         Commas are part of a query and nothing is stripped but the line end.
 
@@ -114,6 +114,6 @@ def encode_queries(
     tokens = tokenizer([text for group in texts for text in group])
     device = next(clip.parameters()).device
     features = torch.cat(
-        [clip.encode_text(part.to(device)) for part in torch.split(tokens, batch_size)]
+        [clip.encode_text(ids.to(device)) for ids in torch.split(tokens, batch_size)]
     )
     return torch.stack([ensemble(group) for group in torch.split(features, sizes)])

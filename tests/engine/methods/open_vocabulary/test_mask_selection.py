@@ -227,7 +227,7 @@ def test_a_raster_of_one_tile_is_labelled_as_published(tiny_preset: Path, tmp_pa
             checkpoint=lambda _: None,
         )
         window = Window(0, 0, SIDE, SIDE)
-        chip = proposer.picture(window)
+        chip = proposer.chip(window)
         assert chip is not None
         masks = list(proposer.masks(chip).masks((SIDE, SIDE)).numpy())
         found = select_over_raster(

@@ -1,4 +1,4 @@
-"""Merging of alike regions on the grid of the DINO features (paper: mask merging).
+"""Merging of similar regions on the grid of the DINO features (paper: mask merging).
 
 Density clustering with at least one sample a cluster has no noise points: its clusters are the
 connected components of the graph "distance at most epsilon".
@@ -50,7 +50,7 @@ def number_components(adjacency: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def merge_regions(features: Tensor, codes: Tensor, epsilon: float) -> Tensor:
-    """Give regions with alike mean features one code; code 0 takes no part.
+    """Give regions with similar mean features one code; code 0 is left out.
 
     The distance of two regions is the greatest cosine of the window minus their cosine.
 

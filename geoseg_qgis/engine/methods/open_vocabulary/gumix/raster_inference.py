@@ -1,8 +1,8 @@
 """GUMix-RS over a whole raster: both scales sampled from source pixels, one routing for all.
 
-The published method squeezes an image into 448 pixels and routes with the statistics of that
-image. Here each scale has its own grid read from the source, regions are those of the raster, and
-ranges and median are taken over all of it, so that the same ground is treated alike in every tile.
+The published method fits an image into 448 pixels and routes with the statistics of that image.
+Here each scale has its own grid that is read from the source, regions are those of the raster, and
+ranges and median are taken over all of it, so that equal ground is treated equally in every tile.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch import Tensor
 
 from geoseg_qgis.engine.inference.blending import (
     DeviceNetwork,
-    ScoreSurface,
+    ScoreRaster,
     WindowPlan,
+    make_score_rasters,
     match_scales,
-    scale_surfaces,
 )
 from geoseg_qgis.engine.inference.chips import Chip, RasterScene
 from geoseg_qgis.engine.inference.region_map import RegionMap
@@ -42,7 +42,7 @@ from .window import window_logits
 
 @dataclass(frozen=True)
 class GumixModels:
-    """The networks and the words of one run.
+    """The networks and the words of one run, on one device.
 
     Attributes:
         clip: An open_clip CLIP.
@@ -52,7 +52,7 @@ class GumixModels:
         settings: Normalisation and the method's constants.
         device: Where the networks lie.
         batch: Windows run together.
-        ladder: What is done when the device's memory runs out.
+        fallback: What is done when the device's memory runs out.
     """
 
     clip: Any
@@ -110,20 +110,20 @@ class RoutedProbabilities:
     Args:
         scene: Tells the output grid and which pixels hold data.
         models: Class of each query, scales, weights and logit scale.
-        surfaces: Scores of each scale, on its own grid.
+        score_rasters: Scores of each scale, on its own grid.
         regions: The raster's regions, or None.
-        progress: Told the finished fraction of gathering the statistics.
+        progress: Takes the finished fraction of gathering the statistics.
     """
 
     def __init__(
         self,
         scene: RasterScene,
         models: GumixModels,
-        surfaces: Sequence[ScoreSurface],
+        score_rasters: Sequence[ScoreRaster],
         regions: RegionMap | None,
         progress: Progress,
     ) -> None:
-        self._surfaces = surfaces
+        self._score_rasters = score_rasters
         self._class_index = models.class_index
         self._settings = models.settings
         self._reader = scene.reader
@@ -132,8 +132,8 @@ class RoutedProbabilities:
         self.statistics = self._measure(progress)
 
     def _measure(self, progress: Progress) -> RoutingStatistics:
-        grid = self._surfaces[0].grid
-        accumulator = RoutingAccumulator(len(self._surfaces))
+        grid = self._score_rasters[0].grid
+        accumulator = RoutingAccumulator(len(self._score_rasters))
         windows = list(blocks(grid))
         for number, window in enumerate(windows):
             logits, known = self._sample(grid, window)
@@ -147,8 +147,8 @@ class RoutedProbabilities:
         """Return (S, Q, h, w) logits and (h, w) bool of the pixels that have data and scores."""
         known = torch.from_numpy(self._reader.valid(grid, window))
         sampled = []
-        for surface in self._surfaces:
-            bands = sample_bilinear(surface.read_bands, surface.grid.shape, grid.shape, window)
+        for raster in self._score_rasters:
+            bands = sample_bilinear(raster.read_bands, raster.grid.shape, grid.shape, window)
             known &= bands[-1] > 0.5
             sampled.append(bands[:-1])
         return torch.stack(sampled), known
@@ -156,7 +156,7 @@ class RoutedProbabilities:
     def read(self, window: Window) -> tuple[Tensor, Tensor]:
         """Return (C, h, w) float32 probabilities and (h, w) bool, False where unknown."""
         logits, known = self._sample(self._output, window)
-        if len(self._surfaces) > 1:
+        if len(self._score_rasters) > 1:
             complexity = self._geometry.complexity(self._output.shape, window)
             chosen = route(logits, complexity, self._settings, self.statistics).logits
         else:
@@ -194,25 +194,25 @@ class GumixNetwork:
         self._regions = regions
         self._shape = shape
 
-    def __call__(self, pictures: list[Chip], windows: list[Window]) -> Tensor:
+    def __call__(self, chips: list[Chip], windows: list[Window]) -> Tensor:
         """Return (B, Q, H, W) float32 cosines of a batch."""
         models, settings = self._models, self._models.settings
         images = torch.stack(
-            [picture.normalised(settings.pixel_mean, settings.pixel_std) for picture in pictures]
+            [chip.normalised(settings.pixel_mean, settings.pixel_std) for chip in chips]
         )
-        valid = torch.from_numpy(np.stack([picture.valid for picture in pictures]))
+        valid = torch.from_numpy(np.stack([chip.valid for chip in chips]))
         return window_logits(
             models.clip,
             models.dino,
             images.to(models.device),
-            self._region_ids(pictures, windows).to(models.device),
+            self._region_ids(chips, windows).to(models.device),
             models.text,
             settings=settings,
             valid=valid.to(models.device),
         )
 
-    def _region_ids(self, pictures: list[Chip], windows: list[Window]) -> Tensor:
-        height, width = pictures[0].valid.shape
+    def _region_ids(self, chips: list[Chip], windows: list[Window]) -> Tensor:
+        height, width = chips[0].valid.shape
         if self._regions is None:
             return torch.zeros(len(windows), height, width, dtype=torch.int32)
         ids = [
@@ -239,8 +239,8 @@ def route_raster(
         scene: What to read and where scratch files lie.
         models: Networks, words and settings.
         regions: The raster's regions, or None.
-        match: Told the finished fraction of the window networks.
-        weigh: Told the finished fraction of gathering the routing statistics.
+        match: Takes the finished fraction of the window networks.
+        weigh: Takes the finished fraction of gathering the routing statistics.
         copies: The same on further devices, which share the windows.
 
     Returns:
@@ -257,6 +257,6 @@ def route_raster(
             for each in (models, *copies)
         ]
 
-    surfaces = scale_surfaces(scene, "scores", settings.scales, len(models.text))
-    match_scales(scene.reader, surfaces, networks, plan, match)
-    return RoutedProbabilities(scene, models, surfaces, regions, weigh)
+    score_rasters = make_score_rasters(scene, "scores", settings.scales, len(models.text))
+    match_scales(scene.reader, score_rasters, networks, plan, match)
+    return RoutedProbabilities(scene, models, score_rasters, regions, weigh)

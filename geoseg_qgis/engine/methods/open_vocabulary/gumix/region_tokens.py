@@ -1,4 +1,4 @@
-"""The CLIP trunk with region tokens and its three branches (paper: main, spatial, semantic).
+"""The CLIP tower with region tokens, and its three branches (paper: main, spatial, semantic).
 
 Region tokens are copies of the class token that see the class token and the patches of one
 region. No other token sees them, so class and patch tokens run exactly as in stock CLIP.
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Trunk:
-    """What the trunk hands to the branches.
+class TowerTokens:
+    """The tokens that the branches start from.
 
     Attributes:
         main: (B, 1 + T, D) tokens before the last block, class token first.
@@ -64,9 +64,9 @@ def region_permission(region_of_patch: Tensor, dtype: torch.dtype) -> Tensor:
     return mask.masked_fill_(blocked, -torch.inf)[:, None]
 
 
-def run_trunk(
+def run_tower(
     visual: VisionTransformer, images: Tensor, codes: Tensor, settings: GumixSettings
-) -> Trunk:
+) -> TowerTokens:
     """Run every block of the vision tower, the last one on the region tokens alone.
 
     Args:
@@ -90,7 +90,7 @@ def run_trunk(
         if index in kept:
             spatial += tokens
     regions = _run_region_block(blocks[-1], regions, tokens, permission)
-    return Trunk(tokens, (spatial / len(kept)).to(tokens.dtype), regions, region_of_patch)
+    return TowerTokens(tokens, (spatial / len(kept)).to(tokens.dtype), regions, region_of_patch)
 
 
 def reconstruct_values(
@@ -131,10 +131,10 @@ def upsample_values(
     return resize_bilinear(maps, cells).flatten(2).transpose(1, 2).reshape(count, batch, -1, width)
 
 
-def spread_regions(trunk: Trunk, cells: tuple[int, int]) -> Tensor:
+def spread_regions(tower: TowerTokens, cells: tuple[int, int]) -> Tensor:
     """Region token of each cell (B, N, D); the cell's region comes from the patch grid."""
-    index = resize_nearest(trunk.region_of_patch, cells).flatten(1)
-    return torch.gather(trunk.regions, 1, index[..., None].expand(-1, -1, trunk.regions.shape[-1]))
+    index = resize_nearest(tower.region_of_patch, cells).flatten(1)
+    return torch.gather(tower.regions, 1, index[..., None].expand(-1, -1, tower.regions.shape[-1]))
 
 
 def window_embeddings(
@@ -156,17 +156,17 @@ def window_embeddings(
     Returns:
         (B, N, E) before length normalisation.
     """
-    trunk = run_trunk(visual, images, codes, settings)
+    tower = run_tower(visual, images, codes, settings)
     cells = (int(codes.shape[-2]), int(codes.shape[-1]))
-    patches = (int(trunk.region_of_patch.shape[-2]), int(trunk.region_of_patch.shape[-1]))
+    patches = (int(tower.region_of_patch.shape[-2]), int(tower.region_of_patch.shape[-1]))
     main, spatial = reconstruct_values(
         visual.transformer.resblocks[-1],
-        torch.stack([trunk.main, trunk.spatial]),
+        torch.stack([tower.main, tower.spatial]),
         patches,
         attention,
         cells,
     )
-    semantic = spread_regions(trunk, cells)
+    semantic = spread_regions(tower, cells)
     mixed = (
         normalise_layer(visual.ln_post, main)
         + settings.spatial_weight * normalise_layer(visual.ln_post, spatial)

@@ -76,7 +76,7 @@ class GumixSettings:
         padding_is_region: Padding takes part as a region (published), else as invalid pixels.
         diagonal_always_allowed: Every cell may attend to itself, which keeps flat windows finite.
         feathered: Overlapping windows are weighted by linear ramps, which hides seams; else they
-            count alike (published).
+            have the same weight (published).
     """
 
     network_size: int = 448

@@ -21,7 +21,7 @@ from timm.models.eva import Eva
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg_qgis.engine.inference.blending import ScoreSurface
+from geoseg_qgis.engine.inference.blending import ScoreRaster
 from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
 from geoseg_qgis.engine.inference.region_map import RegionMap
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.raster_inference import (
@@ -142,9 +142,9 @@ def test_the_raster_path_gives_what_the_published_pipeline_gives(
     assert np.array_equal(labels, expected.labels.numpy() + 1)
 
 
-def fill(scene: RasterScene, name: str, logits: Tensor) -> ScoreSurface:
+def fill(scene: RasterScene, name: str, logits: Tensor) -> ScoreRaster:
     """Return a score raster on the grid of the results that holds (Q, H, W) logits."""
-    raster = ScoreSurface(scene.folder, name, scene.output, len(logits))
+    raster = ScoreRaster(scene.folder, name, scene.output, len(logits))
     height, width = logits.shape[1:]
     raster.add(Window(0, 0, width, height), logits.numpy(), np.ones((height, width), np.float32))
     return raster

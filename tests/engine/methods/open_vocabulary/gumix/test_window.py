@@ -20,7 +20,7 @@ from geoseg_qgis.engine.methods.open_vocabulary.gumix.correlation import (
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.region_tokens import (
     reconstruct_values,
     region_permission,
-    run_trunk,
+    run_tower,
     spread_regions,
     upsample_values,
     window_embeddings,
@@ -66,16 +66,16 @@ def test_visual_tower(clip: CLIP, case: str) -> None:
     if "attn_weights" in facts:
         torch.testing.assert_close(scope.attention[0], facts["attn_weights"], atol=1e-6, rtol=0)
 
-    trunk = run_trunk(clip.visual, facts["image"], scope.codes, PAPER)
+    tower = run_tower(clip.visual, facts["image"], scope.codes, PAPER)
     patches = torch.unique(facts["token_masks"])
-    assert torch.equal(trunk.region_of_patch[0], torch.searchsorted(patches, facts["token_masks"]))
-    permission = region_permission(trunk.region_of_patch, torch.float32)[0, 0]
+    assert torch.equal(tower.region_of_patch[0], torch.searchsorted(patches, facts["token_masks"]))
+    permission = region_permission(tower.region_of_patch, torch.float32)[0, 0]
     count = len(permission)
     blocked = facts["attn_mask_true_is_blocked"]
     assert torch.equal(permission.isinf(), blocked[:count, count:])
     assert blocked[:, :count].all()
     assert not blocked[count:, count:].any()
-    torch.testing.assert_close(trunk.regions[0], facts["mct"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(tower.regions[0], facts["mct"], atol=1e-4, rtol=0)
 
     output = window_embeddings(clip.visual, facts["image"], scope.codes, scope.attention, PAPER)
     torch.testing.assert_close(output, facts["output"], atol=2e-5, rtol=0)
@@ -87,15 +87,15 @@ def test_branches(clip: CLIP) -> None:
     tokens, patches = embed_tokens(clip.visual, facts["image"])
     torch.testing.assert_close(tokens[0], facts["tokens_after_ln_pre"], atol=1e-5, rtol=0)
     scope = scope_cells(facts["dino_feats"], (14, 14), facts["instance_masks"][None], PAPER)
-    trunk = run_trunk(clip.visual, facts["image"], scope.codes, PAPER)
-    torch.testing.assert_close(trunk.spatial[0], facts["spatial_mean"], atol=2e-5, rtol=0)
-    streams = torch.stack([trunk.main, trunk.spatial])
+    tower = run_tower(clip.visual, facts["image"], scope.codes, PAPER)
+    torch.testing.assert_close(tower.spatial[0], facts["spatial_mean"], atol=2e-5, rtol=0)
+    streams = torch.stack([tower.main, tower.spatial])
     block = clip.visual.transformer.resblocks[-1]
     values = upsample_values(block, streams, patches, (14, 14))[:, 0]
     torch.testing.assert_close(values, facts["v_upsampled"], atol=2e-5, rtol=0)
     mixed = reconstruct_values(block, streams, patches, scope.attention, (14, 14))[:, 0]
     torch.testing.assert_close(mixed, facts["x_main_spatial"], atol=2e-5, rtol=0)
-    semantic = spread_regions(trunk, (14, 14))[0]
+    semantic = spread_regions(tower, (14, 14))[0]
     torch.testing.assert_close(semantic, facts["x_semantic"], atol=2e-5, rtol=0)
 
 
