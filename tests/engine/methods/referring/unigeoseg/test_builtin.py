@@ -50,7 +50,7 @@ def test_the_card_names_the_pixels_that_the_network_was_taught(built_in: str) ->
         ("the river", View.AUTO, ("river",)),
     ],
 )
-def test_an_instruction_finds_its_ground(
+def test_an_instruction_finds_its_classes(
     instruction: str, view: View, classes: tuple[str, ...], built_in: str, scene: Path
 ) -> None:
     task = ReferTask(instruction, view=view, scores=str(scene.with_name("scores.tif")))

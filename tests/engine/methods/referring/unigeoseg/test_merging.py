@@ -1,4 +1,4 @@
-"""Answers of overlapping tiles to one answer, on masks made for the purpose."""
+"""Predictions of overlapping tiles merged into one, on masks made for the purpose."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from geoseg_qgis.protocol.errors import CancelledError
 
 SIDE, OVERLAP = 40, 16
 LEFT, RIGHT = 0, 1
-"""Two tiles over 40 x 64 pixels; columns 24 to 40 are common ground."""
+"""Two tiles over 40 x 64 pixels; columns 24 to 40 overlap."""
 
 Truth = NDArray[np.bool_]
 
@@ -28,9 +28,9 @@ def quiet(_: float) -> None:
 
 
 def merged(
-    shape: tuple[int, int], answer: Callable[[int, Tile], NDArray[np.float32]]
+    shape: tuple[int, int], predict: Callable[[int, Tile], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Merge what ``answer`` says for each tile; every pixel must be written exactly once."""
+    """Merge the predictions of all tiles; every pixel must be written exactly once."""
     tiles = plan_tiles(*shape, SIDE, OVERLAP)
     whole = np.full(shape, -1.0, np.float32)
 
@@ -39,7 +39,7 @@ def merged(
         assert (whole[place] == -1.0).all()
         whole[place] = values
 
-    merge_tiles(tiles, lambda index: answer(index, tiles[index]), 0.5, write, quiet)
+    merge_tiles(tiles, lambda index: predict(index, tiles[index]), 0.5, write, quiet)
     assert not (whole == -1.0).any()
     return whole
 
@@ -51,17 +51,17 @@ def probability(mask: Truth, high: float = 0.9, low: float = 0.1) -> NDArray[np.
 def seen_by(truth: dict[int, list[tuple[slice, slice]]]) -> NDArray[np.float32]:
     """Merge two tiles that each see boxes of the whole."""
 
-    def answer(index: int, tile: Tile) -> NDArray[np.float32]:
+    def predict(index: int, tile: Tile) -> NDArray[np.float32]:
         mask = np.zeros((40, 64), np.bool_)
         for box in truth[index]:
             mask[box] = True
         return probability(mask[tile.slices])
 
-    return merged((40, 64), answer)
+    return merged((40, 64), predict)
 
 
-def objects(answer: NDArray[np.float32]) -> list[tuple[slice, ...]]:
-    found: list[tuple[slice, ...]] = ndimage.find_objects(ndimage.label(answer > 0.5)[0])
+def objects(result: NDArray[np.float32]) -> list[tuple[slice, ...]]:
+    found: list[tuple[slice, ...]] = ndimage.find_objects(ndimage.label(result > 0.5)[0])
     return found
 
 
@@ -71,32 +71,32 @@ def test_an_object_across_the_border_becomes_one() -> None:
 
 
 def test_an_object_that_two_tiles_found_is_there_once() -> None:
-    """The two draw it a pixel apart, wholly on their common ground."""
-    answer = seen_by(
+    """The two draw it a pixel apart, wholly in the overlap."""
+    result = seen_by(
         {LEFT: [(slice(10, 16), slice(28, 35))], RIGHT: [(slice(11, 17), slice(29, 36))]}
     )
-    found = objects(answer)
+    found = objects(result)
     assert len(found) == 1
-    assert (answer > 0.5)[11:16, 29:35].all()
-    assert 30 <= np.count_nonzero(answer > 0.5) <= 54
+    assert (result > 0.5)[11:16, 29:35].all()
+    assert 30 <= np.count_nonzero(result > 0.5) <= 54
 
 
 def test_a_tile_that_misses_an_object_does_not_cut_it() -> None:
     box = (slice(10, 20), slice(12, 38))
-    answer = seen_by({LEFT: [box], RIGHT: []})
-    assert objects(answer) == [box]
-    assert answer[10:20, 12:38] == pytest.approx(0.9)
-    assert answer[10:20, 38:] == pytest.approx(0.1)
+    result = seen_by({LEFT: [box], RIGHT: []})
+    assert objects(result) == [box]
+    assert result[10:20, 12:38] == pytest.approx(0.9)
+    assert result[10:20, 38:] == pytest.approx(0.1)
 
 
 def test_what_one_tile_saw_at_its_edge_is_dropped_as_a_whole() -> None:
-    answer = seen_by({LEFT: [], RIGHT: [(slice(10, 20), slice(25, 31))]})
-    assert objects(answer) == []
-    assert answer[:, :40] == pytest.approx(0.1)
+    result = seen_by({LEFT: [], RIGHT: [(slice(10, 20), slice(25, 31))]})
+    assert objects(result) == []
+    assert result[:, :40] == pytest.approx(0.1)
 
 
 def test_an_object_that_reaches_well_into_a_tile_is_kept_to_its_end() -> None:
-    """The left tile saw nothing, though half of the object lies on its ground."""
+    """The left tile shows nothing, though half of the object lies in it."""
     box = (slice(10, 20), slice(26, 60))
     assert objects(seen_by({LEFT: [], RIGHT: [box]})) == [box]
 
@@ -107,10 +107,10 @@ def test_objects_apart_stay_apart() -> None:
 
 
 def test_differing_certainty_is_blended_without_a_seam() -> None:
-    def answer(index: int, tile: Tile) -> NDArray[np.float32]:
+    def predict(index: int, tile: Tile) -> NDArray[np.float32]:
         return np.full((40, 40), (0.6, 0.9)[index], np.float32)
 
-    row = merged((40, 64), answer)[20]
+    row = merged((40, 64), predict)[20]
     assert row[:24] == pytest.approx(0.6)
     assert row[40:] == pytest.approx(0.9)
     assert np.diff(row).max() < 0.02
@@ -118,7 +118,7 @@ def test_differing_certainty_is_blended_without_a_seam() -> None:
 
 
 def test_unknown_pixels_stay_unknown_and_leave_the_say_to_others() -> None:
-    def answer(index: int, tile: Tile) -> NDArray[np.float32]:
+    def predict(index: int, tile: Tile) -> NDArray[np.float32]:
         values = np.full((40, 40), 0.8, np.float32)
         if index == RIGHT:
             values[:, :] = np.nan
@@ -126,7 +126,7 @@ def test_unknown_pixels_stay_unknown_and_leave_the_say_to_others() -> None:
             values[:5] = np.nan
         return values
 
-    whole = merged((40, 64), answer)
+    whole = merged((40, 64), predict)
     assert np.isnan(whole[:, 40:]).all()
     assert np.isnan(whole[:5]).all()
     assert whole[5:, :40] == pytest.approx(0.8)

@@ -184,8 +184,8 @@ def test_networks_with_positions_read_fractions_of_their_square(
     assert box is not None
     assert torch.equal(point, torch.tensor([[0.5, 0.5]]))
     assert torch.equal(box, torch.tensor([[0.25, 0.375, 0.75, 0.625]]))
-    said = "cars at [0,0], [0.5,1] but not [a,b]"
-    moved = replace_points(said, lambda x, y: wide.fractions_of(400 * x, 100 * y))
+    text = "cars at [0,0], [0.5,1] but not [a,b]"
+    moved = replace_points(text, lambda x, y: wide.fractions_of(400 * x, 100 * y))
     assert moved == "cars at [0,0.375], [0.5,0.625] but not [a,b]"
     assert replace_points("the lake", lambda x, y: (y, x)) == "the lake"
     # What lies in the middle of the image lies there in the mask as well.
