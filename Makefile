@@ -11,10 +11,12 @@ LOCKS := geoseg_qgis/engine_client/locks
 SYSTEM_PACKAGES := qgis python3-qgis python3-venv xvfb xauth ca-certificates
 CHECKED := geoseg_qgis training benchmarks scripts tests
 
-# Tests of one file run in one process, so that they share its fixtures.
+# Tests of one file share its fixtures, so they run in one process. Each process computes with one
+# thread, and compiled tests are kept, since compiling their assertions takes long.
 WORKERS ?= 2
-PARALLEL := --numprocesses $(WORKERS) --dist loadfile
-FAST_QGIS := $(addprefix tests/qgis/test_,features.py parameters.py plugin.py provider.py source.py)
+PYTEST := OMP_NUM_THREADS=1 $(ENGINE_PYTHON) -m pytest -q --numprocesses $(WORKERS) --dist loadfile
+PYTEST_QGIS := QT_QPA_PLATFORM=offscreen $(QGIS_PYTHON) -m pytest -q tests/qgis
+unexport PYTHONDONTWRITEBYTECODE
 
 # Labelled images, see docs/training.md; training goes on where it stopped, until MINUTES are used.
 DATA ?= ../shared/data
@@ -44,14 +46,14 @@ test: setup ## Run all tests: those of the engine, then those in QGIS
 	exit $$status
 
 test-fast: setup ## Run the fast tests in less than a minute
-	$(ENGINE_PYTHON) -m pytest tests --ignore=tests/qgis -q -m "not slow" $(PARALLEL)
-	QT_QPA_PLATFORM=offscreen $(QGIS_PYTHON) -m pytest $(FAST_QGIS) -q -m "not slow"
+	$(PYTEST) -m "not slow" tests --ignore=tests/qgis
+	$(PYTEST_QGIS) -m "not slow"
 
 test-engine: setup
-	$(ENGINE_PYTHON) -m pytest --ignore=tests/qgis -q $(PARALLEL)
+	$(PYTEST) --ignore=tests/qgis
 
 test-qgis: setup
-	QT_QPA_PLATFORM=offscreen $(QGIS_PYTHON) -m pytest tests/qgis -q
+	$(PYTEST_QGIS)
 
 setup: $(ENGINE_STAMP) $(QGIS_STAMP) ## Install or update both environments
 

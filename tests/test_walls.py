@@ -73,9 +73,10 @@ def not_shipped() -> list[Path]:
     return [path for folder in NOT_SHIPPED for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
-def files_of_tests() -> list[Path]:
+@cache
+def files_of_tests() -> tuple[Path, ...]:
     folders = [ROOT / "tests", ROOT / "training" / "tests", ROOT / "benchmarks" / "tests"]
-    return [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return tuple(path for folder in folders for path in sorted(folder.rglob("*.py")))
 
 
 @cache
@@ -200,12 +201,12 @@ def test_no_file_grows_past_600_lines(path: Path) -> None:
 
 
 def test_no_test_imports_another_test() -> None:
+    names = {path.stem for path in files_of_tests() if path.stem.startswith("test_")} | {"conftest"}
     wrong = [
         f"{short(path)} imports {name}"
         for path in files_of_tests()
         for name in imported_names(path)
-        if any(part == "conftest" or part.startswith("test_") for part in name.split(".")[:-1])
-        or name in {other.stem for other in files_of_tests() if other.stem.startswith("test_")}
+        if names.intersection(name.split(".")[:-1] or [name])
     ]
     assert not wrong
 

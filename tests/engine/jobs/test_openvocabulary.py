@@ -100,6 +100,7 @@ def part_of(image: Path, side: int = 160) -> tuple[Extent | None, Window]:
         return extent, window
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READABLE)
 def test_results_lie_on_the_pixels_they_came_from(
     name: str, odd_rasters: Path, tiny_preset: Path, tmp_path: Path

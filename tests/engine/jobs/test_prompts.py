@@ -94,6 +94,7 @@ def test_attributes_are_kept_with_their_names_and_types(
     assert meta["geometry_type"] == "MultiPolygon"
 
 
+@pytest.mark.slow
 def test_the_layer_may_have_a_field_called_fid(landscape: Path, tiny: str, tmp_path: Path) -> None:
     features = [
         {
@@ -180,6 +181,7 @@ def test_many_prompts_need_few_encodings(
     assert len(encoded) <= 45
 
 
+@pytest.mark.slow
 def test_an_outline_does_not_depend_on_other_prompts(
     landscape: Path, tiny: str, tmp_path: Path
 ) -> None:
@@ -236,6 +238,7 @@ def test_points_of_a_group_are_one_object(landscape: Path, tiny: str, tmp_path: 
         assert number not in before or not shapely.equals(outline, before[number])
 
 
+@pytest.mark.slow
 def test_objects_below_the_minimum_score_are_left_out(
     landscape: Path, tiny: str, tmp_path: Path
 ) -> None:
@@ -376,6 +379,7 @@ def test_a_cancel_between_tiles_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["a.gpkg"]
 
 
+@pytest.mark.slow
 def test_progress_rises_to_its_end(landscape: Path, tiny: str, tmp_path: Path) -> None:
     places = [(x, y) for x in (20, 150, 280) for y in (20, 130, 240)]
     layer = write_layer(tmp_path / "a.gpkg", on_map(shapely.points(places), NORTH_UP))
@@ -466,6 +470,7 @@ def test_prompts_of_another_crs_find_the_same(landscape: Path, tiny: str, tmp_pa
     assert (first.mask != second.mask).mean() < 0.002
 
 
+@pytest.mark.slow
 def test_a_finer_or_coarser_result_lies_on_the_same_ground(
     landscape: Path, tiny: str, tmp_path: Path
 ) -> None:
@@ -478,6 +483,7 @@ def test_a_finer_or_coarser_result_lies_on_the_same_ground(
     assert areas[1] == pytest.approx(areas[0], rel=0.05)
 
 
+@pytest.mark.slow
 def test_boxes_larger_than_a_tile_are_read_coarse_then_fine(
     tiny: str, tmp_path: Path, encoded: list[int]
 ) -> None:
@@ -547,6 +553,7 @@ def test_a_job_runs_the_same_twice(landscape: Path, tiny: str, tmp_path: Path) -
     assert first.fields == second.fields
 
 
+@pytest.mark.slow
 def test_a_raster_that_is_too_coarse_is_reported(tmp_path: Path) -> None:
     coarse = Affine(10.0, 0, 400000, 0, -10.0, 5000000)
     image = write_image(tmp_path / "coarse.tif", tiny_models.landscape(150, 160), coarse)

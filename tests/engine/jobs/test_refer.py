@@ -106,6 +106,7 @@ def expected_probability(
         return sample_grid(prediction.probability, base, raster.grid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "place"),
     [
@@ -138,6 +139,7 @@ def test_the_mask_lies_on_the_pixels_it_came_from(
     assert result.numbers["AREA"] == pytest.approx(mask.sum() * pixel, rel=2e-3)
 
 
+@pytest.mark.slow
 def test_polygons_have_score_area_and_instruction(
     preset: Path, segmenter: Segmenter, tmp_path: Path
 ) -> None:
@@ -167,6 +169,7 @@ def test_polygons_have_score_area_and_instruction(
     assert set(again.files) == {"OUTPUT", "SCORES"}
 
 
+@pytest.mark.slow
 def test_the_best_area_is_kept_if_asked(preset: Path, segmenter: Segmenter, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (96, 128))
     expected = expected_probability(image, segmenter)
@@ -216,6 +219,7 @@ def test_an_overview_fine_enough_for_the_model_is_the_default(preset: Path, tmp_
     assert any("at 1.17 m per pixel" in line for line in log)
 
 
+@pytest.mark.slow
 def test_an_overview_too_coarse_for_the_model_is_reported(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (40, 1100))
     auto = run_job(make_job(image, preset, threshold=NEVER), JobContext())
@@ -228,6 +232,7 @@ def test_an_overview_too_coarse_for_the_model_is_reported(preset: Path, tmp_path
     )
 
 
+@pytest.mark.slow
 def test_pixels_that_the_network_was_not_made_for_are_reported(
     preset: Path, tmp_path: Path
 ) -> None:
@@ -265,6 +270,7 @@ def test_words_that_were_never_taught_are_named(preset: Path, tmp_path: Path) ->
     assert all(name in warning for name in names) if names else "a bigger model" in warning
 
 
+@pytest.mark.slow
 def test_nothing_found_is_a_result_with_a_warning(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (50, 70))
     result = run_job(make_job(image, preset, threshold=NEVER), JobContext())
@@ -275,6 +281,7 @@ def test_nothing_found_is_a_result_with_a_warning(preset: Path, tmp_path: Path) 
     assert pyogrio.read_info(result.files["POLYGONS"], layer="polygons")["features"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", [View.WHOLE, View.TILES])
 def test_nodata_is_outside_of_the_mask(view: View, preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (150, 200))

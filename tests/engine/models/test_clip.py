@@ -58,6 +58,7 @@ def published_h14() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+@pytest.mark.slow
 def test_the_paper_sized_model_has_the_published_tensors() -> None:
     weights = WeightsFile("RS5M_ViT-H-14.pt", "open_clip")
     normalisation = (0.5, 0.5, 0.5)

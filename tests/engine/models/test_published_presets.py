@@ -194,6 +194,7 @@ def shrunk_clip(card: ModelCard) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @having("clip")
 def test_a_tiny_clip_in_the_cards_layout_is_read(card: ModelCard, tmp_path: Path) -> None:
     assert card.clip is not None
@@ -238,6 +239,7 @@ SAT_MEAN, SAT_STD = (0.430, 0.411, 0.296), (0.213, 0.156, 0.143)
 TINY_DINO = {"embed_dim": 48, "depth": 4, "num_heads": 3, "num_reg_tokens": 2}
 
 
+@pytest.mark.slow
 @having("dino")
 def test_dinov3_has_the_published_tensors(card: ModelCard) -> None:
     from transformers import DINOv3ViTConfig, DINOv3ViTModel

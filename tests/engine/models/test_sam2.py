@@ -113,6 +113,7 @@ def test_a_batch_is_its_images(model: Sam2Model) -> None:
         assert torch.allclose(batch.select(index).image, alone.image, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prompt", "choice"),
     [

@@ -42,6 +42,7 @@ def test_the_manifest_lists_files() -> None:
     assert len(listed()) >= 28
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in listed() if name not in HUGE])
 def test_results_lie_on_the_pixels_of_the_source(name: str, tmp_path: Path) -> None:
     path = tmp_path / "classes.tif"
@@ -130,6 +131,7 @@ def test_a_corrupt_tile_is_an_error_and_its_neighbours_are_read() -> None:
     assert "IReadBlock failed" in caught.value.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(HUGE))
 def test_huge_files_cost_little_memory(name: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -347,6 +347,7 @@ print(install(one, recorder).downloaded, *recorder.sentences)
 """
 
 
+@pytest.mark.slow
 def test_two_programs_download_a_file_once(server, models, recorder) -> None:
     server.offers["/sam"] = Offer(SAM)
     support = ROOT / "tests" / "support"

@@ -436,6 +436,7 @@ def test_endless_bodies_end(fetch, server) -> None:
     assert list(fetch.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_endless_bodies_leave_room_on_the_disk(fetch, server, monkeypatch) -> None:
     free = 10**9
 

@@ -189,6 +189,7 @@ def test_an_overview_has_one_largest_object_of_the_extent(
     assert overlap(found, largest) > 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "view"),
     [((512, 512), View.WHOLE), ((SIDE, SIDE), View.WHOLE), ((200, 240), View.TILES)],
@@ -230,6 +231,7 @@ def test_zoom_ins_sharpen_small_objects(
     assert overlap(probability > 0.5, red) > 0.97 > alone
 
 
+@pytest.mark.slow
 def test_a_long_object_is_refined_along_its_outline(
     tmp_path: Path, colours: Callable[..., ColourSegmenter]
 ) -> None:
@@ -279,6 +281,7 @@ def test_objects_close_together_share_a_zoom_in(
     assert overlap(probability > 0.5, red) > 0.97
 
 
+@pytest.mark.slow
 def test_a_huge_raster_takes_a_bounded_number_of_chips(
     tmp_path: Path, colours: Callable[..., ColourSegmenter]
 ) -> None:

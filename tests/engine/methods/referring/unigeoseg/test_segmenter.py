@@ -109,6 +109,7 @@ def test_tile_of_the_networks_size_gives_the_recorded_mask(
     assert result.task is Task.INTERACTIVE
 
 
+@pytest.mark.slow
 def test_loading_a_folder(
     tmp_path: Path,
     tiny_model: UniGeoSeg,
