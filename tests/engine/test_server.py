@@ -145,7 +145,7 @@ def test_shutdown_ends_it_with_status_0(engine: Engine) -> None:
     engine.send(id=1, method="hello")
     engine.answer(1)
     engine.send(method="shutdown")
-    assert engine.process.wait(timeout=5.0) == 0
+    assert engine.process.wait(timeout=60.0) == 0
 
 
 def test_end_of_stdin_ends_it_even_at_work(engine: Engine) -> None:
@@ -156,7 +156,7 @@ def test_end_of_stdin_ends_it_even_at_work(engine: Engine) -> None:
     assert engine.process.stdin is not None
     engine.process.stdin.close()
     engine.process.stdin = None
-    assert engine.process.wait(timeout=5.0) == 0
+    assert engine.process.wait(timeout=60.0) == 0
 
 
 def test_interrupt_is_left_to_the_client(engine: Engine) -> None:
@@ -172,7 +172,7 @@ def test_idle_engine_ends_by_itself() -> None:
     try:
         engine.send(id=1, method="hello")
         engine.answer(1)
-        assert engine.process.wait(timeout=6.0) == 0
+        assert engine.process.wait(timeout=60.0) == 0
     finally:
         engine.close()
 
