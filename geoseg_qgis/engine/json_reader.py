@@ -15,10 +15,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -45,6 +46,8 @@ _MOST_VALUES = 2_000
 _LARGEST_INTEGER = 2**63
 
 T = TypeVar("T")
+
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 _PHRASES = {
     "missing": "is missing",
@@ -174,9 +177,27 @@ def parse(kind: type[T], data: Any, where: str) -> T:
     return parsed
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def changed(settings: T, changes: Mapping[str, Any], where: str) -> T:
+    """Return a copy of settings with other values for some members.
+
+    Args:
+        settings: A pydantic dataclass with the configuration `STRICT`.
+        changes: Members and their values; an object changes the members of a nested dataclass.
+        where: How messages name the changes, for example ``card.gumix``.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` naming the first member that does not fit.
+    """
+    return parse(type(settings), _merged(asdict(cast("Any", settings)), changes), where)
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        name: _merged(old[name], value)
+        for name, value in new.items()
+        if isinstance(value, Mapping) and isinstance(old.get(name), dict)
+    }
+    return {**old, **new, **both}
 
 
 def _sentence(error: ErrorDetails, where: str) -> tuple[str, str]:
@@ -186,7 +207,7 @@ def _sentence(error: ErrorDetails, where: str) -> tuple[str, str]:
     if kind == "json_invalid":
         return place, f"is not JSON ({error['ctx']['error']})"
     if kind == "value_error":
-        return place, str(error["ctx"]["error"])
+        return place, str(error["ctx"]["error"]).rstrip(".")
     # The messages of pydantic read "Input should be greater than 0", "Tuple should have at ...".
     phrase = _PHRASES.get(kind) or re.sub(r"^\w+ should", "must", error["msg"])
     phrase = phrase.replace(" after validation", "")

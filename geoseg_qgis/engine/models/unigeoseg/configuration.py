@@ -8,18 +8,19 @@ sections ``vision`` and ``segmentation`` of the same file.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, Mapping, TypeVar
+from typing import Any, Literal, Mapping
 
+from pydantic.dataclasses import dataclass
+
+from geoseg_qgis.engine.json_reader import LENIENT, ListOf, Members, parse
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 ConnectorKind = Literal["SparseConv_1", "MSCC", "swin_conv"]
 CONNECTOR_KINDS: tuple[ConnectorKind, ...] = ("SparseConv_1", "MSCC", "swin_conv")
 
-_Section = TypeVar("_Section", "LanguageConfig", "VisionConfig", "SegmentationConfig")
 
-
-@dataclasses.dataclass(frozen=True)
-class LanguageConfig:
+@dataclass(frozen=True, config=LENIENT)
+class LanguageConfig(Members):
     """Sizes of the Phi language model."""
 
     vocab_size: int = 50297
@@ -33,8 +34,8 @@ class LanguageConfig:
     max_position_embeddings: int = 2048
 
 
-@dataclasses.dataclass(frozen=True)
-class VisionConfig:
+@dataclass(frozen=True, config=LENIENT)
+class VisionConfig(Members):
     """Sizes of the Swin tower; the defaults are Swin-B with 12x12 windows.
 
     ``position_frequencies`` adds absolute positions to the patches; published towers have none.
@@ -42,8 +43,8 @@ class VisionConfig:
 
     image_size: int = 512
     embed_dim: int = 128
-    depths: tuple[int, ...] = (2, 2, 18, 2)
-    num_heads: tuple[int, ...] = (4, 8, 16, 32)
+    depths: ListOf[int] = (2, 2, 18, 2)
+    num_heads: ListOf[int] = (4, 8, 16, 32)
     window_size: int = 12
     position_frequencies: int = 0
 
@@ -53,8 +54,8 @@ class VisionConfig:
         return tuple(self.embed_dim * 2**stage for stage in range(len(self.depths)))
 
 
-@dataclasses.dataclass(frozen=True)
-class SegmentationConfig:
+@dataclass(frozen=True, config=LENIENT)
+class SegmentationConfig(Members):
     """Sizes of the description head, the pixel decoder and the mask decoder.
 
     ``position_frequencies`` adds absolute positions to the fine map; published networks, which have
@@ -86,9 +87,9 @@ class SegmentationConfig:
 class UniGeoSegConfig:
     """All sizes of one network."""
 
-    language: LanguageConfig = LanguageConfig()
-    vision: VisionConfig = VisionConfig()
-    segmentation: SegmentationConfig = SegmentationConfig()
+    language: LanguageConfig = dataclasses.field(default_factory=LanguageConfig)
+    vision: VisionConfig = dataclasses.field(default_factory=VisionConfig)
+    segmentation: SegmentationConfig = dataclasses.field(default_factory=SegmentationConfig)
     connector: ConnectorKind = "SparseConv_1"
 
     @classmethod
@@ -98,6 +99,7 @@ class UniGeoSegConfig:
         Raises:
             JobError: The file describes another kind of network.
         """
+        where = "config.json"
         model_type = data.get("model_type", "llava_phi")
         if model_type != "llava_phi":
             raise JobError(
@@ -119,9 +121,11 @@ class UniGeoSegConfig:
                 f"Known connectors are {', '.join(CONNECTOR_KINDS)}.",
             )
         return cls(
-            language=_section(LanguageConfig, _with_rope_parameters(data)),
-            vision=_section(VisionConfig, data.get("vision", {})),
-            segmentation=_section(SegmentationConfig, data.get("segmentation", {})),
+            language=parse(LanguageConfig, _with_rope_parameters(data), where),
+            vision=parse(VisionConfig, data.get("vision", {}), f"{where}: vision"),
+            segmentation=parse(
+                SegmentationConfig, data.get("segmentation", {}), f"{where}: segmentation"
+            ),
             connector=connector,
         )
 
@@ -141,12 +145,3 @@ class UniGeoSegConfig:
 def _with_rope_parameters(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Lift ``rope_parameters`` (files of transformers 5) to the names older files use."""
     return {**data, **(data.get("rope_parameters") or {})}
-
-
-def _section(kind: type[_Section], values: Mapping[str, Any]) -> _Section:
-    known = {field.name for field in dataclasses.fields(kind)}
-    chosen = {name: values[name] for name in known if values.get(name) is not None}
-    for name, value in chosen.items():
-        if isinstance(value, list):
-            chosen[name] = tuple(value)
-    return kind(**chosen)

@@ -7,15 +7,17 @@ rasters: id 0 alone means "unsegmented", padding and nodata take no part, flat w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
-from geoseg_qgis.engine.models.overrides import override
+from pydantic.dataclasses import dataclass
+
+from geoseg_qgis.engine.json_reader import STRICT, changed
 
 SPATIAL_BLOCKS_BY_DEPTH = {12: 5, 24: 12, 32: 28}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ProposalSettings:
     """Automatic mask generation of SAM 2 as the method asks for it.
 
@@ -36,7 +38,7 @@ class ProposalSettings:
     box_overlap_threshold: float = 0.7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GumixSettings:
     """Constants and switches of GUMix-RS.
 
@@ -148,9 +150,9 @@ class GumixSettings:
             The changed settings.
 
         Raises:
-            ValueError: A name is unknown or a value has the wrong type.
+            JobError: ``MODEL_INVALID`` when a name is unknown or a value does not fit.
         """
-        return override(self, overrides)
+        return changed(self, overrides, "card.gumix")
 
     def spatial_blocks(self, depth: int) -> range:
         """Indices of the CLIP blocks whose mean is the spatial branch (paper: 2..29 of 32).

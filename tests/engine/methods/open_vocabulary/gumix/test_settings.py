@@ -7,6 +7,7 @@ import json
 import pytest
 
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
+from geoseg_qgis.protocol.errors import JobError
 
 
 def test_published_constants() -> None:
@@ -33,21 +34,21 @@ def test_overrides_from_json() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"windows": 1}, "Unknown setting windows"),
-        ({"proposals": {"points": 1}}, "Unknown setting proposals.points"),
-        ({"proposals": 3}, "proposals must be an object"),
-        ({"window": 2.5}, "window must be of type int"),
-        ({"window": True}, "window must be of type int"),
-        ({"padding_is_region": 1}, "padding_is_region must be of type bool"),
-        ({"logit_scale": "40"}, "logit_scale must be a number"),
-        ({"scales": [1, "2"]}, "scales must be a list of numbers"),
+        ({"windows": 1}, "card.gumix.windows is not a known member"),
+        ({"proposals": {"points": 1}}, "card.gumix.proposals.points is not a known member"),
+        ({"proposals": 3}, "card.gumix.proposals must be an object"),
+        ({"window": 2.5}, "card.gumix.window must be a whole number, not 2.5"),
+        ({"window": True}, "card.gumix.window must be a whole number, not true"),
+        ({"padding_is_region": 1}, "card.gumix.padding_is_region must be true or false"),
+        ({"logit_scale": "40"}, "card.gumix.logit_scale must be a number"),
+        ({"scales": [1, "2"]}, r"card.gumix.scales\[1\] must be a number"),
         ({"scales": [1.5, 1.0]}, "ascending"),
         ({"layer_weights": [1.0]}, "same length"),
         ({"stride": 0}, "at least 1"),
     ],
 )
 def test_refused_overrides(overrides: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(JobError, match=message):
         GumixSettings.paper().with_overrides(overrides)
 
 
