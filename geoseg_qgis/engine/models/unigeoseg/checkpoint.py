@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from geoseg_qgis.engine.json_reader import read_object
 from geoseg_qgis.engine.models.weights import dequantise
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
@@ -81,17 +82,7 @@ def read_config(folder: Path) -> UniGeoSegConfig:
     Raises:
         JobError: The folder has none, or it is not one of this network.
     """
-    path = folder / CONFIG_FILE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise JobError(
-            ErrorCode.MODEL_MISSING,
-            f"{path} is missing or cannot be read.",
-            "Choose the folder that holds config.json and the weights.",
-            detail=str(error),
-        ) from error
-    return UniGeoSegConfig.from_json(data)
+    return UniGeoSegConfig.from_json(read_object(folder / CONFIG_FILE))
 
 
 def build_from_weights(
@@ -267,7 +258,7 @@ def _weight_files(folder: Path) -> list[Path]:
     if not index.is_file():
         return [folder / WEIGHTS_FILE]
     with _reading(index):
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        names = read_object(index)["weight_map"].values()
     return [folder / Path(name).name for name in sorted(set(names))]
 
 

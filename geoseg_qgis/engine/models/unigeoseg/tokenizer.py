@@ -16,6 +16,7 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
+from geoseg_qgis.engine.json_reader import read_object
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .template import END_OF_TEXT, SEGMENTATION_WORD
@@ -153,10 +154,7 @@ def _added_words(folder: Path) -> dict[int, AddedToken]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return read_object(path) if path.is_file() else {}
 
 
 def _segmentation_id(identifier: int | None) -> int:
