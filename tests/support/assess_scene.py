@@ -1,4 +1,4 @@
-"""A scene of bright things on dark ground, and masks of it that are known to be wrong."""
+"""A scene of bright objects on dark ground, and masks of it that are known to be wrong."""
 
 from __future__ import annotations
 

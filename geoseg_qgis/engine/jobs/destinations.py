@@ -1,4 +1,4 @@
-"""Checks of the files that a job is to write, before hours of work."""
+"""Checks of the files that a job writes, before any long work."""
 
 from __future__ import annotations
 

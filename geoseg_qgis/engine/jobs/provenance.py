@@ -1,4 +1,4 @@
-"""How a result was made, in words that go into every file of it."""
+"""How a result was made: texts that every file of it holds."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def describe_run(job: Job, models: LoadedPreset, network_grid: Grid) -> dict[str
     """Return the provenance of a run with a model.
 
     Args:
-        job: What was asked for; it is kept whole, so that it can be run again.
+        job: The whole job is kept, so that it can be run again.
         models: The networks used.
         network_grid: Grid that networks read at scale 1.0.
     """
     size = network_grid.ground_pixel_size()
     return {
-        **_always(job),
+        **_common(job),
         "method": job.method,
         **models.provenance(),
         "network_pixel": "source pixels" if size is None else f"{max(size):.4g} m",
@@ -35,10 +35,10 @@ def describe_arithmetic(job: Job, earlier: Mapping[str, str]) -> dict[str, str]:
     """Return the provenance of a run without a model, on top of that of its input."""
     kept = {f"scores_{key}": value for key, value in earlier.items()}
     names = {key: earlier[key] for key in ("method", "model") if key in earlier}
-    return {**kept, **_always(job), **names}
+    return {**kept, **_common(job), **names}
 
 
-def _always(job: Job) -> dict[str, str]:
+def _common(job: Job) -> dict[str, str]:
     return {
         "software": f"GeoSeg for QGIS {PLUGIN_VERSION}",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

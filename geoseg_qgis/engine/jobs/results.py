@@ -1,4 +1,4 @@
-"""Labels of a raster to the files that the user asked for, and to numbers."""
+"""Writes the labels of a raster to the files that the user asked for, and counts them."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class Labelled:
 
     Attributes:
         grid: Output grid.
-        blocks: Yields the final labels, block by block, as `labelling.blocks` cuts the grid.
+        blocks: Yields the final labels, in the blocks of `inference.windows.blocks`.
         legend: The named classes.
         score_legend: Classes of the score bands.
-        folder: Where files that nobody asked for may lie.
-        texts: Name and value of more fields of the polygons, the same for all.
+        folder: Place of files that the user did not ask for.
+        texts: Names and values of further fields that all polygons share.
     """
 
     grid: Grid
@@ -97,9 +97,9 @@ class _Tally:
 
     def add(self, block: LabelBlock, grid: Grid) -> None:
         counts = np.bincount(block.labels.ravel(), minlength=len(self.pixels))
-        # Pixels of geographic rasters shrink towards the poles, so every block has its own size.
-        part = grid.window_grid(block.window)
-        across, down = part.ground_pixel_size() or part.pixel_size
+        # Pixels in degrees shrink towards the poles, so that every block has its own size.
+        area = grid.window_grid(block.window)
+        across, down = area.ground_pixel_size() or area.pixel_size
         self.pixels += counts
         self.areas += counts * across * down
         self.valid += int(np.count_nonzero(block.confidence != SCORE_NODATA))
@@ -131,8 +131,7 @@ def write_results(
     """Write rasters, then polygons, and return the result.
 
     Raises:
-        JobError: ``OUTPUT_UNWRITABLE``, ``DISK_FULL`` or ``CANCELLED``; no file is then left half
-            written.
+        JobError: ``OUTPUT_UNWRITABLE``, ``DISK_FULL`` or ``CANCELLED``; no incomplete file is left.
     """
     class_raster = Path(files.class_raster or labelled.folder.path / "classes.tif")
     confidence = labelled.folder.path / "confidence.tif"

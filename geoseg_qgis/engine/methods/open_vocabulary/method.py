@@ -97,7 +97,7 @@ class OpenVocabularyMethod(Protocol):
 
         Args:
             request: The raster, the networks and the words.
-            context: Told the progress from 0 to 1; takes messages.
+            context: Takes the progress from 0 to 1, and messages.
 
         Raises:
             JobError: Whatever stands in the way, with the next step; ``CANCELLED``.
@@ -115,11 +115,6 @@ def register(name: str) -> Callable[[OpenVocabularyMethod], OpenVocabularyMethod
         return method
 
     return add
-
-
-def method_names() -> tuple[str, ...]:
-    """Return the names of all methods, in the order of their cards."""
-    return read_methods(TASK).names
 
 
 def find_method(name: str) -> OpenVocabularyMethod:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from geoseg_qgis.engine.cli import main
 from geoseg_qgis.engine.jobs.registry import run_job
-from geoseg_qgis.engine.methods.open_vocabulary.method import find_method, method_names
+from geoseg_qgis.engine.methods.open_vocabulary.method import find_method
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.zoo.registry import choose_method
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.legend import parse_classes
+from geoseg_qgis.protocol.methods import read_methods
 from geoseg_qgis.protocol.source import RasterSource
 from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 
@@ -91,7 +92,7 @@ def test_the_command_line_runs_it(image: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.usefixtures("toys")
 def test_methods_are_listed_in_the_order_of_their_cards() -> None:
-    assert method_names() == (*SHIPPED, "colours")
+    assert read_methods().names == (*SHIPPED, "colours")
 
 
 def test_without_the_folder_the_method_is_unknown(image: Path) -> None:
@@ -121,8 +122,8 @@ def test_auto_takes_the_first_method_of_the_models_card(
             (folder / weights.name).symlink_to(weights)
         (folder / "card.json").unlink()
         (folder / "card.json").write_text(json.dumps({**card, "methods": methods}))
-        assert choose_method(str(folder), method_names()) == chosen
-    assert choose_method("", method_names()) == "gumix"
+        assert choose_method(str(folder), read_methods().names) == chosen
+    assert choose_method("", read_methods().names) == "gumix"
     result = run_job(make_job(image, "auto"), JobContext())
     assert result.provenance["method"] == "gumix"
 
