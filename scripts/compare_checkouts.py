@@ -1,10 +1,10 @@
-"""Runs the same jobs in two checkouts and tells which results differ.
+"""Runs the same jobs in two checkouts and reports which results differ.
 
-Each checkout maps, asks, clicks and assesses real images with every method, through its own command
-line; rasters are compared pixel by pixel, polygons vertex by vertex and field by field.
+Every method runs on real images through the command line of each checkout. Rasters are compared
+pixel by pixel, polygons vertex by vertex and field by field.
 
-    python scripts/compare_checkouts.py run --checkout DIR --out DIR --data ../shared/data
-    python scripts/compare_checkouts.py compare DIR DIR
+    python -m scripts.compare_checkouts run --checkout DIR --out DIR --data ../shared/data
+    python -m scripts.compare_checkouts compare DIR DIR
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> int:
     run.add_argument("--out", type=Path, required=True)
     run.add_argument("--data", type=Path, required=True)
     run.add_argument("--images", nargs="*", default=list(IMAGES))
-    run.add_argument("--jobs", default="", help="only jobs whose names begin so")
+    run.add_argument("--jobs", default="", help="only jobs whose names start with this")
     compare = commands.add_parser("compare")
     compare.add_argument("before", type=Path)
     compare.add_argument("after", type=Path)
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def run_image(name: str, checkout: Path, out: Path, data: Path, chosen: str) -> None:
-    """Write the results of the chosen jobs, all if empty, for one image into ``out/name``."""
+    """Write results for one image into ``out/name``, of all jobs whose names start with ``chosen``."""
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     file, classes = IMAGES[name]
@@ -91,7 +91,7 @@ def run_image(name: str, checkout: Path, out: Path, data: Path, chosen: str) -> 
 
 
 def write_prompts(image: Path, path: Path) -> Path:
-    """Write 25 points on a lattice over the image, in its own CRS."""
+    """Write 25 points, evenly spread over the image, in its CRS."""
     with rasterio.open(image) as dataset:
         shares = np.linspace(0.1, 0.9, 5)
         places = [
@@ -129,7 +129,7 @@ def compare_folders(before: Path, after: Path) -> int:
 
 
 def rasters_differ(before: Path, after: Path) -> str:
-    """Return how two rasters differ; empty when they do not."""
+    """Return how two rasters differ, or an empty text."""
     with rasterio.open(before) as one, rasterio.open(after) as other:
         if (one.shape, one.count, one.transform) != (other.shape, other.count, other.transform):
             return "another grid"
@@ -138,7 +138,7 @@ def rasters_differ(before: Path, after: Path) -> str:
 
 
 def polygons_differ(before: Path, after: Path) -> str:
-    """Return how two layers of polygons differ; empty when they do not."""
+    """Return how two polygon layers differ, or an empty text."""
     return "; ".join(layer_differences(before, after))
 
 
