@@ -99,8 +99,7 @@ def probabilities(model: SegAssess, pixels: Tensor, mask: NDArray[np.bool_]) -> 
     stacked = torch.cat([pixels, torch.from_numpy(mask)[None].float()])
 
     def network(windows: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            logits: Tensor = model(windows[:, :3], windows[:, 3:]).logits
+        logits: Tensor = model(windows[:, :3], windows[:, 3:]).logits
         return logits.softmax(1)
 
     return slide(network, stacked, TILE, STEP)
@@ -126,7 +125,7 @@ def judge(model: SegAssess, case: Case, mask: NDArray[np.bool_]) -> tuple[Judgem
         accumulator = ObjectAccumulator(count)
         accumulator.update(one, ids.astype(np.int32), valid=case.valid)
         quality = accumulator.result()
-        usable = quality.status == ObjectStatus.JUDGED
+        usable = quality.status == ObjectStatus.ASSESSED
         iou.append(quality.soft.iou[usable].tolist())
     result.predicted, result.actual = iou
     return result, found

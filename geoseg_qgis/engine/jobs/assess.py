@@ -1,22 +1,20 @@
-"""Assessment: imagery and a mask of it to a map of where the mask is right and wrong."""
+"""Assess a mask: where it is right and where it is wrong, on the imagery that it was made from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from geoseg_qgis.engine.inference.chips import RasterScene
 from geoseg_qgis.engine.inference.messages import report_pixel_size, report_unreadable
-from geoseg_qgis.engine.methods.assessment.assessor import Assessment, Assessor, unjudge
+from geoseg_qgis.engine.methods.assessment.assessor import Assessment, Assessor, mark_too_small
 from geoseg_qgis.engine.methods.assessment.mask_input import open_mask
 from geoseg_qgis.engine.methods.assessment.polygon_output import write_missed, write_objects
-from geoseg_qgis.engine.methods.assessment.problems import assessment_numbers
 from geoseg_qgis.engine.methods.assessment.raster_output import write_rasters
 from geoseg_qgis.engine.models.model_cache import load_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
-from geoseg_qgis.engine.reports.assessment import Surroundings, write_report
+from geoseg_qgis.engine.reports.assessment import RunFacts, write_report
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.result import Result
 from geoseg_qgis.protocol.tasks.assess import AssessTask
@@ -26,7 +24,7 @@ from .provenance import describe_run
 from .scene import prepare_scene
 
 _MANY_CLASSES = 5
-_TOO_COARSE = "Its judgement means little here. Choose another model or finer imagery."
+_TOO_COARSE = "Its assessment means little here. Choose another model or finer imagery."
 
 
 def run(job: Job, context: JobContext) -> Result:
@@ -51,31 +49,28 @@ def run(job: Job, context: JobContext) -> Result:
             lambda done: reading.progress(done, "Reading the mask"),
         )
         report_pixel_size(models.card.title, scene.base, made_for, context, advice=_TOO_COARSE)
-        _tell(mask.remarks, len(mask.classes), context)
+        for remark in mask.remarks:
+            context.warn(remark)
+        if len(mask.classes) > _MANY_CLASSES:
+            context.info(f"{len(mask.classes)} classes are assessed, one after the other.")
         assessor = Assessor(scene, models.segassess, mask, task)
-        found = assessor.assess(context.span(0.08, 0.88))
+        assessment = assessor.assess(context.span(0.08, 0.88))
         report_unreadable(scene.reader, "were not assessed", context)
-        return _write(job, found, scene, models, context.span(0.88, 1.0))
-
-
-def _tell(remarks: Iterable[str], classes: int, context: JobContext) -> None:
-    for remark in remarks:
-        context.warn(remark)
-    if classes > _MANY_CLASSES:
-        context.info(f"{classes} classes are assessed, one after the other.")
+        return _write(job, assessment, scene, models, context.span(0.88, 1.0))
 
 
 def _write(
-    job: Job, found: Assessment, scene: RasterScene, models: LoadedPreset, context: JobContext
+    job: Job, assessment: Assessment, scene: RasterScene, models: LoadedPreset, context: JobContext
 ) -> Result:
     task: AssessTask = job.task
     provenance = describe_run(job, models, scene.base) | {"variant": task.variant.value}
-    found = replace(found, objects=unjudge(found.objects, found.mask.areas < task.minimum_area))
+    too_small = assessment.mask.areas < task.minimum_area
+    assessment = replace(assessment, objects=mark_too_small(assessment.objects, too_small))
     tally = write_rasters(
-        found.merged,
-        found.mask.classes,
+        assessment.quality_map,
+        assessment.mask.classes,
         task,
-        found.smallest,
+        assessment.smallest_change,
         provenance=provenance,
         context=context.span(0.0, 0.5),
     )
@@ -83,24 +78,24 @@ def _write(
     if task.polygon_file is not None:
         write_objects(
             Path(task.polygon_file),
-            found,
+            assessment,
             task.mask,
             scene.output,
             provenance=provenance,
             progress=lambda done: drawing.progress(done, "Drawing polygons"),
         )
     if task.missed_file is not None:
-        write_missed(Path(task.missed_file), found, scene.output, provenance=provenance)
+        write_missed(Path(task.missed_file), assessment, scene.output, provenance=provenance)
     context.progress(0.9, "Writing the report")
     if task.report is not None:
-        surroundings = Surroundings(
+        facts = RunFacts(
             scene, models.card, models.segassess.settings, tuple(context.warnings), provenance
         )
-        write_report(task.report, found, tally, task, surroundings)
+        write_report(task.report, assessment, tally, task, facts)
     context.progress(1.0, "Writing the report")
     return Result(
         job.outputs,
-        assessment_numbers(found),
+        assessment.numbers(),
         tally.summaries(),
         tuple(context.warnings),
         provenance,

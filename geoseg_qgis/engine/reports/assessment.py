@@ -18,7 +18,7 @@ from geoseg_qgis.engine.methods.assessment.polygon_output import missed_ranks
 from geoseg_qgis.engine.methods.assessment.problems import PROBLEM_COLORS, problems
 from geoseg_qgis.engine.methods.assessment.quality_classes import QualityClass
 from geoseg_qgis.engine.methods.assessment.raster_output import QUALITY_LEGEND, QualityTally
-from geoseg_qgis.engine.methods.assessment.summary import Estimate, LayerSummary
+from geoseg_qgis.engine.methods.assessment.summary import Estimate, MaskSummary
 from geoseg_qgis.engine.models.segassess.component import SegAssessSettings
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.overview import overview_grid, overview_png, sample_classes
@@ -35,8 +35,8 @@ _PLACES_NOTE = "Places are map coordinates in the CRS of the imagery; pixels are
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What the page says beside the findings.
+class RunFacts:
+    """Facts about the run that the page shows beside the assessment.
 
     Attributes:
         scene: Imagery and grids.
@@ -54,70 +54,70 @@ class Surroundings:
 
 
 def write_report(
-    path: str, found: Assessment, tally: QualityTally, task: AssessTask, around: Surroundings
+    path: str, assessment: Assessment, tally: QualityTally, task: AssessTask, run: RunFacts
 ) -> None:
     """Write the page.
 
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
-    assessed = found.objects.status == ObjectStatus.JUDGED
+    assessed = assessment.objects.status == ObjectStatus.ASSESSED
     write_page(
         path,
         "assessment.html.j2",
-        mask=found.mask.name,
-        imagery=around.provenance.get("source", ""),
-        model=around.card.title,
-        warnings=around.warnings,
-        tiles=_tiles(found),
+        mask=assessment.mask.name,
+        imagery=run.provenance.get("source", ""),
+        model=run.card.title,
+        warnings=run.warnings,
+        tiles=_tiles(assessment),
         score_titles=list(_TITLES.values()),
-        scores=list(_scores(found)),
-        runs=found.runs,
-        map=_map(found, around.scene),
+        scores=list(_scores(assessment)),
+        views=assessment.views,
+        map=_map(assessment, run.scene),
         qualities=tally.summaries(),
-        histogram=histogram(found.objects.soft.iou[assessed], _BINS),
+        histogram=histogram(assessment.objects.soft.iou[assessed], _BINS),
         assessed=int(assessed.sum()),
         polygons=len(assessed),
-        problems=_problems(found),
-        worst=_worst(found, around.scene.output),
-        missed=_missed(found, around.scene.output),
+        problems=_problems(assessment),
+        worst=_worst(assessment, run.scene.output),
+        missed=_missed(assessment, run.scene.output),
         places_note=_PLACES_NOTE,
-        limits=_limits(found, task, around),
-        provenance=around.provenance,
+        limits=_limits(assessment, task, run),
+        provenance=run.provenance,
     )
 
 
-def _tiles(found: Assessment) -> list[tuple[str, str]]:
-    estimates = {title: getattr(found.summary, key).value for key, title in _TITLES.items()}
+def _tiles(assessment: Assessment) -> list[tuple[str, str]]:
+    estimates = {title: getattr(assessment.summary, key).value for key, title in _TITLES.items()}
     return [
         *((title, score(value)) for title, value in estimates.items() if not math.isnan(value)),
-        ("Polygons", count(len(found.objects.pixels))),
-        ("Likely false", count(int(found.objects.likely_false.sum()))),
-        ("Likely missed", count(len(found.missed.polygons))),
+        ("Polygons", count(len(assessment.objects.pixels))),
+        ("Likely false", count(int(assessment.objects.likely_false.sum()))),
+        ("Likely missed", count(len(assessment.missed.polygons))),
     ]
 
 
-def _scores(found: Assessment) -> Iterator[tuple[str, list[Estimate]]]:
-    yield "All", _estimates(found.summary)
-    tp, fp, _, fn = np.array(found.summary.hard_pixels, dtype=np.float64)
+def _scores(assessment: Assessment) -> Iterator[tuple[str, list[Estimate]]]:
+    yield "All", _estimates(assessment.summary)
+    tp, fp, _, fn = np.array(assessment.summary.hard_pixels, dtype=np.float64)
     counted = scores(tp, fp, fn)
     yield (
         "All, pixels of the map counted",
         [Estimate(float(getattr(counted, key)), math.nan, math.nan) for key in _TITLES],
     )
-    if len(found.by_class) > 1:
-        yield from ((item.name, _estimates(summary)) for item, summary in found.by_class)
+    if len(assessment.by_class) > 1:
+        yield from ((item.name, _estimates(summary)) for item, summary in assessment.by_class)
 
 
-def _estimates(summary: LayerSummary) -> list[Estimate]:
+def _estimates(summary: MaskSummary) -> list[Estimate]:
     return [getattr(summary, key) for key in _TITLES]
 
 
-def _map(found: Assessment, scene: RasterScene) -> str:
+def _map(assessment: Assessment, scene: RasterScene) -> str:
     """Return the imagery with the quality over it, as a data address."""
     small = overview_grid(scene.output)
     chip = scene.reader.read(small, Window(0, 0, small.width, small.height))
-    classes = sample_classes(found.merged.quality, scene.output, small)
+    classes = sample_classes(assessment.quality_map.quality, scene.output, small)
     pixels = np.zeros((3, *small.shape), np.uint8) if chip is None else chip.pixels
     colors = {
         item.class_id: item.color
@@ -127,15 +127,15 @@ def _map(found: Assessment, scene: RasterScene) -> str:
     return overview_png(pixels, classes, colors)
 
 
-def _problems(found: Assessment) -> list[tuple[str, str, int]]:
-    names, counts = np.unique(problems(found.objects).astype(str), return_counts=True)
+def _problems(assessment: Assessment) -> list[tuple[str, str, int]]:
+    names, counts = np.unique(problems(assessment.objects).astype(str), return_counts=True)
     number = dict(zip(names.tolist(), counts.tolist(), strict=True))
     return [(color, name, number[name]) for name, color in PROBLEM_COLORS.items() if name in number]
 
 
-def _worst(found: Assessment, grid: Grid) -> list[dict[str, object]]:
-    objects, mask = found.objects, found.mask
-    assessed = np.flatnonzero(objects.status == ObjectStatus.JUDGED)
+def _worst(assessment: Assessment, grid: Grid) -> list[dict[str, object]]:
+    objects, mask = assessment.objects, assessment.mask
+    assessed = np.flatnonzero(objects.status == ObjectStatus.ASSESSED)
     worst = assessed[np.argsort(objects.rank[assessed])][:_WORST]
     named, names = problems(objects), ["", *(item.name for item in mask.classes)]
     return [
@@ -152,11 +152,11 @@ def _worst(found: Assessment, grid: Grid) -> list[dict[str, object]]:
     ]
 
 
-def _missed(found: Assessment, grid: Grid) -> list[dict[str, object]]:
-    missed = found.missed
+def _missed(assessment: Assessment, grid: Grid) -> list[dict[str, object]]:
+    missed = assessment.missed
     _, rank = missed_ranks(missed)
     first = np.argsort(rank)[:_WORST]
-    names = ["", *(item.name for item in found.mask.classes)]
+    names = ["", *(item.name for item in assessment.mask.classes)]
     points = shapely.get_coordinates(shapely.point_on_surface(missed.polygons[first]))
     areas = shapely.area(missed.polygons[first])
     return [
@@ -177,25 +177,25 @@ def _place(grid: Grid, point: NDArray[np.float64]) -> str:
     return f"{x:.{digits}f}, {y:.{digits}f}"
 
 
-def _limits(found: Assessment, task: AssessTask, around: Surroundings) -> dict[str, str]:
-    size = around.scene.base.ground_pixel_size()
+def _limits(assessment: Assessment, task: AssessTask, run: RunFacts) -> dict[str, str]:
+    size = run.scene.base.ground_pixel_size()
     reads = "its own pixels" if size is None else f"{max(size):.3g} m per pixel"
-    suited = around.card.pixel_size
+    suited = run.card.pixel_size
     made_for = "" if suited is None else f", made for {suited.finest:g} to {suited.coarsest:g} m"
     variant = {
         AssessVariant.CONSTRAINED: "TP and FP inside the mask, TN and FN outside",
         AssessVariant.RAW: "as the network predicts them, which may contradict the mask",
     }[task.variant]
-    width = found.options.minimum_width
+    width = assessment.options.minimum_width
     return {
         "What it is": "The opinion of a network that sees image and mask. It was not compared "
         "with ground truth here: check a sample of polygons before you rely on the numbers.",
-        "Trained on": ", ".join(around.settings.objects) or "the card does not say",
+        "Trained on": ", ".join(run.settings.objects) or "the card does not say",
         "Image read at": f"{reads}{made_for}",
         "Quality classes": variant,
-        "Views of each tile": str(found.runs),
+        "Views of each tile": str(assessment.views),
         "Too small to assess": f"objects narrower than {width:.3g} pixels"
         + (f" or below {task.minimum_area:g} m²" if task.minimum_area else ""),
-        "Recall of a polygon": f"counts what seems to be missing within {found.options.buffer:.3g} "
-        "pixels around it",
+        "Recall of a polygon": "counts what seems to be missing within "
+        f"{assessment.options.buffer:.3g} pixels around it",
     }

@@ -12,7 +12,7 @@ MOST_SHEETS = 8
 _SLIVER = 0.25
 
 
-def part_overlapping(polygons: NDArray[np.object_]) -> tuple[NDArray[np.int32], int]:
+def assign_sheets(polygons: NDArray[np.object_]) -> tuple[NDArray[np.int32], int]:
     """Give each polygon a sheet, such that those of one sheet do not overlap.
 
     Polygons that only touch, or share a sliver of less than a quarter of a pixel, may lie on one

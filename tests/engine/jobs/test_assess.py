@@ -180,9 +180,11 @@ def test_report_escapes_names(tmp_path: Path, preset: Path) -> None:
         tmp_path / "out",
         preset,
         imagery(tmp_path / "image.tif"),
-        mask=write_bands(tmp_path / "mask.tif", values[None]),
-        mask_name=hostile,
-        class_names={"3": "<b>'roof\"</b>", "7": "{{ 7 * 7 }} & $"},
+        mask=replace(
+            write_bands(tmp_path / "mask.tif", values[None]),
+            name=hostile,
+            class_names={"3": "<b>'roof\"</b>", "7": "{{ 7 * 7 }} & $"},
+        ),
     )
     text = (done.folder / "report.html").read_text(encoding="utf-8")
     assert "<script" not in text
@@ -397,7 +399,9 @@ def test_overlapping_polygons_have_all_of_their_pixels(tmp_path: Path, preset: P
 
 
 @pytest.mark.slow
-def test_crossed_outlines_are_repaired_for_judging_only(tmp_path: Path, preset: Path) -> None:
+def test_crossed_outlines_are_repaired_to_be_assessed(
+    tmp_path: Path, preset: Path
+) -> None:
     top, bottom, left, right = WHOLE
     corners = [(left, top), (right, bottom), (right, top), (left, bottom)]
     bow = shapely.Polygon([NORTH_UP @ corner for corner in corners])
@@ -406,7 +410,7 @@ def test_crossed_outlines_are_repaired_for_judging_only(tmp_path: Path, preset: 
     done = assess(tmp_path / "out", preset, imagery(tmp_path / "image.tif"), mask=layer)
     assert shapely.equals_exact(shapely.get_parts(done.polygons.shapes[0])[0], bow)
     assert done.polygons.columns["tp_px"][0] == pytest.approx(32 * 64 / 2, rel=0.05)
-    assert ["broken outlines" in warning for warning in done.result.warnings] == [True]
+    assert ["invalid outlines" in warning for warning in done.result.warnings] == [True]
 
 
 def test_points_are_no_mask(tmp_path: Path, preset: Path) -> None:
@@ -431,7 +435,7 @@ def test_a_mask_without_a_crs_is_told(tmp_path: Path, preset: Path, crs: str | N
     for given in ({"mask": mask}, {"mask": layer}):
         done = assess(tmp_path / "out", preset, source, **given)
         told = [warning.split(",")[0] for warning in done.result.warnings]
-        assert told == ([] if crs else ["One of imagery and mask has no CRS"])
+        assert told == ([] if crs else ["Either the imagery or the mask has no CRS"])
 
 
 def no_mask(folder: Path) -> dict[str, Any]:

@@ -1,12 +1,12 @@
-"""The mask under test on the pixels of the imagery: its classes and its objects.
+"""The mask on the pixels of the imagery: its classes and its objects.
 
-A mask is a raster, whose objects are the connected areas of one class, or a polygon layer, whose
-objects are its features. Either is told in numbers: classes from 1, objects from 1.
+The objects of a raster are the connected areas of one class, those of a polygon layer its features.
+Classes and objects have numbers from 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from rasterio.windows import Window
 from geoseg_qgis.engine.inference.windows import blocks
 from geoseg_qgis.engine.methods.evaluation.class_maps import RasterClasses, field_value
 from geoseg_qgis.engine.methods.evaluation.class_matching import NO_CLASS, ClassSide, Value
+from geoseg_qgis.engine.progress import Progress
 from geoseg_qgis.engine.raster.datasets import open_dataset
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
@@ -26,19 +27,18 @@ from geoseg_qgis.engine.vector.components import find_components, labelled_bands
 from geoseg_qgis.engine.vector.measure import pixel_areas
 from geoseg_qgis.engine.vector.polygon_layer import PlacedPolygons, read_crs, read_polygons
 from geoseg_qgis.engine.vector.polygonize import square_metres
-from geoseg_qgis.engine.vector.sheets import MOST_SHEETS, part_overlapping
+from geoseg_qgis.engine.vector.sheets import MOST_SHEETS, assign_sheets
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import LayerSource, RasterSource, VectorSource
 from geoseg_qgis.protocol.tasks.assess import AssessTask
 
 from .raster_inference import ObjectLayer
 
-Progress = Callable[[float], None]
 PLAIN_CLASS = "object"
 NOT_COVERED = 255
 _MOST_CLASSES = 254
 _WITHOUT_CRS = (
-    "One of imagery and mask has no CRS, so their coordinates were compared as they are: check "
+    "Either the imagery or the mask has no CRS, so both are taken to be in the same one. Check "
     "that they lie on top of each other."
 )
 
@@ -57,14 +57,14 @@ class Mask:
     """A mask on the output grid, kept on disk.
 
     Attributes:
-        name: What people call it.
+        name: Name to show.
         classes: The classes to assess.
         object_classes: Class number of each object, (N,).
         centres: Column and row of each object's middle on the grid, (N, 2).
         areas: Area of each object in square metres (square map units without a CRS), (N,).
         features: Place of each object in its polygon layer, (N,); None for a raster.
-        remarks: Sentences about what had to be done to it.
-        numbers: Class number of each pixel, `NOT_COVERED` where the mask says nothing, one band.
+        remarks: Sentences about what was changed or assumed.
+        numbers: Class number of each pixel, `NOT_COVERED` where the mask has no data, one band.
         sheets: Object ids from 1, 0 for none; overlapping objects lie on different bands.
     """
 
@@ -90,7 +90,7 @@ class Mask:
         return numbers
 
     def covered(self, window: Window) -> NDArray[np.bool_]:
-        """Return which pixels the mask says anything about, (h, w)."""
+        """Return which pixels the mask has data for, (h, w)."""
         return np.asarray(self.numbers.read(window)[0] != NOT_COVERED)
 
 
@@ -111,7 +111,7 @@ def open_mask(task: AssessTask, grid: Grid, folder: ScratchFolder, progress: Pro
         task: Names the mask, its classes and those to assess.
         grid: Where it is wanted.
         folder: Where its pixels are kept.
-        progress: Told the finished fraction; raises to stop.
+        progress: Called with the finished fraction; raises to stop.
 
     Raises:
         JobError: ``SOURCE_UNREADABLE``; ``INVALID_CLASSES`` for classes that it does not hold;
@@ -125,8 +125,8 @@ def open_mask(task: AssessTask, grid: Grid, folder: ScratchFolder, progress: Pro
         raise JobError(
             ErrorCode.EXTENT_OUTSIDE,
             f"The mask {mask.name!r} has no object where the imagery is assessed.",
-            "Check that both cover the same place, that their CRSs are set right, and the extent; "
-            "in a raster 0 is no object.",
+            "Check that both cover the same place, that their CRSs are right, and the extent. In "
+            "a raster 0 is no object.",
         )
     if bool(_crs_of(task.mask)) != bool(grid.crs_wkt):
         return replace(mask, remarks=(_WITHOUT_CRS, *mask.remarks))
@@ -207,7 +207,7 @@ def read_polygon_mask(
     numbers = np.array([chosen.get(value, 0) for value in values], dtype=np.uint8)
     kept = (numbers > 0) & _meets(placed, grid)
     polygons, numbers = placed.polygons[kept], numbers[kept]
-    sheet_of, crowded = part_overlapping(polygons)
+    sheet_of, crowded = assign_sheets(polygons)
     progress(0.2)
     return Mask(
         name,
@@ -254,8 +254,8 @@ def _remarks(
 ) -> Iterable[str]:
     if placed.repaired:
         yield (
-            f"Polygons with broken outlines, which were assessed with repaired ones: "
-            f"{placed.repaired}. The outlines in the result are those of the layer: fix them there."
+            f"Polygons with invalid outlines, which were repaired for the assessment: "
+            f"{placed.repaired}. The result has the outlines of the layer: fix them there."
         )
     if placed.skipped:
         yield f"Features without an area, which were not assessed: {placed.skipped}."
@@ -267,13 +267,13 @@ def _remarks(
         )
     if crowded:
         yield (
-            f"Polygons under more than {MOST_SHEETS - 1} others, of which only what remains was "
-            f"assessed: {crowded}. Remove duplicates first."
+            f"Polygons that overlap more than {MOST_SHEETS - 1} others, of which only the visible "
+            f"part was assessed: {crowded}. Remove duplicates first."
         )
     elif overlapping:
         yield (
-            "Some polygons overlap: each was assessed on all of its own pixels, while a pixel of "
-            "the quality raster tells about one of them."
+            "Some polygons overlap. Each was assessed on all of its own pixels, but a pixel of the "
+            "quality raster shows the quality of one of them only."
         )
 
 
@@ -289,7 +289,7 @@ def choose_classes(side: ClassSide, wanted: Sequence[str], name: str) -> tuple[M
     Args:
         side: What the mask holds.
         wanted: Values or names; empty for all.
-        name: What people call the mask.
+        name: Name of the mask, for messages.
 
     Raises:
         JobError: ``INVALID_CLASSES``.
@@ -318,7 +318,7 @@ def choose_classes(side: ClassSide, wanted: Sequence[str], name: str) -> tuple[M
 
 
 def _named(classes: tuple[MaskClass, ...]) -> tuple[MaskClass, ...]:
-    """Give the only class of a plain mask a word, where it has but a number."""
+    """Name the only class of a plain mask, where it has a number only."""
     if len(classes) == 1 and classes[0].name == str(classes[0].value):
         return (replace(classes[0], name=PLAIN_CLASS),)
     return classes

@@ -1,7 +1,7 @@
 """Likely missed objects over a whole raster, as polygons.
 
-Connected pixels without a class that one class most likely misses make a region. A region that
-touches an object of that class is a missing part of it and no object of its own.
+A region is connected pixels without a class that are most likely missing from the same class. A
+region that touches an object of that class is a missing part of that object.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from geoseg_qgis.engine.vector.areas import trace_areas
 from geoseg_qgis.engine.vector.components import find_components, labelled_bands
 from geoseg_qgis.engine.vector.measure import pixel_areas
 
-from .quality_map import MergedQuality
+from .quality_map import QualityMap
 
 _AROUND = [(row, column) for row in (0, 1, 2) for column in (0, 1, 2) if (row, column) != (1, 1)]
 
 
 @dataclass(frozen=True)
 class MissedObjects:
-    """Regions that look like objects that the mask lacks, (n,) each.
+    """Objects that the mask likely lacks, (n,) each.
 
     Attributes:
         polygons: Outlines in pixels of the grid.
@@ -42,14 +42,14 @@ class MissedObjects:
 
 @dataclass(frozen=True)
 class SmallestMissed:
-    """What a missed object must have: square metres (map units without a CRS) and pixels."""
+    """Smallest missed object in square metres (map units without a CRS) and in pixels."""
 
     area: float
     pixels: int
 
 
 def missed_objects(
-    merged: MergedQuality,
+    quality_map: QualityMap,
     folder: ScratchFolder,
     smallest: SmallestMissed,
     tolerance: float,
@@ -58,25 +58,28 @@ def missed_objects(
     """Return the missed objects of all classes.
 
     Args:
-        merged: Quality of every pixel.
+        quality_map: Quality of every pixel.
         folder: Scratch folder.
         smallest: Smaller regions are left out.
         tolerance: Largest deviation of simplified outlines, in pixels.
-        progress: Told the finished fraction; raises to stop.
+        progress: Called with the finished fraction; raises to stop.
     """
-    grid = merged.grid
+    grid = quality_map.grid
     first, second, third = (
         share_of(progress, start, start + 1 / 3) for start in (0.0, 1 / 3, 2 / 3)
     )
     found = find_components(
-        grid.shape, merged.missed, lambda window, missed: _touching(merged, window, missed), first
+        grid.shape,
+        quality_map.missed,
+        lambda window, missed: _touching(quality_map, window, missed),
+        first,
     )
     areas = found.pixels * pixel_areas(grid, found.columns, found.rows)
     kept = (found.scores == 0) & (areas >= smallest.area) & (found.pixels >= smallest.pixels)
     free = ScratchArray(folder, "missed", 1, *grid.shape, np.uint8)
     numbers = kept.astype(np.int32)[found.joins]
-    for window, labels in labelled_bands(grid.shape, merged.missed, numbers):
-        free.write(window, np.where(labels > 0, merged.missed(window), 0)[None])
+    for window, labels in labelled_bands(grid.shape, quality_map.missed, numbers):
+        free.write(window, np.where(labels > 0, quality_map.missed(window), 0)[None])
         second((window.row_off + window.height) / grid.height)
 
     def read_classes(window: Window) -> NDArray[np.uint8]:
@@ -86,7 +89,7 @@ def missed_objects(
     traced = trace_areas(
         grid,
         read_classes,
-        lambda window, _: merged.missing_probability(window),
+        lambda window, _: quality_map.missing_probability(window),
         tolerance=tolerance,
         progress=third,
     )
@@ -95,14 +98,14 @@ def missed_objects(
 
 
 def _touching(
-    merged: MergedQuality, window: Window, missed: NDArray[np.uint8]
+    quality_map: QualityMap, window: Window, missed: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
     """Return 1 where one of the eight neighbours is an object of the class that is missing."""
-    outer, _ = with_margin(window, 1, merged.grid)
+    outer, _ = with_margin(window, 1, quality_map.grid)
     classes = np.zeros((missed.shape[0] + 2, missed.shape[1] + 2), dtype=np.uint8)
     top, left = 1 - int(window.row_off - outer.row_off), 1 - int(window.col_off - outer.col_off)
     rows, columns = int(outer.height), int(outer.width)
-    classes[top : top + rows, left : left + columns] = merged.read_classes(outer)
+    classes[top : top + rows, left : left + columns] = quality_map.read_classes(outer)
     touching = np.zeros(missed.shape, dtype=np.bool_)
     for row, column in _AROUND:
         beside = classes[row : row + missed.shape[0], column : column + missed.shape[1]]

@@ -1,4 +1,4 @@
-"""Which pixels of a tile speak about which object: inside of it, around it, near its outline."""
+"""Which pixels of a tile belong to which object: inside of it, around it, near its outline."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .missed_regions import missed_regions
-from .quality_classes import BoolArray, FloatArray
+from .quality_classes import EIGHT_NEIGHBOURS, BoolArray, FloatArray, QualityClass
 
 Core = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
 class ObjectOptions:
-    """How objects are judged, all lengths in pixels of the tiles.
+    """How objects are assessed, all lengths in pixels of the tiles.
 
     Attributes:
-        buffer: Background pixels up to this far lend their FN to the nearest object.
+        buffer: Background pixels up to this far count their FN for the nearest object.
         boundary_width: Errors up to this far from an object's outline are boundary errors.
         minimum_width: Narrower objects are too small for the network, whose cells are 8 pixels.
         minimum_valid: Smallest share of an object's pixels that must hold imagery.
-        missed_area: Smallest missed object, which no neighbour is blamed for.
+        missed_area: Smallest missed object, whose pixels count for no neighbour; 64 pixels are one
+            cell of the network.
         false_precision: Objects of lower precision are likely false.
     """
 
@@ -36,14 +36,14 @@ class ObjectOptions:
 
 
 @dataclass(frozen=True)
-class JudgedPixels:
-    """The counted pixels of one tile, flat, and the objects they speak about.
+class ObjectPixels:
+    """The counted pixels of one tile, flat, and their objects.
 
     Attributes:
-        inside: Object pixels that count, flat indices into the tile.
+        inside: Pixels of objects, flat indices into the tile.
         inside_ids: Their objects.
         near_outline: Whether each is near its object's outline.
-        around: Background pixels that lend their FN, flat indices.
+        around: Background pixels whose FN counts for an object, flat indices.
         around_ids: The nearest objects.
         near_object: Whether each is near that object's outline.
         depth: Distance of every object pixel to its outline, (H, W).
@@ -61,7 +61,7 @@ class JudgedPixels:
 def outline_distance(object_ids: NDArray[np.integer]) -> FloatArray:
     """Return each object pixel's distance to its object's outline pixels, 0 on them, (H, W).
 
-    Outline pixels have a 4-neighbour with another id; the tile's rim is no outline.
+    Outline pixels have a 4-neighbour with another id; the edge of the tile is no outline.
     """
     outline = np.zeros(object_ids.shape, dtype=bool)
     for axis in (0, 1):
@@ -87,29 +87,51 @@ def nearest_objects(
     return np.where(background & (distance <= buffer), nearest, 0), distance
 
 
-def judged_pixels(
+def missed_regions(
+    probabilities: FloatArray, occupied: BoolArray, minimum_area: int, valid: BoolArray
+) -> BoolArray:
+    """Return the pixels of regions that look like objects of their own, (H, W).
+
+    These are 8-connected regions where FN is the most likely class and no object is adjacent. A
+    region that touches an object is a missing part of that object.
+
+    Args:
+        probabilities: (4, H, W).
+        occupied: Pixels of the mask's objects, (H, W).
+        minimum_area: Smallest region, in pixels.
+        valid: Pixels that hold imagery, (H, W).
+    """
+    missed = (probabilities.argmax(0) == QualityClass.FALSE_NEGATIVE) & ~occupied & valid
+    labels, count = ndimage.label(missed, structure=EIGHT_NEIGHBOURS)
+    kept = np.bincount(labels.ravel(), minlength=count + 1) >= minimum_area
+    kept[labels[ndimage.binary_dilation(occupied, structure=EIGHT_NEIGHBOURS)]] = False
+    kept[0] = False
+    return np.asarray(kept[labels])
+
+
+def object_pixels(
     probabilities: FloatArray,
     object_ids: NDArray[np.integer],
     usable: BoolArray,
     counted: BoolArray,
     options: ObjectOptions,
-) -> JudgedPixels:
+) -> ObjectPixels:
     """Return the pixels that count for the objects of a tile.
 
     Args:
-        probabilities: (4, H, W); they tell which regions are missed objects of their own.
+        probabilities: (4, H, W); they decide which regions are missed objects of their own.
         object_ids: Object of each pixel, 0 for background, (H, W).
         usable: Pixels that hold imagery, (H, W).
         counted: Pixels of the tile's core, (H, W).
         options: Buffer, boundary width and smallest missed object.
     """
     depth = outline_distance(object_ids)
-    missed = missed_regions(probabilities, object_ids > 0, options.missed_area, usable).labels
+    missed = missed_regions(probabilities, object_ids > 0, options.missed_area, usable)
     nearest, distance = nearest_objects(object_ids, options.buffer)
     inside = np.flatnonzero(counted & usable & (object_ids > 0))
-    around = np.flatnonzero(counted & usable & (nearest > 0) & (missed == 0))
+    around = np.flatnonzero(counted & usable & (nearest > 0) & ~missed)
     width = options.boundary_width
-    return JudgedPixels(
+    return ObjectPixels(
         inside,
         object_ids.ravel()[inside],
         depth.ravel()[inside] < width,

@@ -1,10 +1,10 @@
 """Quality of each object of a mask, summed over tiles.
 
-Objects are the positive integers of an id map. Inside an object TP and FP count; every background
-pixel within a buffer lends its FN to the nearest object, except in regions that look like missed
-objects of their own. Tiles are given with a margin of at least the buffer, and only their core is
-counted, so that the sums over all tiles equal those over the whole raster; only a missed object
-larger than the margin, which a tile sees in part, can make a difference.
+Objects are the positive integers of an id map. Inside an object TP and FP count. The FN of each
+background pixel within a buffer counts for the nearest object, except in regions that look like
+missed objects of their own. Tiles have a margin of at least the buffer and only their core is
+counted, so the sums over all tiles equal those over the whole raster. The only exception is a
+missed object that is larger than the margin, of which a tile shows a part.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from .object_pixels import Core, JudgedPixels, ObjectOptions, judged_pixels
+from .object_pixels import Core, ObjectOptions, ObjectPixels, object_pixels
 from .quality_classes import BoolArray, FloatArray, QualityClass, confidence
 from .ranking import fix_priority, fix_rank
 
@@ -28,9 +28,9 @@ _SUMS = (
 
 
 class ObjectStatus(IntEnum):
-    """Whether an object could be judged."""
+    """Whether an object could be assessed."""
 
-    JUDGED = 0
+    ASSESSED = 0
     OUTSIDE = 1
     NODATA = 2
     TOO_SMALL = 3
@@ -56,7 +56,7 @@ def scores(tp: FloatVector, fp: FloatVector, fn: FloatVector) -> Scores:
 
 @dataclass(frozen=True)
 class ObjectQuality:
-    """What is thought of each object, arrays of N in the order of the ids 1..N.
+    """Quality of each object, arrays of N in the order of the ids 1..N.
 
     Attributes:
         pixels: Pixels of the object.
@@ -65,12 +65,12 @@ class ObjectQuality:
         hard: Scores from counts of the most likely class.
         hard_pixels: Those counts, TP, FP and FN, (3, N).
         confidence: Mean probability of the most likely class inside the object.
-        spread: Standard deviation of the soft IoU over the runs; NaN with a single run.
+        spread: Standard deviation of the soft IoU over the views; NaN with a single one.
         boundary_error: Expected wrong pixels near the outline.
         object_error: Expected wrong pixels elsewhere.
         width: Diameter of the largest circle that fits into the object.
         status: Values of `ObjectStatus`.
-        likely_false: Judged and of low precision.
+        likely_false: Assessed and of low precision.
         priority: See `fix_priority`.
         rank: 1 for the object to fix first.
     """
@@ -100,15 +100,11 @@ class ObjectQuality:
 class ObjectAccumulator:
     """Sums over tiles from which `ObjectQuality` follows; memory grows with the objects only."""
 
-    def __init__(
-        self, object_count: int, runs: int = 0, options: ObjectOptions | None = None
-    ) -> None:
+    def __init__(self, object_count: int, options: ObjectOptions | None = None) -> None:
         self.options = options or ObjectOptions()
-        self.runs = runs
         self._count = object_count
         self._sums = {name: np.zeros(object_count + 1) for name in _SUMS}
         self._width = np.zeros(object_count + 1)
-        self._run_sums = np.zeros((3, runs, object_count + 1))
 
     def update(
         self,
@@ -116,7 +112,6 @@ class ObjectAccumulator:
         object_ids: NDArray[np.integer],
         core: Core = (slice(None), slice(None)),
         valid: BoolArray | None = None,
-        run_probabilities: FloatArray | None = None,
     ) -> None:
         """Add one tile.
 
@@ -125,40 +120,28 @@ class ObjectAccumulator:
             object_ids: Object of each pixel, 0 for background, (H, W).
             core: The rows and columns that count; the rest is margin.
             valid: Pixels that hold imagery, (H, W); all when absent.
-            run_probabilities: The same of each run, (R, 4, H, W); NaN where a run saw nothing.
 
         Raises:
-            ValueError: The shapes, the ids or the number of runs do not fit.
+            ValueError: The shapes or the ids do not fit.
         """
-        self._check(probabilities, object_ids, run_probabilities)
+        self._check(probabilities, object_ids)
         usable = np.ones(object_ids.shape, dtype=bool) if valid is None else valid
         counted = np.zeros(object_ids.shape, dtype=bool)
         counted[core] = True
         members, ids = local_ids(object_ids)
-        pixels = judged_pixels(probabilities, ids, usable, counted, self.options)
+        pixels = object_pixels(probabilities, ids, usable, counted, self.options)
         tile = _TileSums(len(members))
         tile.add_extent(ids, usable, counted, pixels.depth)
         tile.add_probabilities(probabilities, pixels)
         for name, values in tile.sums.items():
             self._sums[name][members] += values
         self._width[members] = np.maximum(self._width[members], tile.width)
-        if run_probabilities is not None:
-            for run, one in enumerate(run_probabilities):
-                self._run_sums[:, run, members] += run_sums(one, pixels, len(members))
 
-    def _check(
-        self,
-        probabilities: FloatArray,
-        object_ids: NDArray[np.integer],
-        run_probabilities: FloatArray | None,
-    ) -> None:
+    def _check(self, probabilities: FloatArray, object_ids: NDArray[np.integer]) -> None:
         if probabilities.shape != (4, *object_ids.shape):
             raise ValueError(
                 f"probabilities are {probabilities.shape}, the object ids {object_ids.shape}"
             )
-        runs = 0 if run_probabilities is None else len(run_probabilities)
-        if runs != self.runs:
-            raise ValueError(f"{self.runs} runs were announced, the tile has {runs}")
         if object_ids.size and (object_ids.min() < 0 or object_ids.max() > self._count):
             raise ValueError(f"object ids must lie between 0 and {self._count}")
 
@@ -167,11 +150,11 @@ class ObjectAccumulator:
         sums = {name: values[1:] for name, values in self._sums.items()}
         soft = scores(sums["tp"], sums["fp"], sums["fn"])
         with np.errstate(invalid="ignore", divide="ignore"):
-            sure = sums["confidence"] / sums["valid"]
+            mean_confidence = sums["confidence"] / sums["valid"]
         status = self._status(sums["pixels"], sums["valid"])
         boundary = sums["boundary_fp"] + sums["boundary_fn"]
-        judged = status == ObjectStatus.JUDGED
-        priority = np.where(judged, fix_priority(soft.iou, sure), np.nan)
+        assessed = status == ObjectStatus.ASSESSED
+        priority = np.where(assessed, fix_priority(soft.iou, mean_confidence), np.nan)
         wrong = sums["fp"] + sums["fn"]
         hard = np.stack([sums["hard_tp"], sums["hard_fp"], sums["hard_fn"]])
         return ObjectQuality(
@@ -180,60 +163,23 @@ class ObjectAccumulator:
             soft=soft,
             hard=scores(*hard),
             hard_pixels=hard.astype(np.int64),
-            confidence=sure,
-            spread=self._spread(),
+            confidence=mean_confidence,
+            spread=np.full(self._count, np.nan),
             boundary_error=boundary,
             object_error=np.maximum(wrong - boundary, 0),
             width=self._width[1:].copy(),
             status=status,
-            likely_false=judged & (soft.precision < self.options.false_precision),
+            likely_false=assessed & (soft.precision < self.options.false_precision),
             priority=priority,
             rank=fix_rank(priority, wrong),
         )
 
     def _status(self, pixels: FloatVector, valid: FloatVector) -> NDArray[np.uint8]:
-        status = np.full(self._count, ObjectStatus.JUDGED, dtype=np.uint8)
+        status = np.full(self._count, ObjectStatus.ASSESSED, dtype=np.uint8)
         status[self._width[1:] < self.options.minimum_width] = ObjectStatus.TOO_SMALL
         status[valid < self.options.minimum_valid * pixels] = ObjectStatus.NODATA
         status[pixels == 0] = ObjectStatus.OUTSIDE
         return status
-
-    def _spread(self) -> FloatVector:
-        return iou_spread(self._run_sums[:, :, 1:])
-
-
-def iou_spread(sums: NDArray[np.float64]) -> FloatVector:
-    """Return the standard deviation of each object's IoU over runs, NaN with less than two.
-
-    Args:
-        sums: TP, FP and FN of each run and object, (3, R, N).
-    """
-    iou = scores(*sums).iou
-    known = ~np.isnan(iou)
-    count = known.sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(known, iou, 0).sum(0) / count
-        variance = np.where(known, np.square(iou - mean), 0).sum(0) / count
-    return np.asarray(np.where(count > 1, np.sqrt(variance), np.nan))
-
-
-def run_sums(probabilities: FloatArray, pixels: JudgedPixels, count: int) -> NDArray[np.float64]:
-    """Return the TP, FP and FN sums of each object of a tile in one run, (3, count).
-
-    Args:
-        probabilities: (4, H, W) of the run; NaN where it saw nothing.
-        pixels: The pixels that count.
-        count: Objects of the tile, background included.
-    """
-    flat = np.nan_to_num(probabilities.reshape(4, -1), nan=0.0)
-    parts = (
-        (QualityClass.TRUE_POSITIVE, pixels.inside, pixels.inside_ids),
-        (QualityClass.FALSE_POSITIVE, pixels.inside, pixels.inside_ids),
-        (QualityClass.FALSE_NEGATIVE, pixels.around, pixels.around_ids),
-    )
-    return np.stack(
-        [np.bincount(ids, flat[channel, where], minlength=count) for channel, where, ids in parts]
-    )
 
 
 def local_ids(
@@ -265,7 +211,7 @@ class _TileSums:
         self._add("valid", ids, usable[inside])
         np.maximum.at(self.width, ids, 2 * depth[inside] + 1)
 
-    def add_probabilities(self, probabilities: FloatArray, pixels: JudgedPixels) -> None:
+    def add_probabilities(self, probabilities: FloatArray, pixels: ObjectPixels) -> None:
         flat = probabilities.reshape(4, -1)
         classes = flat.argmax(0)
         tp, fp = flat[:2, pixels.inside]

@@ -1,8 +1,7 @@
-"""Polygons of an assessment: the objects with their quality, and what the mask likely lacks."""
+"""Polygons of an assessment: the objects with their quality, and likely missed objects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pyogrio.raw
 import shapely
 from numpy.typing import NDArray
 
+from geoseg_qgis.engine.progress import Progress
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.vector.areas import trace_areas
 from geoseg_qgis.engine.vector.attributes import Attributes, attributes_of
@@ -28,7 +28,6 @@ from .problems import NOT_ASSESSED, PROBLEM_COLORS, problems
 from .ranking import fix_priority, fix_rank
 from .raster_output import class_ids
 
-Progress = Callable[[float], None]
 QUALITY_FIELDS = (
     "precision", "recall", "iou", "f1", "confidence", "spread",
     "problem", "fix_rank", "priority", "tp_px", "fp_px", "fn_px",
@@ -48,7 +47,7 @@ class Columns:
 
 def write_objects(
     path: Path,
-    found: Assessment,
+    assessment: Assessment,
     source: LayerSource,
     grid: Grid,
     *,
@@ -57,28 +56,28 @@ def write_objects(
 ) -> None:
     """Write the objects of the mask with their quality.
 
-    Polygons of a layer keep their outlines, their CRS and all of their fields; a field that has
-    the name of a quality field stays, and that one gets a number. Fields of an earlier assessment
-    are replaced. Objects of a raster are traced.
+    Polygons of a layer keep their outlines, CRS and fields. Where a field has the name of a quality
+    field, the quality field gets a number. Fields of an earlier assessment are replaced. Objects of
+    a raster are traced.
 
     Args:
         path: GeoPackage to write.
-        found: The assessment.
+        assessment: The findings.
         source: The mask.
         grid: Output grid.
         provenance: How the file was made.
-        progress: Told the finished fraction; raises to stop.
+        progress: Called with the finished fraction; raises to stop.
 
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
-    quality = quality_columns(found.objects)
-    if isinstance(source, VectorSource) and found.mask.features is not None:
+    quality = quality_columns(assessment.objects)
+    if isinstance(source, VectorSource) and assessment.mask.features is not None:
         shapes, crs, attributes = _read_layer(source)
-        columns = _spread(quality, found.mask.features, len(shapes))
+        columns = _spread(quality, assessment.mask.features, len(shapes))
     else:
-        shapes, crs = _traced(found.mask, grid, progress), grid.crs_wkt
-        attributes = _described(found.mask, shapes, crs)
+        shapes, crs = _traced(assessment.mask, grid, progress), grid.crs_wkt
+        attributes = _described(assessment.mask, shapes, crs)
         columns = quality
     whole = attributes.with_columns(columns.values)
     empty = dict(zip(whole.names, whole.empty, strict=True))
@@ -103,22 +102,22 @@ def write_objects(
 
 
 def quality_columns(quality: ObjectQuality) -> Columns:
-    """Return the quality fields of the objects; objects without a judgement have no scores."""
-    judged = quality.status == ObjectStatus.JUDGED
+    """Return the quality fields of the objects; objects that were not assessed have no scores."""
+    assessed = quality.status == ObjectStatus.ASSESSED
     counts = quality.hard_pixels.astype(np.int32)
     values: dict[str, NDArray[np.generic]] = {
-        name: np.where(judged, getattr(quality.soft, name), np.nan).round(_DIGITS)
+        name: np.where(assessed, getattr(quality.soft, name), np.nan).round(_DIGITS)
         for name in ("precision", "recall", "iou", "f1")
     }
-    values["confidence"] = np.where(judged, quality.confidence, np.nan).round(_DIGITS)
-    values["spread"] = np.where(judged, quality.spread, np.nan).round(_DIGITS)
+    values["confidence"] = np.where(assessed, quality.confidence, np.nan).round(_DIGITS)
+    values["spread"] = np.where(assessed, quality.spread, np.nan).round(_DIGITS)
     values["problem"] = problems(quality)
     values["fix_rank"] = quality.rank.astype(np.int32)
     values["priority"] = quality.priority.round(_DIGITS)
     values.update({name: counts[row] for row, name in enumerate(("tp_px", "fp_px", "fn_px"))})
-    everywhere = np.zeros(len(judged), dtype=np.bool_)
+    everywhere = np.zeros(len(assessed), dtype=np.bool_)
     empty = dict.fromkeys(QUALITY_FIELDS, everywhere)
-    empty["fix_rank"] = ~judged
+    empty["fix_rank"] = ~assessed
     return Columns(values, empty)
 
 
@@ -169,13 +168,15 @@ def _described(mask: Mask, shapes: NDArray[np.object_], crs: str) -> Attributes:
     )
 
 
-def write_missed(path: Path, found: Assessment, grid: Grid, *, provenance: dict[str, str]) -> None:
-    """Write the likely missed objects, those to look at first with the lowest rank.
+def write_missed(
+    path: Path, assessment: Assessment, grid: Grid, *, provenance: dict[str, str]
+) -> None:
+    """Write the likely missed objects; rank 1 is the one to look at first.
 
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
-    missed, classes = found.missed, found.mask.classes
+    missed, classes = assessment.missed, assessment.mask.classes
     shapes = place(missed.polygons, grid)
     areas, _ = measure_polygons(shapes, grid.crs_wkt)
     names = np.array(["", *(item.name for item in classes)], dtype=object)

@@ -1,7 +1,7 @@
-"""The classes of a mask, assessed one after the other, as one quality map.
+"""The quality map: all classes of a mask, assessed one after the other, in one raster.
 
-A pixel tells about the class that the mask gives it. A pixel without a class tells about the
-class that most likely is missing there.
+A pixel with a class shows whether that class is right. A pixel without a class shows the class that
+is most likely missing there.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from geoseg_qgis.engine.raster.write import SCORE_STEPS
 from .quality_blocks import QualityBlock
 from .quality_classes import BoolArray, QualityClass, small_regions
 
-_LARGEST_HALO = 256
+# Regions that reach further than this may be taken for smaller ones where blocks meet.
+_LARGEST_MARGIN = 256
+# Above all steps of a probability: FN goes before any other class.
 _MISSED = 256
-_HALF = 0.5
 
 ReadClasses = Callable[[Window], NDArray[np.uint8]]
 
 
-class MergedQuality:
-    """Quality and probabilities of every pixel, kept on disk as small numbers.
+class QualityMap:
+    """Quality class and probabilities of every pixel, kept on disk as bytes.
 
     Args:
         folder: Scratch folder.
         grid: Output grid.
-        read_classes: Gives the mask's class of each pixel of a window, 0 for none.
+        read_classes: Returns the mask's class of each pixel of a window, 0 for none.
 
     Attributes:
         grid: Output grid.
@@ -43,9 +44,9 @@ class MergedQuality:
         self.grid = grid
         self.read_classes = read_classes
         shape = grid.height, grid.width
-        # Bands: steps of the four probabilities, quality, class that the pixel should have.
-        self._bands = ScratchArray(folder, "merged", 6, *shape, np.uint8)
-        self._claims = ScratchArray(folder, "claims", 1, *shape, np.uint16)
+        # Bands: steps of the four probabilities, quality class, class that the pixel should have.
+        self._bands = ScratchArray(folder, "quality-map", 6, *shape, np.uint8)
+        self._evidence = ScratchArray(folder, "evidence", 1, *shape, np.uint16)
 
     def add(self, number: int, block: QualityBlock) -> None:
         """Add a block of one class.
@@ -58,19 +59,19 @@ class MergedQuality:
         probabilities, valid = block.probabilities[(slice(None), *core)], block.valid[core]
         quality = (probabilities.argmax(0) + 1).astype(np.uint8)
         classes = self.read_classes(block.window)
-        bands, claims = self._bands.read(block.window), self._claims.read(block.window)[0]
+        bands, evidence = self._bands.read(block.window), self._evidence.read(block.window)[0]
         missed = probabilities[QualityClass.FALSE_NEGATIVE]
-        claim = np.rint(missed * SCORE_STEPS).astype(np.uint16) + 1
-        claim += np.uint16(_MISSED) * (quality == QualityClass.FALSE_NEGATIVE.raster_value)
-        stronger = valid & ~block.mask[core] & (claim > claims)
-        claims[stronger] = claim[stronger]
+        new = np.rint(missed * SCORE_STEPS).astype(np.uint16) + 1
+        new += np.uint16(_MISSED) * (quality == QualityClass.FALSE_NEGATIVE.raster_value)
+        stronger = valid & ~block.mask[core] & (new > evidence)
+        evidence[stronger] = new[stronger]
         own = valid & (classes == number)
         shown = own | (stronger & (classes == 0))
         bands[:4, shown] = np.rint(probabilities[:, shown] * SCORE_STEPS)
         bands[4, shown] = quality[shown]
-        bands[5, stronger] = np.where(missed[stronger] > _HALF, number, 0)
+        bands[5, stronger] = np.where(missed[stronger] > 0.5, number, 0)
         self._bands.write(block.window, bands)
-        self._claims.write(block.window, claims[None])
+        self._evidence.write(block.window, evidence[None])
 
     def quality(self, window: Window) -> NDArray[np.uint8]:
         """Return 1 TP, 2 FP, 3 TN, 4 FN, 0 nodata, (h, w)."""
@@ -99,10 +100,10 @@ class MergedQuality:
     def repaired(self, window: Window, minimum_area: int) -> NDArray[np.uint8]:
         """Return the class that each pixel should have, (h, w).
 
-        A pixel changes where the network holds its class for wrong, or another one for missing;
-        changed regions of fewer than ``minimum_area`` pixels keep the mask.
+        A pixel changes where its class is likely wrong, or where it has none and one is likely
+        missing. Changed regions of fewer than ``minimum_area`` pixels keep the mask.
         """
-        outer, core = with_margin(window, min(minimum_area, _LARGEST_HALO), self.grid)
+        outer, core = with_margin(window, min(minimum_area, _LARGEST_MARGIN), self.grid)
         classes = self.read_classes(outer)
         bands = self._bands.read(outer)
         wrong = bands[QualityClass.FALSE_POSITIVE] > SCORE_STEPS / 2

@@ -1,4 +1,4 @@
-"""In which order to fix things."""
+"""The order in which to fix polygons."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def fix_priority(iou: ArrayLike, confidence: ArrayLike) -> NDArray[np.float64]:
-    """Return how urgent a place is: (1 - IoU) weighed by the confidence in that judgement.
+    """Return how urgent a place is: (1 - IoU) weighed by the confidence in that IoU.
 
     A missed object has an IoU of 0 and the mean P(FN) as its confidence.
 
     Args:
-        iou: Predicted IoU, 0..1, NaN where it is not judged.
+        iou: Predicted IoU, 0..1, NaN where it is unknown.
         confidence: Mean probability of the most likely class, 0..1.
 
     Returns:

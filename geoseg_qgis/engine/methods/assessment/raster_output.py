@@ -1,4 +1,4 @@
-"""Rasters of an assessment: quality, probabilities, the mask repaired."""
+"""Rasters of an assessment: quality, probabilities and the repaired mask."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from geoseg_qgis.protocol.tasks.assess import AssessTask
 
 from .mask_input import MaskClass
 from .quality_classes import QualityClass
-from .quality_map import MergedQuality
+from .quality_map import QualityMap
 
 QUALITY_LEGEND = tuple(
     LegendClass(kind.raster_value, (name,), kind.colour)
@@ -60,7 +60,7 @@ class QualityTally:
 
 
 def write_rasters(
-    merged: MergedQuality,
+    quality_map: QualityMap,
     classes: tuple[MaskClass, ...],
     task: AssessTask,
     smallest_change: int,
@@ -71,24 +71,24 @@ def write_rasters(
     """Write the rasters that the task names, and count.
 
     Args:
-        merged: Quality of every pixel.
+        quality_map: Quality of every pixel.
         classes: Classes of the mask; the repaired one keeps their values.
         task: Names the files.
-        smallest_change: Changes of fewer pixels are left out of the repaired mask.
+        smallest_change: Smaller changes, in pixels, are not made in the repaired mask.
         provenance: How the files were made.
-        context: Told the progress.
+        context: Takes the progress.
 
     Raises:
         JobError: ``OUTPUT_UNWRITABLE``, ``DISK_FULL`` or ``CANCELLED``; ``TILES_FAILED`` when no
             pixel could be assessed. No file is then left half written.
     """
-    grid = merged.grid
+    grid = quality_map.grid
     tally = QualityTally(np.zeros(5, np.int64), np.zeros(5))
     with ExitStack() as stack:
-        writes = _writers(merged, classes, task, smallest_change, provenance, stack)
+        writes = _writers(quality_map, classes, task, smallest_change, provenance, stack)
         windows = list(blocks(grid))
         for number, window in enumerate(windows):
-            _count(tally, merged.quality(window), grid.window_grid(window))
+            _count(tally, quality_map.quality(window), grid.window_grid(window))
             for write in writes:
                 write(window)
             context.progress((number + 1) / len(windows), "Writing rasters")
@@ -111,7 +111,7 @@ def _count(tally: QualityTally, quality: NDArray[np.uint8], part: Grid) -> None:
 
 
 def _writers(  # noqa: PLR0917
-    merged: MergedQuality,
+    quality_map: QualityMap,
     classes: tuple[MaskClass, ...],
     task: AssessTask,
     smallest_change: int,
@@ -119,15 +119,15 @@ def _writers(  # noqa: PLR0917
     stack: ExitStack,
 ) -> list[Callable[[Window], None]]:
     """Open the files and return what writes a window of each."""
-    grid, writes = merged.grid, []
+    grid, writes = quality_map.grid, []
     if task.quality_raster is not None:
         quality = stack.enter_context(
             ClassRasterWriter(task.quality_raster, grid, QUALITY_LEGEND, provenance)
         )
-        writes.append(lambda window: quality.write(window, merged.quality(window)))
+        writes.append(lambda window: quality.write(window, quality_map.quality(window)))
     if task.scores is not None:
         scores = stack.enter_context(ScoresWriter(task.scores, grid, QUALITY_LEGEND, provenance))
-        writes.append(lambda window: scores.write(window, *merged.probabilities(window)))
+        writes.append(lambda window: scores.write(window, *quality_map.probabilities(window)))
     if task.repaired_mask is not None:
         ids, legend = class_ids(classes)
         repaired: Any
@@ -138,7 +138,9 @@ def _writers(  # noqa: PLR0917
         stack.enter_context(repaired)
         small = ids.astype(np.uint8 if isinstance(repaired, ClassRasterWriter) else np.int32)
         writes.append(
-            lambda window: repaired.write(window, small[merged.repaired(window, smallest_change)])
+            lambda window: repaired.write(
+                window, small[quality_map.repaired(window, smallest_change)]
+            )
         )
     return writes
 
@@ -146,7 +148,7 @@ def _writers(  # noqa: PLR0917
 def class_ids(classes: tuple[MaskClass, ...]) -> tuple[NDArray[np.int64], tuple[LegendClass, ...]]:
     """Return the raster value of each class number, 0 first, and the legend of these values.
 
-    Whole numbers other than 0 stay what they are; where classes are words, they count from 1.
+    Whole numbers other than 0 are kept. Where classes are texts, their values count from 1.
     """
     values = [item.value for item in classes]
     whole = all(isinstance(value, int) and value != 0 for value in values)

@@ -1,4 +1,4 @@
-"""Quality of a whole layer, with an interval."""
+"""Quality of a whole mask, with intervals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from .object_pixels import Core
 from .object_quality import scores
 from .quality_classes import BoolArray, FloatArray
 
+SCORES = ("precision", "recall", "iou", "f1")
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -22,7 +24,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class LayerSummary:
+class MaskSummary:
     """Quality of a whole mask.
 
     Attributes:
@@ -32,7 +34,7 @@ class LayerSummary:
         f1: Harmonic mean of precision and recall.
         soft_pixels: Expected pixels of TP, FP, TN, FN.
         hard_pixels: Pixels whose most likely class is TP, FP, TN, FN.
-        level: Probability that the intervals are made for.
+        level: Probability of the intervals.
     """
 
     precision: Estimate
@@ -44,8 +46,8 @@ class LayerSummary:
     level: float
 
 
-class LayerAccumulator:
-    """Sums of the four classes, one row a tile, and one a run of each tile."""
+class MaskAccumulator:
+    """Sums of the four classes, one row a tile."""
 
     def __init__(self) -> None:
         self._rows: list[NDArray[np.float64]] = []
@@ -56,7 +58,6 @@ class LayerAccumulator:
         probabilities: FloatArray,
         core: Core = (slice(None), slice(None)),
         valid: BoolArray | None = None,
-        run_probabilities: FloatArray | None = None,
     ) -> None:
         """Add one tile.
 
@@ -64,21 +65,10 @@ class LayerAccumulator:
             probabilities: (4, H, W), raw or constrained.
             core: The rows and columns that count.
             valid: Pixels that hold imagery, (H, W).
-            run_probabilities: The same of each run, (R, 4, H, W); NaN where a run saw nothing.
-
-        Raises:
-            ValueError: The number of runs differs from that of the tiles before.
         """
         usable = np.ones(probabilities.shape[1:], dtype=bool) if valid is None else valid
-        where = usable[core]
-        inner = probabilities[(slice(None), *core)][:, where]
-        rows = [inner.sum(1, dtype=np.float64)]
-        if run_probabilities is not None:
-            kept = run_probabilities[(slice(None), slice(None), *core)][:, :, where]
-            rows.extend(np.nan_to_num(kept).sum(2, dtype=np.float64))
-        if self._rows and len(self._rows[0]) != len(rows):
-            raise ValueError("every tile must have the same number of runs")
-        self._rows.append(np.stack(rows))
+        inner = probabilities[(slice(None), *core)][:, usable[core]]
+        self._rows.append(inner.sum(1, dtype=np.float64))
         self._hard += np.bincount(inner.argmax(0), minlength=4)
 
     def result(
@@ -86,32 +76,31 @@ class LayerAccumulator:
         level: float = 0.95,
         resamples: int = 1000,
         seed: int = 0,
-        run_totals: NDArray[np.float64] | None = None,
-    ) -> LayerSummary:
+        view_totals: NDArray[np.float64] | None = None,
+    ) -> MaskSummary:
         """Return the scores of all tiles with bootstrap intervals.
 
-        Each resample draws the tiles with replacement and, where there are runs, takes one run for
-        all of them, so that both the extent and the network's own wavering count.
+        Each resample draws the tiles with replacement. Where there are several views it takes one
+        of them for all tiles, so the intervals hold the variation over the area and over views.
 
         Args:
             level: Probability of the intervals, 0..1.
             resamples: Number of resamples.
             seed: Start of the random numbers.
-            run_totals: Expected pixels of the four classes in each run over the whole layer,
-                (R, 4), where the runs of single tiles were not kept.
+            view_totals: Expected pixels of the four classes in each view over the whole mask,
+                (V, 4); None without.
         """
-        rows = np.stack(self._rows) if self._rows else np.zeros((0, 1, 4))
+        rows = np.stack(self._rows)[:, None] if self._rows else np.zeros((0, 1, 4))
         total = rows[:, 0].sum(0)
-        if run_totals is not None and len(run_totals) > 1:
-            rows = _with_runs(rows, run_totals)
+        if view_totals is not None and len(view_totals) > 1:
+            rows = _with_views(rows, view_totals)
         drawn = _resample(rows, resamples, seed)
         point, many = scores(*_counts(total)), scores(*_counts(drawn))
         tail = (1 - level) / 2
         estimates = {
-            name: _estimate(getattr(point, name), getattr(many, name), tail)
-            for name in ("precision", "recall", "iou", "f1")
+            name: _estimate(getattr(point, name), getattr(many, name), tail) for name in SCORES
         }
-        return LayerSummary(
+        return MaskSummary(
             **estimates,
             soft_pixels=(float(total[0]), float(total[1]), float(total[2]), float(total[3])),
             hard_pixels=tuple(int(count) for count in self._hard),  # type: ignore[arg-type]
@@ -125,24 +114,24 @@ def _counts(
     return rows[..., 0], rows[..., 1], rows[..., 3]
 
 
-def _with_runs(rows: NDArray[np.float64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return rows (T, 1 + R, 4) whose runs differ from the mean by what the layer's runs do."""
+def _with_views(rows: NDArray[np.float64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rows (T, 1 + V, 4) whose views differ from the mean as those of the whole mask do."""
     mean = totals.mean(0)
     factors = np.divide(totals, mean, out=np.ones_like(totals), where=mean > 0)
     return np.concatenate([rows[:, :1], rows[:, :1] * factors], axis=1)
 
 
 def _resample(rows: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return the class sums of each resample, (resamples, 4), from (tiles, 1 + runs, 4)."""
+    """Return the class sums of each resample, (resamples, 4), from (tiles, 1 + views, 4)."""
     tiles, columns = rows.shape[:2]
     if tiles == 0 or (tiles == 1 and columns < 3):
         return np.empty((0, 4))
     generator = np.random.default_rng(seed)
-    runs = generator.integers(1, columns, resamples) if columns > 2 else np.zeros(resamples, int)
+    views = generator.integers(1, columns, resamples) if columns > 2 else np.zeros(resamples, int)
     drawn = np.empty((resamples, 4))
-    for index, run in enumerate(runs):
+    for index, view in enumerate(views):
         times = np.bincount(generator.integers(0, tiles, tiles), minlength=tiles)
-        drawn[index] = times @ rows[:, run]
+        drawn[index] = times @ rows[:, view]
     return drawn
 
 

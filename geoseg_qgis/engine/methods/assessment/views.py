@@ -1,8 +1,8 @@
-"""Several looks at the same tile: shifted patch grids and flips.
+"""Several views of the same tile: shifted patch grids and flips.
 
-The network reads only the central half of each patch's rows and columns of the mask. Moving the
-patch grid by half a patch in both directions makes four runs that together read every pixel. The
-flips and quarter turns are those of the training views.
+Of the mask, the network reads only the central half of the rows and columns of each patch. Moving
+the patch grid by half a patch in both directions makes four views that together read every pixel.
+The flips and quarter turns are those used in training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Orientations = Literal["one", "flips", "all"]
 
 @dataclass(frozen=True)
 class View:
-    """One look at a tile: the patch grid moved up and left, then turned, then mirrored.
+    """One view of a tile: the patch grid moved up and left, then turned, then mirrored.
 
     Attributes:
         rows: Pixels by which the grid moves up.
@@ -42,7 +42,7 @@ class ViewResult:
     Attributes:
         view: The view.
         probabilities: (B, 4, H, W).
-        covered: Which pixels the view saw, (H, W), bool.
+        covered: Which pixels the view covers, (H, W), bool.
     """
 
     view: View
@@ -53,7 +53,7 @@ class ViewResult:
 def plan_views(
     shifted: bool = False, orientations: Orientations = "one", half_patch: int = 8
 ) -> tuple[View, ...]:
-    """List the views of a run; the first is always the plain tile.
+    """List the views of each tile; the first is always the plain tile.
 
     Args:
         shifted: Whether to add the three grids moved by half a patch.
@@ -75,7 +75,7 @@ def plan_views(
 
 
 def to_view(tensor: Tensor, view: View) -> Tensor:
-    """Turn (B, C, H, W) into the frame of a view; the shift reflects the top and left rims."""
+    """Turn (B, C, H, W) into the frame of a view; the shift mirrors the top and left edges."""
     height, width = tensor.shape[-2:]
     if view.rows or view.columns:
         padded = functional.pad(tensor, (view.columns, 0, view.rows, 0), mode="reflect")
@@ -85,7 +85,7 @@ def to_view(tensor: Tensor, view: View) -> Tensor:
 
 
 def from_view(tensor: Tensor, view: View) -> Tensor:
-    """Undo `to_view`; the rows and columns that the view did not see are zero."""
+    """Undo `to_view`; rows and columns that the view does not cover are zero."""
     if view.mirrored:
         tensor = tensor.flip(-1)
     tensor = torch.rot90(tensor, -view.quarter_turns, (-2, -1))
@@ -95,7 +95,7 @@ def from_view(tensor: Tensor, view: View) -> Tensor:
 def assess_views(
     model: nn.Module, images: Tensor, masks: Tensor, views: Sequence[View]
 ) -> Iterator[ViewResult]:
-    """Run the network once a view.
+    """Run the network on each view.
 
     Args:
         model: SegAssess network in eval mode.
@@ -117,7 +117,7 @@ def assess_views(
 
 
 def average_views(results: Iterable[ViewResult]) -> Tensor:
-    """Return the mean of the probabilities over the views that saw each pixel, (B, 4, H, W).
+    """Return the mean of the probabilities over the views that cover each pixel, (B, 4, H, W).
 
     Raises:
         ValueError: There is no view.
@@ -125,16 +125,9 @@ def average_views(results: Iterable[ViewResult]) -> Tensor:
     total: Tensor | None = None
     count: Tensor | None = None
     for result in results:
-        seen = result.covered.to(result.probabilities.dtype)
+        covered = result.covered.to(result.probabilities.dtype)
         total = result.probabilities + (0 if total is None else total)
-        count = seen + (0 if count is None else count)
+        count = covered + (0 if count is None else count)
     if total is None or count is None:
         raise ValueError("at least one view is needed")
     return total / count
-
-
-def stack_views(results: Iterable[ViewResult]) -> Tensor:
-    """Return the runs one above the other, NaN where a run saw nothing, (R, B, 4, H, W)."""
-    return torch.stack(
-        [result.probabilities.masked_fill(~result.covered, float("nan")) for result in results]
-    )

@@ -1,4 +1,4 @@
-"""Quality of objects and layers, against counting by hand."""
+"""Quality of objects and of whole masks, against counting by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from geoseg_qgis.engine.methods.assessment.object_quality import (
     ObjectStatus,
 )
 from geoseg_qgis.engine.methods.assessment.quality_classes import constrain
-from geoseg_qgis.engine.methods.assessment.summary import LayerAccumulator
+from geoseg_qgis.engine.methods.assessment.summary import MaskAccumulator
+from geoseg_qgis.engine.methods.assessment.view_sums import TileViewSums, ViewSums
 
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
@@ -37,7 +38,7 @@ def certain(truth: Bools, mask: Bools) -> Floats:
     return np.asarray(np.moveaxis(np.eye(4)[codes], -1, 0))
 
 
-def judge(probabilities: Floats, ids: NDArray[np.int32], **options: float) -> ObjectQuality:
+def assess(probabilities: Floats, ids: NDArray[np.int32], **options: float) -> ObjectQuality:
     accumulator = ObjectAccumulator(int(ids.max()), options=ObjectOptions(**options))  # type: ignore[arg-type]
     accumulator.update(probabilities, ids)
     return accumulator.result()
@@ -54,7 +55,7 @@ def test_only_corrupted_objects_lose_quality() -> None:
     ids[(truth_ids == eroded) & ~ndimage.binary_erosion(truth_ids == eroded, iterations=4)] = 0
     ids[truth_ids == dropped] = 0
     ids[184:196, 184:196] = added = 17
-    quality = judge(certain(truth, ids > 0), ids)
+    quality = assess(certain(truth, ids > 0), ids)
     whole = np.delete(np.arange(17), [shifted - 1, eroded - 1, dropped - 1, added - 1])
     assert np.all(quality.soft.iou[whole] == 1)
     assert quality.soft.iou[shifted - 1] == pytest.approx(18 / 30)
@@ -75,12 +76,12 @@ def test_only_corrupted_objects_lose_quality() -> None:
 def test_boundary_and_object_errors() -> None:
     truth_ids = squares(120, 60, 40)
     ids = ndimage.grey_erosion(truth_ids, footprint=np.ones((5, 5)))
-    quality = judge(certain(truth_ids > 0, ids > 0), ids)
+    quality = assess(certain(truth_ids > 0, ids > 0), ids)
     assert np.all(quality.boundary_share == 1)
     assert np.all(quality.boundary_error == 40**2 - 36**2)
     half = truth_ids.copy()
     half[:, 4:24][truth_ids[:, 4:24] == 1] = 0
-    quality = judge(certain(truth_ids > 0, half > 0), half)
+    quality = assess(certain(truth_ids > 0, half > 0), half)
     assert quality.boundary_error[0] == 4 * 40
     assert quality.object_error[0] == 12 * 40
     assert quality.soft.recall[0] == pytest.approx(20 / 36)
@@ -91,7 +92,7 @@ def test_soft_scores_equal_weighted_sums() -> None:
     generator = np.random.default_rng(3)
     raw = generator.dirichlet(np.ones(4), ids.shape).transpose(2, 0, 1)
     probabilities = constrain(raw, ids > 0)
-    quality = judge(probabilities, ids, buffer=5, missed_area=10**6)
+    quality = assess(probabilities, ids, buffer=5, missed_area=10**6)
     for number in range(1, ids.max() + 1):
         inside = ids == number
         near = ndimage.distance_transform_edt(~inside) <= 5
@@ -109,13 +110,12 @@ def test_tiles_with_margin_equal_the_whole(seed: int) -> None:
     ids = ndimage.label(blobs)[0].astype(np.int32)
     raw = generator.dirichlet(np.ones(4), ids.shape).transpose(2, 0, 1)
     probabilities = constrain(raw, ids > 0)
-    runs = np.stack([constrain(np.roll(raw, shift, 1), ids > 0) for shift in (0, 3)])
     valid = generator.random(ids.shape) < 0.9
     count = int(ids.max())
-    whole, tiled = ObjectAccumulator(count, 2), ObjectAccumulator(count, 2)
-    whole.update(probabilities, ids, valid=valid, run_probabilities=runs)
-    layer, layer_tiled = LayerAccumulator(), LayerAccumulator()
-    layer.update(probabilities, valid=valid, run_probabilities=runs)
+    whole, tiled = ObjectAccumulator(count), ObjectAccumulator(count)
+    whole.update(probabilities, ids, valid=valid)
+    layer, layer_tiled = MaskAccumulator(), MaskAccumulator()
+    layer.update(probabilities, valid=valid)
     step, margin = 50, 24
     for row in range(0, 150, step):
         for column in range(0, 170, step):
@@ -125,11 +125,10 @@ def test_tiles_with_margin_equal_the_whole(seed: int) -> None:
             core = (slice(row - top, row - top + step), slice(column - left, column - left + step))
             part = (rows, columns)
             tile = probabilities[(slice(None), *part)]
-            tile_runs = runs[(slice(None), slice(None), *part)]
-            tiled.update(tile, ids[part], core, valid[part], tile_runs)
-            layer_tiled.update(tile, core, valid[part], tile_runs)
+            tiled.update(tile, ids[part], core, valid[part])
+            layer_tiled.update(tile, core, valid[part])
     expected, actual = whole.result(), tiled.result()
-    for name in ("pixels", "valid_pixels", "confidence", "spread", "boundary_error", "status"):
+    for name in ("pixels", "valid_pixels", "confidence", "boundary_error", "status"):
         np.testing.assert_allclose(getattr(actual, name), getattr(expected, name), rtol=1e-9)
     for name in ("precision", "recall", "iou", "f1"):
         for kind in ("soft", "hard"):
@@ -146,12 +145,12 @@ def test_missed_object_is_not_blamed_on_its_neighbour() -> None:
     truth = ids > 0
     truth[10:30, 36:56] = True
     probabilities = certain(truth, ids > 0)
-    assert judge(probabilities, ids).soft.recall[0] == 1
-    blamed = judge(probabilities, ids, missed_area=10**6)
+    assert assess(probabilities, ids).soft.recall[0] == 1
+    blamed = assess(probabilities, ids, missed_area=10**6)
     assert blamed.soft.recall[0] < 0.75
 
 
-def test_unjudged_objects() -> None:
+def test_objects_that_cannot_be_assessed() -> None:
     ids = np.zeros((40, 60), dtype=np.int32)
     ids[5:25, 5:25] = 1
     ids[5:25, 30:36] = 2
@@ -169,34 +168,60 @@ def test_unjudged_objects() -> None:
     assert np.isnan(quality.priority[1:]).all()
 
 
-def test_spread_over_runs() -> None:
+def spread(views: Floats, ids: NDArray[np.int32], covered: Bools) -> Floats:
+    """Return the spread of the IoU of two objects over views, (V, 4, H, W) and (V, H, W)."""
+    sums = ViewSums(len(views), 2, ObjectOptions())
+    valid = np.ones(ids.shape, dtype=bool)
+    tile = TileViewSums(len(views), ids[None], valid, np.ones(ids.shape), sums.options)
+    for number, (probabilities, seen) in enumerate(zip(views, covered, strict=True)):
+        tile.add(number, probabilities, seen, "raw")
+    sums.add(tile)
+    np.testing.assert_allclose(sums.totals.sum(1), covered.sum((1, 2)))
+    return sums.spread()
+
+
+def test_spread_over_views() -> None:
     ids = np.ones((20, 20), dtype=np.int32)
     ids[:, 10:] = 2
     half = np.zeros(ids.shape, dtype=bool)
     half[:, 10:] = half[:10] = True
-    runs = np.stack([certain(ids > 0, ids > 0), certain(half, ids > 0)])
-    accumulator = ObjectAccumulator(2, runs=2)
-    accumulator.update(runs.mean(0), ids, run_probabilities=runs)
-    assert accumulator.result().spread.tolist() == [0.25, 0]
-    hidden = ObjectAccumulator(2, runs=2)
-    runs[1, :, :, :10] = np.nan
-    hidden.update(runs[0], ids, run_probabilities=runs)
-    spread = hidden.result().spread
-    assert np.isnan(spread[0])
-    assert spread[1] == 0
+    views = np.stack([certain(ids > 0, ids > 0), certain(half, ids > 0)])
+    covered = np.ones((2, 20, 20), dtype=bool)
+    assert spread(views, ids, covered).tolist() == [0.25, 0]
+    covered[1, :, :10] = False
+    unknown, steady = spread(views, ids, covered)
+    assert np.isnan(unknown)
+    assert steady == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_view_sums_of_tiles_equal_the_whole(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    ids = squares(96, 30, 16)
+    raw = generator.dirichlet(np.ones(4), (2, *ids.shape)).transpose(0, 3, 1, 2)
+    valid = generator.random(ids.shape) < 0.9
+    options = ObjectOptions(buffer=0, missed_area=10**6)
+    whole, tiled = (ViewSums(2, int(ids.max()), options) for _ in range(2))
+    ramp = np.tile(np.linspace(1, 0, 96), (96, 1))
+    for sums, weights in ((whole, [np.ones(ids.shape)]), (tiled, [ramp, 1 - ramp])):
+        for weight in weights:
+            tile = TileViewSums(2, ids[None], valid, weight, options)
+            for number, probabilities in enumerate(raw):
+                tile.add(number, probabilities, np.ones_like(valid), "constrained")
+            sums.add(tile)
+    np.testing.assert_allclose(tiled.totals, whole.totals)
+    np.testing.assert_allclose(tiled.spread(), whole.spread())
+    assert (whole.spread() > 0).all()
 
 
 def test_wrong_tiles_are_refused() -> None:
-    accumulator = ObjectAccumulator(2, runs=2)
+    accumulator = ObjectAccumulator(2)
     probabilities = np.full((4, 8, 8), 0.25)
     ids = np.zeros((8, 8), dtype=np.int32)
-    with pytest.raises(ValueError, match="2 runs were announced"):
-        accumulator.update(probabilities, ids)
     with pytest.raises(ValueError, match="object ids"):
         accumulator.update(probabilities, ids[:4])
-    runs = np.stack([probabilities] * 2)
     with pytest.raises(ValueError, match="between 0 and 2"):
-        accumulator.update(probabilities, ids + 3, run_probabilities=runs)
+        accumulator.update(probabilities, ids + 3)
 
 
 @pytest.mark.slow
@@ -212,9 +237,9 @@ def test_a_hundred_thousand_objects() -> None:
     assert np.unique(quality.rank).size == 320 * 320
 
 
-def test_layer_summary() -> None:
+def test_mask_summary() -> None:
     generator = np.random.default_rng(7)
-    layer = LayerAccumulator()
+    layer = MaskAccumulator()
     tp = fp = fn = 0
     for _ in range(12):
         truth = generator.random((32, 32)) < 0.5
@@ -237,21 +262,20 @@ def test_layer_summary() -> None:
     assert layer.result() == summary
 
 
-def test_layer_interval_needs_tiles_or_runs() -> None:
+def test_interval_needs_tiles_or_views() -> None:
     truth = np.zeros((16, 16), dtype=bool)
     truth[:8] = True
-    one = LayerAccumulator()
+    one = MaskAccumulator()
     one.update(certain(truth, truth))
     assert one.result().iou.value == 1
     assert np.isnan(one.result().iou.low)
-    runs = np.stack([certain(truth, truth), certain(~truth, truth)])
-    several = LayerAccumulator()
-    several.update(runs.mean(0), run_probabilities=runs)
-    estimate = several.result().iou
-    assert (estimate.low, estimate.high) == (0, 1)
-    assert np.isnan(LayerAccumulator().result().iou.value)
-    with pytest.raises(ValueError, match="same number of runs"):
-        several.update(runs.mean(0))
+    views = np.array([[128.0, 0.0, 128.0, 0.0], [0.0, 128.0, 0.0, 128.0]])
+    several = MaskAccumulator()
+    several.update(np.stack([certain(truth, truth), certain(~truth, truth)]).mean(0))
+    estimate = several.result(view_totals=views).iou
+    assert (estimate.low, estimate.value, estimate.high) == (0, pytest.approx(1 / 3), 1)
+    assert np.isnan(several.result(view_totals=views[:1]).iou.low)
+    assert np.isnan(MaskAccumulator().result().iou.value)
 
 
 def test_a_mask_without_objects() -> None:
@@ -262,7 +286,7 @@ def test_a_mask_without_objects() -> None:
     accumulator.update(probabilities, np.zeros((32, 32), dtype=np.uint32))
     quality = accumulator.result()
     assert quality.pixels.size == quality.rank.size == 0
-    layer = LayerAccumulator()
+    layer = MaskAccumulator()
     layer.update(probabilities)
     assert layer.result().recall.value == 0
     assert np.isnan(layer.result().precision.value)
