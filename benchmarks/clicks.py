@@ -1,4 +1,4 @@
-"""Clicks on real objects: the built-in SAM 2 beside itself before training."""
+"""Clicks on real objects: the built-in SAM 2 before and after training."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def click_rows(preset: Preset, data: Path, limit: int | None) -> list[dict[str, 
         if not chosen:
             continue
         row: dict[str, Any] = {"objects": title, "number": len(chosen)}
-        for name, answerer in (("trained", trained), ("untrained", untrained)):
-            scores = np.array([click_scores(answerer, example, CLICKS) for example in chosen])
+        for name, predictor in (("trained", trained), ("untrained", untrained)):
+            scores = np.array([click_scores(predictor, example, CLICKS) for example in chosen])
             row[f"{name}, 1 click"] = float(scores[:, 0].mean())
             row[f"{name}, 5 clicks"] = float(scores[:, -1].mean())
             if name == "trained":
@@ -52,13 +52,13 @@ def click_rows(preset: Preset, data: Path, limit: int | None) -> list[dict[str, 
 
 
 def clicks_needed(scores: np.ndarray, aim: float) -> float:
-    """Return the mean number of clicks to reach an IoU, counting `CLICKS` where it is missed."""
+    """Return the mean number of clicks to reach an IoU; `CLICKS` counts where it is not reached."""
     reached = scores >= aim
     return float(np.where(reached.any(1), reached.argmax(1) + 1, CLICKS).mean())
 
 
 def untrained_model() -> Sam2Model:
-    """Return the network as training finds it."""
+    """Return the network with the random weights that training starts from."""
     torch.manual_seed(0)
     mean, std = (
         torch.tensor(values)[:, None, None] for values in (train_sam2.MEAN, train_sam2.STD)

@@ -193,11 +193,11 @@ def segmentation_score(
     model: str, method: str, question: Question, images: Sequence[BenchmarkImage], folder: Path
 ) -> float | None:
     """Return the mean IoU of the scored classes over all images, None without images."""
-    count = len(question.surfaces)
+    count = len(question.land_cover)
     histogram = torch.zeros(count, count, dtype=torch.int64)
     for image in images:
         predicted = class_indices(model, method, question, image.path, folder)
-        histogram += confusion(predicted, image.labels, question.surfaces)
+        histogram += confusion(predicted, image.labels, question.land_cover)
     if not histogram.sum():
         return None
     result = score(histogram, [str(index) for index in range(count)])
@@ -215,7 +215,7 @@ def class_indices(
     run_job(Job(source, task, method=method, model=model), JobContext())
     with rasterio.open(output) as dataset:
         classes = dataset.read(1).astype(np.int64)
-    return torch.from_numpy(np.where(classes == 0, len(question.surfaces), classes) - 1)
+    return torch.from_numpy(np.where(classes == 0, len(question.land_cover), classes) - 1)
 
 
 def word_rows(options: argparse.Namespace, folder: Path, count: int = 20) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Labelled images that no built-in model was trained on, and what to ask of them."""
+"""Labelled images that no built-in model was trained on, and the classes to map on them."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _REST = "bare land, road, vegetation, background"
 
 @dataclass(frozen=True)
 class Question:
-    """Classes to ask for and the surfaces that each stands for; the last takes what is left.
+    """Classes to map and the land cover that each stands for; the last class is for the rest.
 
     Attributes:
         name: Name of the set in the table.
         classes: Class text.
-        surfaces: Bit mask of each class.
-        scored: How many of the first classes count.
+        land_cover: Bit mask of the land cover of each class.
+        scored: How many of the first classes are scored.
     """
 
     name: str
     classes: str
-    surfaces: tuple[int, ...]
+    land_cover: tuple[int, ...]
     scored: int
 
 
@@ -112,12 +112,12 @@ def _of_class(*names: str) -> Pick:
 
 def _of_roof(colour: str) -> Pick:
     def pick(scene: DrawnScene) -> NDArray[np.bool_]:
-        meant = [
-            thing.instance
-            for thing in scene.objects
-            if thing.class_name == "building" and thing.colour == colour
+        roofs = [
+            building.instance
+            for building in scene.objects
+            if building.class_name == "building" and building.colour == colour
         ]
-        return np.isin(scene.instances, meant)
+        return np.isin(scene.instances, roofs)
 
     return pick
 
@@ -140,13 +140,13 @@ OTHER_WORDS = {
     "lake": "building; road; grass, tree; bare land",
     "sand": "building; road; grass, tree; water",
 }
-"""What competes with each word."""
+"""The other classes of the run for each word."""
 
 
 def scenes_with(
     pick: Pick, folder: Path, count: int, share: float = 0.002
 ) -> Iterator[tuple[Path, NDArray[np.bool_]]]:
-    """Yield some generated scenes that show something, and where it is."""
+    """Yield ``count`` scenes of which ``pick`` covers at least ``share``, with its mask."""
     found = 0
     for number in range(20 * count):
         scene, size = _drawn(GENERATED_SEED + number)
@@ -179,7 +179,7 @@ def _road_labels(path: Path) -> NDArray[np.int32]:
 
 
 def drawn_images(folder: Path, count: int) -> Iterator[BenchmarkImage]:
-    """Yield generated scenes that no training saw, as GeoTIFFs in ``folder``."""
+    """Yield generated scenes that no training used, as GeoTIFFs in ``folder``."""
     surfaces = class_surfaces()
     for number in range(count):
         scene, size = _drawn(GENERATED_SEED + number)

@@ -28,7 +28,7 @@ CLASSES = "building, roof, house; road; tree, forest; water"
 
 
 def main() -> int:
-    """Print one line a measurement: median and extremes in milliseconds."""
+    """Print one line for each measurement, in seconds."""
     starts, imports, trips = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(ROUNDS):
@@ -70,12 +70,12 @@ def measure_whole_runs() -> None:
             command = [sys.executable, "-m", "geoseg_qgis.engine", "openvocabulary"]
             command += ["--input", str(image), "--classes", CLASSES, "--method", method]
             command += ["--output", str(image.with_name(f"{method}.tif"))]
-            began = time.perf_counter()
+            started = time.perf_counter()
             process = subprocess.Popen(  # noqa: S603
                 command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
             memory = peak_memory(process)
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - started
             if process.returncode:
                 raise subprocess.CalledProcessError(process.returncode, command)
             size = f"{LARGE_SIDE} x {LARGE_SIDE} pixels, {memory}"
@@ -104,9 +104,9 @@ def segmentation(image: Path, method: str) -> Job:
 
 def elapsed(action: Callable[[], object]) -> float:
     """Return the seconds that ``action`` takes."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     action()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def run_image(name: str, checkout: Path, out: Path, data: Path, chosen: str) -> None:
-    """Write results for one image into ``out/name``, of all jobs whose names start with ``chosen``."""
+    """Run the jobs whose names start with ``chosen`` on one image; write into ``out/name``."""
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     file, classes = IMAGES[name]
