@@ -1,7 +1,7 @@
-"""Boundary F1: how much of the outlines of two class maps lies within a tolerance of each other.
+"""Boundary F1: the share of the outlines of two class maps within a tolerance of each other.
 
 After Csurka et al., "What is a good evaluation measure for semantic segmentation?" (BMVC 2013),
-with counts summed over everything before they are divided.
+with counts summed over the whole raster before they are divided.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy import ndimage
 from .quality import QualityScores, mean_scores
 
 LEFT_OUT = 255
-# Up to so many shifts of an outline are faster than a distance transform.
+# Up to this number, shifts of an outline are faster than a distance transform.
 _MOST_STEPS = 81
 ClassMap = NDArray[np.uint8]
 _Place = tuple[slice, slice]
@@ -24,13 +24,13 @@ _Place = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class MatchScores:
-    """Counted things of result and reference, and how many have a partner.
+    """Counts of outline pixels or objects of result and reference, and of those that match.
 
     Attributes:
-        result: Things of the result: outline pixels, or objects.
-        reference: Things of the reference.
-        result_matched: Those of the result that have a partner in the reference.
-        reference_matched: Those of the reference that have one in the result.
+        result: Count in the result.
+        reference: Count in the reference.
+        result_matched: Those of the result that have a match in the reference.
+        reference_matched: Those of the reference that have a match in the result.
     """
 
     result: int
@@ -40,17 +40,17 @@ class MatchScores:
 
     @property
     def precision(self) -> float:
-        """Share of the result's things that have a partner; NaN without any."""
+        """Matched share of the result; NaN for an empty result."""
         return self.result_matched / self.result if self.result else float("nan")
 
     @property
     def recall(self) -> float:
-        """Share of the reference's things that have a partner; NaN without any."""
+        """Matched share of the reference; NaN for an empty reference."""
         return self.reference_matched / self.reference if self.reference else float("nan")
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of the two; 0 when only one side has things, NaN when none has."""
+        """Harmonic mean of the two; 0 when only one side is empty, NaN when both are."""
         if not self.result or not self.reference:
             return 0.0 if self.result or self.reference else float("nan")
         total = self.precision + self.recall
@@ -58,29 +58,32 @@ class MatchScores:
 
 
 def mean_match(scores: list[MatchScores]) -> QualityScores:
-    """Return mean precision, recall and F1 over the classes that have them; no accuracy, no IoU."""
-    nothing = float("nan")
+    """Return the mean precision, recall and F1 over the classes that have them."""
+    undefined = float("nan")
     return mean_scores(
-        [QualityScores(nothing, item.precision, item.recall, item.f1, nothing) for item in scores]
+        [
+            QualityScores(undefined, item.precision, item.recall, item.f1, undefined)
+            for item in scores
+        ]
     )
 
 
 class BoundaryCounts:
     """Outline pixels of each class, summed over blocks.
 
-    An outline pixel has a neighbour (of four) of another class; edges of the raster and of what
-    is left out are no outlines.
+    An outline pixel has a 4-neighbour of another class. Edges of the raster and of pixels that are
+    left out are no outlines.
 
     Args:
         class_count: Classes 1 to this, inclusive; 0 is "no class" and has no outlines of its own.
-        tolerance: Largest distance of partners, in the unit of the pixel sizes.
+        tolerance: Largest distance of matching pixels, in the unit of the pixel sizes.
     """
 
     def __init__(self, class_count: int, tolerance: float) -> None:
         self._tolerance = tolerance
         self._counts: NDArray[np.int64] = np.zeros((class_count + 1, 4), dtype=np.int64)
 
-    def halo(self, pixel_size: tuple[float, float]) -> int:
+    def margin(self, pixel_size: tuple[float, float]) -> int:
         """Return how many pixels around a block must be known."""
         return math.ceil(self._tolerance / min(pixel_size)) + 1
 

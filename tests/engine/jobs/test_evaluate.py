@@ -220,7 +220,7 @@ def test_names_of_geoseg_rasters_match_by_word(tmp_path: Path) -> None:
     assert "tree" not in rows
     assert result.numbers["MEAN_IOU"] == pytest.approx((1.0 + 0.75 + 0.0) / 3)
     assert len(context.warnings) == 1
-    assert context.warnings[0].startswith("The result has no grass:")
+    assert context.warnings[0].startswith("The result has no grass, so ")
 
 
 def write_polygons(path: Path, boxes: list[Any], kinds: list[Any], crs: str) -> VectorSource:

@@ -82,12 +82,12 @@ def test_class_that_occurs_nowhere_leaves_the_means_alone() -> None:
 def boundary(result: ClassMap, reference: ClassMap, tolerance: float, block: int) -> MatchScores:
     """Count the outlines of class 1 block by block."""
     counts = BoundaryCounts(int(max(result.max(), reference.max(), 1)), tolerance)
-    halo = counts.halo((1.0, 1.0))
+    margin = counts.margin((1.0, 1.0))
     height, width = result.shape
     for top in range(0, height, block):
         for left in range(0, width, block):
-            up, start = max(top - halo, 0), max(left - halo, 0)
-            view = (slice(up, top + block + halo), slice(start, left + block + halo))
+            up, start = max(top - margin, 0), max(left - margin, 0)
+            view = (slice(up, top + block + margin), slice(start, left + block + margin))
             core = (slice(top - up, top - up + block), slice(left - start, left - start + block))
             counts.update(result[view], reference[view], core, (1.0, 1.0))
     return counts.scores()[1]

@@ -1,4 +1,4 @@
-"""Class rasters and class polygons, read alike: on any grid, window by window, as small numbers."""
+"""Class rasters and class polygons, both read window by window, as bytes, on any grid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.nearest import open_nearest
 from geoseg_qgis.engine.vector.polygon_layer import read_polygons
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
-from geoseg_qgis.protocol.source import RasterSource, VectorSource
+from geoseg_qgis.protocol.source import LayerSource, RasterSource, VectorSource
 
 from .class_matching import NO_CLASS, ClassSide, Value
 
@@ -33,17 +33,17 @@ class ClassMap(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call the layer."""
+        """Name of the layer to show."""
 
     def read(self, grid: Grid, windows: Iterable[Window]) -> Iterator[Indexes]:
         """Yield (h, w) for each window: 0 where there is no data, else an index into `values`."""
 
     @property
     def values(self) -> list[Value]:
-        """The values met so far; the first has index 1."""
+        """The values read so far; the first has index 1."""
 
     def side(self) -> ClassSide:
-        """Return what the layer holds; complete once everything was read."""
+        """Return the values and names of the layer; complete once everything was read."""
 
 
 @dataclass
@@ -61,13 +61,13 @@ class RasterClasses:
 
     @property
     def name(self) -> str:
-        """What people call the raster."""
+        """Name of the raster to show."""
         return self.source.name or self.source.uri
 
     def read(self, grid: Grid, windows: Iterable[Window]) -> Iterator[Indexes]:
         """Yield the indexes of the values in each window, nearest pixel.
 
-        0 is no nodata here, whatever the file says: class rasters mean "no class" by it.
+        0 is never nodata here, even if the file says so: in class rasters it means "no class".
 
         Raises:
             JobError: ``SOURCE_UNREADABLE``; ``INVALID_CLASSES`` for more than 255 values.
@@ -79,7 +79,7 @@ class RasterClasses:
                 yield self._index(values, inside & ~np.isin(values, hidden))
 
     def side(self) -> ClassSide:
-        """Return its values, those met and those that have names."""
+        """Return its values: those that were read and those that have names."""
         names = read_class_names(self.source.uri)
         for text, label in self.source.class_names.items():
             if text.lstrip("-").isdigit() and label.strip() and label != text:
@@ -131,7 +131,7 @@ class PolygonClasses:
 
     @property
     def name(self) -> str:
-        """What people call the layer."""
+        """Name of the layer to show."""
         return self.source.name or Path(self.source.path).stem
 
     def read(self, grid: Grid, windows: Iterable[Window]) -> Iterator[Indexes]:
@@ -174,6 +174,19 @@ class PolygonClasses:
                 known[value] = len(self.values)
             numbers[place] = known[value]
         return numbers
+
+
+def open_class_map(source: LayerSource, title: str, field_name: str) -> ClassMap:
+    """Return the class map of a layer.
+
+    Args:
+        source: A class raster or class polygons.
+        title: ``result`` or ``reference``, for messages.
+        field_name: Field of the class of polygons; empty when all are of one.
+    """
+    if isinstance(source, RasterSource):
+        return RasterClasses(source, title)
+    return PolygonClasses(source, title, field_name)
 
 
 def field_value(raw: Any) -> Value | None:
