@@ -301,7 +301,7 @@ def test_extent_and_sparse_polygons(tmp_path: Path) -> None:
     source = write(tmp_path / "found.tif", found)
     result, _, context = evaluate(tmp_path, source, reference=polygons)
     assert result.numbers["FOREGROUND_IOU"] == pytest.approx(0.2)
-    assert "covers 4% of what is compared" in context.warnings[0]
+    assert "covers 4% of the compared area" in context.warnings[0]
     part = GridRequest(Extent(500000, 5599980, 500020, 5600000))
     result, _, context = evaluate(tmp_path, source, part, reference=polygons)
     assert result.numbers["COMPARED_PIXELS"] == 100
