@@ -30,9 +30,11 @@ from .windows import Tile, feather_weights, plan_tiles
 WindowNetwork = Callable[[list[Chip], list[Window]], Tensor]
 """Chips of one batch and their windows to (B, Q, H, W) float32 scores."""
 
+# Less than at the corner of a ramp (5e-6 in windows of 224 pixels): no window lay there.
 LEAST_WEIGHT = 1e-6
 
-# How far windows shrink when memory runs out, and how much smaller ones overlap.
+# Windows are halved at most twice when memory runs out, to no less than two cells of the network,
+# and overlap by a quarter then, so that their edges are blended as well.
 SHRINK_LEVELS = 2
 LEAST_MULTIPLES = 2
 SHRUNK_OVERLAP = 0.25

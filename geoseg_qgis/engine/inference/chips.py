@@ -19,6 +19,7 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .windows import Tile
 
+# A network drive may fail once; a file that fails twice is damaged.
 READ_ATTEMPTS = 2
 
 

@@ -24,8 +24,11 @@ from geoseg_qgis.engine.raster.grid import Grid
 from .chips import Chip, ChipReader
 from .region_map import RegionMap, RegionPlan, propose_regions
 
+# SAM 2's logits have a quarter of its input's pixels along a side; finer outlines hold no more.
 FINEST_SUBDIVISION = 4
+# Share of a tile that its neighbour sees again: 128 of 1024 pixels, more than most objects measure.
 OVERLAP_SHARE = 0.125
+# Masks at full size in memory at once: 8 of 4096 x 4096 pixels take 0.5 GB as float32.
 PAINT_BATCH = 8
 
 

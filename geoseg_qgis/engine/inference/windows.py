@@ -17,6 +17,7 @@ from rasterio.windows import Window
 
 from geoseg_qgis.engine.raster.grid import Grid
 
+# Side of the blocks in which rasters are read and written: 12 MB for three bands of float32.
 BLOCK = 1024
 
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FastSettings:
-    """Constants of the dense CLIP method.
+    """Constants of the method, those of SegEarth-OV.
 
     Attributes:
         window: Side of a sliding window, pixels.

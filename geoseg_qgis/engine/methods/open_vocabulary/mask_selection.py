@@ -40,7 +40,8 @@ class SelectionSettings:
     """Rules of the selection.
 
     Attributes:
-        largest_share: Masks above this share of a tile are left out.
+        largest_share: Masks above this share of a tile are left out: they are ground, not an
+            object (the publication states no limit).
         background: Class index of the pixels in no mask, None when they keep their own
             probabilities.
     """
