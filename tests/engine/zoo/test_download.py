@@ -126,7 +126,7 @@ def test_a_commit_of_a_repository_is_enough(server, models, recorder, monkeypatc
     assert "another SHA-256" in problem.message
 
 
-def test_what_cannot_be_a_repository_is_said(models, recorder) -> None:
+def test_what_cannot_be_a_repository_is_reported(models, recorder) -> None:
     one = preset(models, described("sam.pt", SAM, repository="../ann//sam", revision=COMMIT))
     (problem,) = install(one, recorder).problems
     assert problem.code is ErrorCode.MODEL_INVALID
@@ -149,7 +149,7 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(server, models, recorder) ->
     assert server.asked == []
 
 
-def test_a_folder_that_is_a_file_is_said(server, models, recorder) -> None:
+def test_a_folder_that_is_a_file_is_reported(server, models, recorder) -> None:
     models.write_bytes(b"")
     one = preset(models / "below", described("sam.pt", SAM, url=server.url("/sam")))
     with pytest.raises(JobError) as caught:

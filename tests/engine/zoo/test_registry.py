@@ -157,7 +157,7 @@ def test_a_job_without_a_name_takes_a_ready_preset(tmp_path: Path) -> None:
     assert preset.is_ready("sam2")
 
 
-def test_a_method_that_is_not_served_is_said(tmp_path: Path) -> None:
+def test_a_method_that_is_not_served_is_reported(tmp_path: Path) -> None:
     write_preset(tmp_path / "good", "good")
     with pytest.raises(JobError) as caught:
         choose_preset("good", "fast", [tmp_path])
@@ -167,6 +167,6 @@ def test_a_method_that_is_not_served_is_said(tmp_path: Path) -> None:
         choose_preset("good", "magic", [tmp_path])
 
 
-def test_no_model_on_the_machine_is_said(tmp_path: Path) -> None:
+def test_no_model_on_the_machine_is_reported(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="No model for the method clicks is on this machine"):
         choose_preset("", "clicks", [tmp_path])

@@ -182,7 +182,7 @@ def test_a_part_that_is_too_long_begins_anew(fetch, server) -> None:
     assert fetch.final.read_bytes() == CONTENT
 
 
-def test_a_wrong_digest_is_deleted_and_said(fetch, server) -> None:
+def test_a_wrong_digest_is_deleted_and_reported(fetch, server) -> None:
     server.offers["/sam.pt"] = Offer(bytes(len(CONTENT)))
     error = fetch.fail()
     assert error.code is ErrorCode.MODEL_INVALID
@@ -271,14 +271,14 @@ def test_gated_models_name_page_and_variable(fetch, server) -> None:
     assert "authorization" not in server.asked[0].headers
 
 
-def test_repositories_that_are_not_there_are_told_from_gated_ones(fetch, server) -> None:
+def test_repositories_that_are_not_there_are_distinguished_from_gated_ones(fetch, server) -> None:
     server.offers["/sam.pt"] = Offer(status=401, headers={"X-Error-Code": "RepoNotFound"})
     error = fetch.fail(on_hub=True)
     assert error.message == "127.0.0.1 has no sam.pt, or keeps it private (status 401)."
     assert "look at https://page.example/sam" in error.hint
 
 
-def test_an_account_without_access_is_told_so(fetch, server, monkeypatch) -> None:
+def test_an_account_without_access_is_told(fetch, server, monkeypatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_pieces_of_a_word")
     server.offers["/sam.pt"] = Offer(status=403, headers={"X-Error-Code": "GatedRepo"})
     error = fetch.fail(on_hub=True)
@@ -481,14 +481,14 @@ def test_proxies_of_the_environment_are_used(fetch, server, monkeypatch) -> None
     assert "cannot be reached" in fetch.fail(url="https://127.0.0.1:9/sam.pt").message
 
 
-def test_proxies_that_let_nobody_through_are_said(fetch, server, monkeypatch) -> None:
+def test_proxies_that_let_nobody_through_are_reported(fetch, server, monkeypatch) -> None:
     with ModelServer() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url(""))
         assert "The proxy could not be used" in fetch.fail().message
     assert server.asked == []
 
 
-def test_proxies_that_cannot_be_used_are_said(fetch, monkeypatch) -> None:
+def test_proxies_that_cannot_be_used_are_reported(fetch, monkeypatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.example:1080")
     assert "The proxy could not be used" in fetch.fail().message
 
