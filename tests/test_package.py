@@ -24,6 +24,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_package(tmp_path_factory.mktemp("package") / "geoseg_qgis.zip")
 
 
+@pytest.mark.slow
 def test_one_folder_with_what_the_repository_asks_for(package: Path) -> None:
     with zipfile.ZipFile(package) as archive:
         names = archive.namelist()
@@ -43,11 +44,13 @@ def test_locks_are_packed_and_caches_and_training_are_not(package: Path) -> None
     assert not folders & {"training", "benchmarks", "scripts", "tests"}
 
 
+@pytest.mark.slow
 def test_same_files_give_the_same_bytes(package: Path, tmp_path: Path) -> None:
     again = write_package(tmp_path / "again.zip")
     assert again.read_bytes() == package.read_bytes()
 
 
+@pytest.mark.slow
 def test_packed_engine_runs(package: Path, tmp_path: Path) -> None:
     """The zip holds everything that the engine imports."""
     with zipfile.ZipFile(package) as archive:

@@ -107,7 +107,7 @@ def test_job_in_bad_form_is_refused_by_member(engine: Engine) -> None:
     engine.send(id=4, method="run", params=form)
     data = engine.answer(4)["error"]["data"]
     assert data["code"] == "invalid_job"
-    assert data["message"] == "Job.task.thresholds is None, not of type str."
+    assert data["message"] == "Nothing was given for Thresholds."
 
 
 @pytest.mark.slow
@@ -129,6 +129,7 @@ def test_request_cancelled_while_it_waits_is_never_begun(engine: Engine) -> None
     assert engine.answer(2)["error"]["data"]["code"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_status_is_answered_while_a_job_runs(engine: Engine, long_job: Job) -> None:
     engine.send(id=1, method="run", params=long_job.to_json())
     while engine.receive()["method"] != "progress":

@@ -82,7 +82,7 @@ def test_failed_job_leaves_the_engine_alive(client: EngineClient, invalid_job: J
             client.run(invalid_job)
         assert caught.value.code is ErrorCode.INVALID_JOB
         assert caught.value.message == "Thresholds must be a text; it is 5."
-        assert caught.value.hint == "Correct this value in the job."
+        assert caught.value.hint == "Give a text."
         pids.append(client.pid)
     assert pids[0] is not None
     assert pids[0] == pids[1]

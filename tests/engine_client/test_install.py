@@ -127,6 +127,7 @@ def test_new_lock_updates_and_keeps_what_else_is_there(small_locks: Path, tmp_pa
     assert list(destination.glob("lib/*/site-packages/affine*"))
 
 
+@pytest.mark.slow
 def test_wrong_hash_installs_nothing(small_locks: Path, tmp_path: Path) -> None:
     lock = small_locks / "engine.txt"
     text = lock.read_text(encoding="utf-8")

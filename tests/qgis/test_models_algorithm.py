@@ -28,7 +28,7 @@ from geoseg_qgis.processing.settings import Settings, engine_variables
 from geoseg_qgis.protocol.result import ModelSummary
 
 READY, REASON = engine_ready()
-pytestmark = pytest.mark.skipif(not READY, reason=REASON)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not READY, reason=REASON)]
 
 SAM = b"sam" * 5000
 IDENTIFIER = "geoseg:models"

@@ -16,13 +16,13 @@ def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOSEG_DATA", str(tmp_path / "data"))
 
 
-def test_other_peoples_folders_are_left_alone(provider, tmp_path: Path) -> None:
+def test_folders_with_other_files_are_not_touched(provider, tmp_path: Path) -> None:
     import processing
 
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "holiday.jpg").write_bytes(b"picture")
-    with pytest.raises(QgsProcessingException, match="holds other things than an engine"):
+    with pytest.raises(QgsProcessingException, match="is not empty and holds no engine"):
         processing.run("geoseg:setup", {"DESTINATION": str(folder)})
     assert [path.name for path in folder.iterdir()] == ["holiday.jpg"]
 

@@ -67,6 +67,7 @@ def ask(preset):
     return asked
 
 
+@pytest.mark.slow
 def test_roofs_are_told_apart_by_their_colours(drawn, ask):
     colours = ("red", "blue", "white", "black")
     right = {}
@@ -81,6 +82,7 @@ def test_roofs_are_told_apart_by_their_colours(drawn, ask):
     assert np.mean([np.mean(found) for found in right.values()]) > 0.7
 
 
+@pytest.mark.slow
 def test_large_buildings_are_told_from_small_ones(drawn, ask):
     larger = {"small": [], "large": []}
     for pixels, scene in drawn:
@@ -96,6 +98,7 @@ def test_large_buildings_are_told_from_small_ones(drawn, ask):
     assert np.mean(pairs) > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "splits.json").is_file(), reason="no folder of labelled images")
 def test_unseen_real_images_are_mapped(preset):
     clip = load_clip(preset.card.clip, preset.folder, torch.device("cpu"))

@@ -95,6 +95,7 @@ def test_quality_raster_and_numbers(assessed: Assessed) -> None:
     assert not assessed.result.warnings
 
 
+@pytest.mark.slow
 def test_quality_raster_has_names_colours_and_provenance(assessed: Assessed) -> None:
     with rasterio.open(assessed.folder / "quality.tif") as dataset:
         assert dataset.colormap(1)[TP] == (0x00, 0x9E, 0x73, 255)

@@ -126,6 +126,7 @@ def test_a_cancelled_download_continues_later(server: ModelServer, models: Path)
     assert (place / "sam.pt").read_bytes() == SAM
 
 
+@pytest.mark.slow
 def test_published_presets_go_to_the_folder_they_share(models: Path, tmp_path: Path) -> None:
     """A file of a preset's size but other bytes is not taken for the right one."""
     (tmp_path / "hand").mkdir()
@@ -145,6 +146,7 @@ def test_verify_skips_what_is_not_here(models: Path) -> None:
     assert context.warnings == ["sam2.1-tiny is not on this computer. Download it first."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "names", "members", "words"),
     [

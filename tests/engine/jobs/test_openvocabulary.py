@@ -174,6 +174,7 @@ def test_the_same_job_gives_the_same_pixels(tiny_preset: Path, tmp_path: Path) -
         assert np.array_equal(output.read(1), before)
 
 
+@pytest.mark.slow
 def test_resolution_and_extent_choose_the_grid(tiny_preset: Path, tmp_path: Path) -> None:
     image = write_orthophoto(tmp_path / "image.tif")
     job = make_job(image, tmp_path, tiny_preset, "fast")

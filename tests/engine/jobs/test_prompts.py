@@ -112,6 +112,7 @@ def test_the_layer_may_have_a_field_called_fid(landscape: Path, tiny: str, tmp_p
     assert outcome.fields["geom"] == ["b"]
 
 
+@pytest.mark.slow
 def test_scores_areas_and_numbers_agree(landscape: Path, tiny: str, tmp_path: Path) -> None:
     layer = write_layer(tmp_path / "a.gpkg", on_map(POINTS, NORTH_UP))
     outcome = segment(landscape, layer, tmp_path, tiny)

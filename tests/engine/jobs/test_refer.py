@@ -207,6 +207,7 @@ def test_results_say_how_they_were_made(preset: Path, tmp_path: Path) -> None:
     assert Job.from_json(json.loads(tags["GEOSEG_JOB"])) == job
 
 
+@pytest.mark.slow
 def test_an_overview_fine_enough_for_the_model_is_the_default(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (200, 300))
     log: list[str] = []

@@ -87,6 +87,7 @@ def test_masks_are_those_of_the_packages_generator(
         assert found.points[index].tolist() == pytest.approx(record["point_coords"][0])
 
 
+@pytest.mark.slow
 def test_the_parity_covers_filters_and_duplicates(
     scene: tuple[Sam2Model, Sam2Embedding, torch.nn.Module, np.ndarray],
 ) -> None:

@@ -65,6 +65,7 @@ def meta_layout(width: int, depth: int, registers: int) -> dict[str, torch.Tenso
     return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
+@pytest.mark.slow
 def test_the_paper_sized_model_takes_the_published_tensors() -> None:
     component = DinoComponent(
         "vit_large_patch16_dinov3_qkvb", {}, WeightsFile("x", "meta"), MEAN, STD

@@ -49,6 +49,7 @@ def test_halved_batches_give_the_same(pixels: int) -> None:
     assert all(torch.equal(got, tile * 2) for got, tile in zip(results, tiles(7), strict=True))
 
 
+@pytest.mark.slow
 def test_a_limit_holds_for_the_rest_of_the_run() -> None:
     machine, fallback = Machine(128), OutOfMemoryFallback(CPU)
     fallback.run(Work(machine.double), tiles(4))
@@ -58,6 +59,7 @@ def test_a_limit_holds_for_the_rest_of_the_run() -> None:
     assert fallback.batch == 2
 
 
+@pytest.mark.slow
 def test_tiles_shrink_only_where_the_method_allows() -> None:
     warnings: list[str] = []
     machine, fallback = Machine(16), OutOfMemoryFallback(CPU, warn=warnings.append)
@@ -71,6 +73,7 @@ def test_tiles_shrink_only_where_the_method_allows() -> None:
         OutOfMemoryFallback(CPU).run(Work(Machine(16).double), tiles(3))
 
 
+@pytest.mark.slow
 def test_idle_networks_are_unloaded_last() -> None:
     machine, asked = Machine(3), []
 
@@ -89,6 +92,7 @@ def test_idle_networks_are_unloaded_last() -> None:
     assert fallback.level == 0, "whole tiles again"
 
 
+@pytest.mark.slow
 def test_the_error_says_what_to_do() -> None:
     with pytest.raises(JobError) as caught:
         OutOfMemoryFallback(CPU).run(Work(Machine(3).double, "One tile"), tiles(2))

@@ -137,6 +137,7 @@ def test_a_component_that_is_absent_is_said(folder: Path) -> None:
         _ = loaded.dino
 
 
+@pytest.mark.slow
 def test_the_cache_keeps_the_last_preset_loaded(folder: Path) -> None:
     cache, cpu = PresetCache(), choose_device("cpu")
     first = cache.get(open_preset(str(folder)), cpu)

@@ -403,6 +403,7 @@ def with_component(card: ModelCard, name: str, **settings: Any) -> ModelCard:
     return replace(card, **{name: changed})
 
 
+@pytest.mark.slow
 @having("segassess")
 def test_a_tiny_segassess_in_the_cards_layout_is_read(card: ModelCard, tmp_path: Path) -> None:
     weights, settings = parse_segassess(card.others["segassess"])
@@ -498,6 +499,7 @@ def test_a_tiny_unigeoseg_in_the_cards_folder_is_read(card: ModelCard, tmp_path:
     assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.items())
 
 
+@pytest.mark.slow
 @having("sam3")
 def test_a_tiny_sam3_in_the_cards_folder_is_read(card: ModelCard, tmp_path: Path) -> None:
     _, reference = write_sam3(tmp_path)

@@ -172,6 +172,7 @@ def test_masks_are_those_of_the_packages_predictor(
     assert 0 < (logits > 0).mean() < 1
 
 
+@pytest.mark.slow
 def test_both_outcomes_of_the_stable_choice_occur(tmp_path: Path) -> None:
     """Guards the parity test above: random masks must sometimes be stable, sometimes not."""
     chosen = set()

@@ -70,6 +70,7 @@ def test_the_folder_goes_after_an_error_too(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_crash_are_removed_and_living_runs_are_not(tmp_path: Path) -> None:
     program = (
         "import os, pathlib, sys\n"

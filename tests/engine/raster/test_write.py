@@ -94,6 +94,7 @@ def test_region_numbers_are_whole_and_large(tmp_path: Path) -> None:
         np.testing.assert_array_equal(dataset.read(1), ids)
 
 
+@pytest.mark.slow
 def test_large_rasters_get_overviews_of_the_commonest_class(tmp_path: Path) -> None:
     grid = Grid(GRID.transform, 2304, 2304, GRID.crs_wkt)
     classes = np.ones((2304, 2304), np.uint8)

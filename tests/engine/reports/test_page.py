@@ -61,6 +61,7 @@ def test_numbers() -> None:
     assert score(0.12345) == "0.123"
 
 
+@pytest.mark.slow
 def test_templates_are_in_the_zip(tmp_path: Path) -> None:
     write_zip(plugin_files(), tmp_path / "plugin.zip")
     with zipfile.ZipFile(tmp_path / "plugin.zip") as archive:

@@ -55,6 +55,7 @@ def test_average_counts_only_what_each_view_saw() -> None:
         average_views([])
 
 
+@pytest.mark.slow
 def test_views_are_runs_of_the_network(tiny_model: SegAssess) -> None:
     torch.manual_seed(2)
     images, masks = torch.rand(1, 3, 48, 48), (torch.rand(1, 1, 48, 48) > 0.5).float()

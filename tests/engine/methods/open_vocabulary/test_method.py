@@ -65,6 +65,7 @@ def labels_of(path: Path) -> NDArray[np.uint8]:
     return labels
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toys")
 def test_a_method_from_a_folder_does_the_whole_job(image: Path) -> None:
     messages: list[str] = []
@@ -106,6 +107,7 @@ def test_every_shipped_card_has_its_code(name: str) -> None:
     assert callable(find_method(name))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toys")
 def test_auto_takes_the_first_method_of_the_models_card(
     tiny_preset: Path, image: Path, tmp_path: Path

@@ -104,6 +104,7 @@ def masks_of(*arrays: np.ndarray, left: int = 30, top: int = 70, step: int = 1) 
     return [ObjectMask(array, left, top, step) for array in arrays]
 
 
+@pytest.mark.slow
 def test_outlines_enclose_exactly_the_pixels() -> None:
     rng = np.random.default_rng(11)
     arrays = [rng.random((int(h), int(w))) > 0.4 for h, w in rng.integers(1, 90, (60, 2))]

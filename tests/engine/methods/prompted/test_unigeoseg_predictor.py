@@ -89,6 +89,7 @@ def segmenter(preset: Path) -> Segmenter:
     return Segmenter(load_checkpoint(preset / "network", torch.device("cpu"), torch.float32))
 
 
+@pytest.mark.slow
 def test_a_point_gets_the_mask_of_the_segmenter(image: Path, preset: Path, tmp_path: Path) -> None:
     probability = segmenter(preset).segment(PIXELS, points=[(40.0, 30.0)]).probability
     threshold = float(np.median(probability))

@@ -148,6 +148,7 @@ def test_full_size_segment_anything_part_has_314_keys() -> None:
     assert sum(not key.startswith(fresh) for key in own) == 314
 
 
+@pytest.mark.slow
 def test_averaged_prompt_reads_every_mask_pixel(tiny_weights: dict[str, Tensor]) -> None:
     configuration = dataclasses.replace(TINY, prompt_resampling="average")
     model = build_segassess(tiny_weights, configuration)

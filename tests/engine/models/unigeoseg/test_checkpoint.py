@@ -143,6 +143,7 @@ def test_constant_buffers_may_be_missing(
         assert torch.equal(state[name], value), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_keeps_the_mask(
     folder: Path, golden: Golden, tiny_model: UniGeoSeg, dtype: torch.dtype

@@ -101,6 +101,7 @@ def networks(clip: CLIP, dino: Eva) -> tuple[CLIP, Eva]:
     return clip, dino
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(112, 112), (140, 196)], ids=["one window", "six windows"])
 @pytest.mark.parametrize(
     "case",

@@ -335,6 +335,7 @@ def test_a_raster_without_data_has_no_prediction(
     assert prediction.chips == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", [View.TILES, View.WHOLE])
 @pytest.mark.parametrize("best_only", [False, True])
 def test_progress_rises_and_a_cancel_ends_the_run(
