@@ -50,7 +50,9 @@ def run(job: Job, context: JobContext) -> Result:
         comparison = Comparison(scratch, grid, (result, reference))
         comparison.read(context.span(0.0, 0.4))
         comparison.require_overlap()
-        matching = match_classes(result.side(), reference.side(), task.mapping, task.ignore)
+        matching = match_classes(
+            result.layer_classes(), reference.layer_classes(), task.mapping, task.ignore
+        )
         evaluation = evaluate(comparison, matching, tolerance, context.span(0.4, 0.97))
     context.info(f"Classes were matched {matching.manner}.")
     for remark in remarks(evaluation, comparison):

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from geoseg_qgis.engine.methods.evaluation.class_matching import NO_CLASS
 from geoseg_qgis.engine.methods.evaluation.class_metrics import Evaluation
+from geoseg_qgis.engine.methods.evaluation.layer_classes import NO_CLASS
 
 from .page import count, score, write_page
 from .plots import confusion_matrix
@@ -74,7 +74,7 @@ def _confusion(evaluation: Evaluation) -> Markup | None:
 def _comparison(evaluation: Evaluation) -> dict[str, str]:
     compared = int(evaluation.matrix.sum())
     area = "" if math.isnan(evaluation.area) else f", {count(round(evaluation.area))} m²"
-    reference = evaluation.sides[1]
+    reference = evaluation.layers[1]
     ignored = [
         reference.label(value) for value in reference.values if value in evaluation.matching.ignored
     ]

@@ -17,7 +17,8 @@ from geoseg_qgis.engine.models.segassess.component import SegAssessModel
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.tasks.assess import AssessTask
 
-from .mask_input import Mask, MaskClass
+from .mask_classes import MaskClass
+from .mask_input import Mask
 from .missed_objects import MissedObjects, SmallestMissed, missed_objects
 from .object_pixels import ObjectOptions
 from .object_quality import ObjectAccumulator, ObjectQuality, ObjectStatus

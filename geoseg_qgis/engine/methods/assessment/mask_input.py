@@ -6,7 +6,7 @@ Classes and objects have numbers from 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from geoseg_qgis.engine.inference.windows import blocks
 from geoseg_qgis.engine.methods.evaluation.class_maps import RasterClasses, field_value
-from geoseg_qgis.engine.methods.evaluation.class_matching import NO_CLASS, ClassSide, Value
+from geoseg_qgis.engine.methods.evaluation.layer_classes import NO_CLASS, LayerClasses, Value
 from geoseg_qgis.engine.progress import Progress
 from geoseg_qgis.engine.raster.datasets import open_dataset
 from geoseg_qgis.engine.raster.grid import Grid
@@ -32,24 +32,14 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import LayerSource, RasterSource, VectorSource
 from geoseg_qgis.protocol.tasks.assess import AssessTask
 
+from .mask_classes import MaskClass, choose_classes, name_only_class
 from .raster_inference import ObjectLayer
 
-PLAIN_CLASS = "object"
 NOT_COVERED = 255
-_MOST_CLASSES = 254
 _WITHOUT_CRS = (
     "Either the imagery or the mask has no CRS, so both are taken to be in the same one. Check "
     "that they lie on top of each other."
 )
-
-
-@dataclass(frozen=True)
-class MaskClass:
-    """One class of the mask: its number from 1, its value in the layer, its name."""
-
-    number: int
-    value: Value
-    name: str
 
 
 @dataclass(frozen=True)
@@ -152,8 +142,8 @@ def read_raster_mask(
         numbers.write(window, found[None])
         progress(0.4 * (place + 1) / len(windows))
     name = layer.name
-    side = replace(layer.side(), values=tuple(layer.values))
-    classes = _named(choose_classes(side, task.classes, name))
+    held = replace(layer.layer_classes(), values=tuple(layer.values))
+    classes = name_only_class(choose_classes(held, task.classes, name))
     chosen = {item.value: item.number for item in classes}
     table = np.array([NOT_COVERED, *(chosen.get(value, 0) for value in layer.values)], np.uint8)
     for window in windows:
@@ -201,8 +191,8 @@ def read_polygon_mask(
         values = [field_value(raw) for raw in placed.values.tolist()]
     known = dict.fromkeys(value for value in values if value is not None)
     names = {value: (str(value),) for value in known}
-    side = ClassSide("mask", tuple(known), names, is_raster=False)
-    classes = choose_classes(side, task.classes, name)
+    held = LayerClasses("mask", tuple(known), names, is_raster=False)
+    classes = choose_classes(held, task.classes, name)
     chosen: dict[Value | None, int] = {item.value: item.number for item in classes}
     numbers = np.array([chosen.get(value, 0) for value in values], dtype=np.uint8)
     kept = (numbers > 0) & _meets(placed, grid)
@@ -281,44 +271,3 @@ def _meets(placed: PlacedPolygons, grid: Grid) -> NDArray[np.bool_]:
     left, top, right, bottom = shapely.bounds(placed.polygons).reshape(-1, 4).T
     inside = (right > 0) & (bottom > 0) & (left < grid.width) & (top < grid.height)
     return np.asarray(inside)
-
-
-def choose_classes(side: ClassSide, wanted: Sequence[str], name: str) -> tuple[MaskClass, ...]:
-    """Return the classes to assess, numbered from 1.
-
-    Args:
-        side: What the mask holds.
-        wanted: Values or names; empty for all.
-        name: Name of the mask, for messages.
-
-    Raises:
-        JobError: ``INVALID_CLASSES``.
-    """
-    values = side.classes
-    if wanted:
-        found = {word: side.find(word) for word in wanted}
-        missing = [word for word, value in found.items() if value not in side.classes]
-        if missing:
-            raise JobError(
-                ErrorCode.INVALID_CLASSES,
-                f"The mask {name!r} has no class {missing[0]!r}.",
-                f"It has {side.listed()}.",
-            )
-        values = tuple(value for value in side.classes if value in found.values())
-    if len(values) > _MOST_CLASSES:
-        raise JobError(
-            ErrorCode.INVALID_CLASSES,
-            f"The mask {name!r} has {len(values)} classes.",
-            "Choose a class raster or the field of the class, or name the classes to assess.",
-        )
-    names = {value: (side.names.get(value) or (str(value),))[0] for value in values}
-    return tuple(
-        MaskClass(number, value, names[value]) for number, value in enumerate(values, start=1)
-    )
-
-
-def _named(classes: tuple[MaskClass, ...]) -> tuple[MaskClass, ...]:
-    """Name the only class of a plain mask, where it has a number only."""
-    if len(classes) == 1 and classes[0].name == str(classes[0].value):
-        return (replace(classes[0], name=PLAIN_CLASS),)
-    return classes

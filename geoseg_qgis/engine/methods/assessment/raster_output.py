@@ -21,7 +21,7 @@ from geoseg_qgis.protocol.legend import LegendClass, parse_classes
 from geoseg_qgis.protocol.result import ClassSummary
 from geoseg_qgis.protocol.tasks.assess import AssessTask
 
-from .mask_input import MaskClass
+from .mask_classes import MaskClass
 from .quality_classes import QualityClass
 from .quality_map import QualityMap
 

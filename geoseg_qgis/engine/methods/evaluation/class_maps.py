@@ -19,7 +19,7 @@ from geoseg_qgis.engine.vector.polygon_layer import read_polygons
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import LayerSource, RasterSource, VectorSource
 
-from .class_matching import NO_CLASS, ClassSide, Value
+from .layer_classes import NO_CLASS, LayerClasses, Value
 
 MAXIMUM_VALUES = 255
 ALL_POLYGONS = "polygons"
@@ -42,7 +42,7 @@ class ClassMap(Protocol):
     def values(self) -> list[Value]:
         """The values read so far; the first has index 1."""
 
-    def side(self) -> ClassSide:
+    def layer_classes(self) -> LayerClasses:
         """Return the values and names of the layer; complete once everything was read."""
 
 
@@ -78,7 +78,7 @@ class RasterClasses:
                 values, inside = raster.read(window)
                 yield self._index(values, inside & ~np.isin(values, hidden))
 
-    def side(self) -> ClassSide:
+    def layer_classes(self) -> LayerClasses:
         """Return its values: those that were read and those that have names."""
         names = read_class_names(self.source.uri)
         for text, label in self.source.class_names.items():
@@ -86,7 +86,7 @@ class RasterClasses:
                 known = names.get(int(text), ())
                 names[int(text)] = (label, *(name for name in known if name != label))
         names.pop(NO_CLASS, None)
-        return ClassSide(self.title, tuple({*self.values, *names}), names)
+        return LayerClasses(self.title, tuple({*self.values, *names}), names)
 
     def _index(self, values: NDArray[np.int64], valid: NDArray[np.bool_]) -> Indexes:
         indexes = np.zeros(values.shape, dtype=np.uint8)
@@ -152,12 +152,12 @@ class PolygonClasses:
             indexes = np.where(burnt == 0, 1, burnt)
             yield np.where(indexes == _WITHOUT_VALUE, 0, indexes).astype(np.uint8)
 
-    def side(self) -> ClassSide:
+    def layer_classes(self) -> LayerClasses:
         """Return the values of its field, texts being names."""
         names: dict[Value, tuple[str, ...]] = {}
         if self.field_name:
             names = {value: (value,) for value in self.values if isinstance(value, str)}
-        return ClassSide(self.title, tuple(self.values), names, is_raster=False)
+        return LayerClasses(self.title, tuple(self.values), names, is_raster=False)
 
     def _numbers(self, values: NDArray[Any]) -> NDArray[np.int32]:
         """Return the index of the value of each polygon."""

@@ -15,7 +15,8 @@ from geoseg_qgis.engine.metrics.confusion import (
     score_confusion,
 )
 
-from .class_matching import ClassSide, Matching
+from .class_matching import Matching
+from .layer_classes import LayerClasses
 
 REST = "(no class)"
 
@@ -59,7 +60,7 @@ class Evaluation:
 
     Attributes:
         names: Names of result and reference layer.
-        sides: What they hold.
+        layers: The classes that they hold.
         matching: How their classes were matched.
         matrix: Pairs of classes, reference in rows, "no class" first.
         boundary: Outline scores of each class, "no class" first.
@@ -70,7 +71,7 @@ class Evaluation:
     """
 
     names: tuple[str, str]
-    sides: tuple[ClassSide, ClassSide]
+    layers: tuple[LayerClasses, LayerClasses]
     matching: Matching
     matrix: Counts
     boundary: list[MatchScores]
@@ -131,7 +132,7 @@ class Evaluation:
         return part
 
     def _row(self, number: int) -> ClassRow:
-        result, reference = self.sides
+        result, reference = self.layers
         matched = self.matching.classes[number - 1] if number else None
         scores = self.scores.per_class[number]
         counted = bool(number) or bool(self.matrix[0].any())

@@ -14,10 +14,11 @@ from geoseg_qgis.engine.raster.grid import Grid, with_margin
 from geoseg_qgis.engine.vector.components import row_windows
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
-from .class_matching import NO_CLASS, Matching
+from .class_matching import Matching
 from .class_metrics import Evaluation
 from .comparison import Comparison, ReadCodes
 from .comparison_grid import Tolerance
+from .layer_classes import NO_CLASS
 
 _FEW_POLYGONS = 0.5
 
@@ -51,7 +52,7 @@ def evaluate(
     grid = comparison.grid
     return Evaluation(
         (comparison.maps[0].name, comparison.maps[1].name),
-        (comparison.maps[0].side(), comparison.maps[1].side()),
+        (comparison.maps[0].layer_classes(), comparison.maps[1].layer_classes()),
         matching,
         matrix,
         boundary,

@@ -1,4 +1,4 @@
-"""The truth of a quality map: the mask that it judged, held against a reference of the objects."""
+"""The true quality of a mask: its quality map, compared with a reference of the objects."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from geoseg_qgis.engine.methods.assessment.raster_output import QUALITY_LEGEND
 from geoseg_qgis.engine.raster.grid import Grid
 
 from .class_maps import ClassMap, Indexes, RasterClasses
-from .class_matching import NO_CLASS, ClassSide, Value
+from .layer_classes import IGNORED, NO_CLASS, LayerClasses, Value
 
-_OFTEN_IGNORED = 255
 _TP, _FP, _TN, _FN = (
     kind.raster_value
     for kind in (
@@ -29,47 +28,47 @@ _TP, _FP, _TN, _FN = (
 
 @dataclass
 class TrueQuality:
-    """What a quality map should say, as a class map.
+    """What a quality map should show, as a class map.
 
-    Where the map says TP or FP its mask was; there an object of the reference is TP and anything
-    else FP, elsewhere FN and TN.
+    The mask was where the map shows TP or FP. There an object of the reference is TP and anything
+    else FP; elsewhere an object is FN and anything else TN.
 
     Attributes:
-        judged: The quality map.
-        reference: Objects: any class of it is one.
+        quality_map: The quality map.
+        reference: The objects, which any of its classes is.
     """
 
-    judged: RasterClasses
+    quality_map: RasterClasses
     reference: ClassMap
     values: list[Value] = field(default_factory=lambda: [_TP, _FP, _TN, _FN])
 
     @property
     def name(self) -> str:
-        """What people call the reference."""
+        """Name of the reference to show."""
         return self.reference.name
 
     def read(self, grid: Grid, windows: Iterable[Window]) -> Iterator[Indexes]:
         """Yield the indexes of the true quality classes in each window."""
         kept = list(windows)
-        maps = (self.judged.read(grid, kept), self.reference.read(grid, kept))
-        for said, drawn in zip(*maps, strict=True):
-            quality = np.array([0, *self.judged.values], dtype=np.int64)[said]
+        maps = (self.quality_map.read(grid, kept), self.reference.read(grid, kept))
+        for shown, drawn in zip(*maps, strict=True):
+            quality = np.array([0, *self.quality_map.values], dtype=np.int64)[shown]
             is_object = np.array([False, *map(_is_object, self.reference.values)])[drawn]
             known = np.array([False, *map(_is_known, self.reference.values)])[drawn]
             in_mask = (quality == _TP) | (quality == _FP)
             truth = np.where(is_object, np.where(in_mask, _TP, _FN), np.where(in_mask, _FP, _TN))
             yield np.where(known & (quality > 0), truth, 0).astype(np.uint8)
 
-    def side(self) -> ClassSide:
+    def layer_classes(self) -> LayerClasses:
         """Return the four quality classes with their names."""
         names: dict[Value, tuple[str, ...]] = {
             item.class_id: (item.name,) for item in QUALITY_LEGEND
         }
-        return ClassSide("reference", tuple(self.values), names)
+        return LayerClasses("reference", tuple(self.values), names)
 
 
 def with_true_quality(result: ClassMap, reference: ClassMap) -> ClassMap:
-    """Return the reference, turned into the truth of the result where that is a quality map."""
+    """Return the reference, or the true quality where the result is a quality map."""
     if not isinstance(result, RasterClasses) or not _is_quality(result):
         return reference
     if isinstance(reference, RasterClasses) and _is_quality(reference):
@@ -78,13 +77,13 @@ def with_true_quality(result: ClassMap, reference: ClassMap) -> ClassMap:
 
 
 def _is_quality(layer: RasterClasses) -> bool:
-    side = layer.side()
-    return all(item.name in side.names.get(item.class_id, ()) for item in QUALITY_LEGEND)
+    names = layer.layer_classes().names
+    return all(item.name in names.get(item.class_id, ()) for item in QUALITY_LEGEND)
 
 
 def _is_object(value: Value) -> bool:
-    return value not in (NO_CLASS, _OFTEN_IGNORED)
+    return value not in (NO_CLASS, IGNORED)
 
 
 def _is_known(value: Value) -> bool:
-    return value != _OFTEN_IGNORED
+    return value != IGNORED

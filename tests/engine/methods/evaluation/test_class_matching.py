@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from geoseg_qgis.engine.methods.evaluation.class_matching import (
-    ClassSide,
-    MatchedClass,
-    Value,
-    match_classes,
-)
+from geoseg_qgis.engine.methods.evaluation.class_matching import MatchedClass, match_classes
+from geoseg_qgis.engine.methods.evaluation.layer_classes import LayerClasses, Value
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 Names = dict[Value, tuple[str, ...]]
 LEFT_OUT = 255
 
 
-def result(values: tuple[Value, ...], names: Names | None = None) -> ClassSide:
-    return ClassSide("result", values, names or {})
+def result(values: tuple[Value, ...], names: Names | None = None) -> LayerClasses:
+    return LayerClasses("result", values, names or {})
 
 
 def reference(
     values: tuple[Value, ...], names: Names | None = None, is_raster: bool = True
-) -> ClassSide:
-    return ClassSide("reference", values, names or {}, is_raster)
+) -> LayerClasses:
+    return LayerClasses("reference", values, names or {}, is_raster)
 
 
-def polygons(*texts: str) -> ClassSide:
+def polygons(*texts: str) -> LayerClasses:
     names: Names = {text: (text,) for text in texts}
     return reference((0, *texts), names, is_raster=False)
 
