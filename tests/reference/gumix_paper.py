@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.complexity import complexity_map
-from geoseg_qgis.engine.methods.open_vocabulary.gumix.routing import route
+from geoseg_qgis.engine.methods.open_vocabulary.gumix.routing import (
+    RoutingStatistics,
+    class_entropy,
+    route,
+)
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.window import window_logits
+from geoseg_qgis.engine.methods.open_vocabulary.queries import ClassQueries
 from geoseg_qgis.engine.raster.resampling.tensors import (
     resize_bilinear,
     resize_nearest,
@@ -119,6 +124,47 @@ def preprocess_image(
     return (resized - mean) / std
 
 
+def queries_from_lines(text: str) -> ClassQueries:
+    """The published class files: one class a line, synonyms separated by semicolon and space.
+
+    Commas are part of a query and nothing is stripped but the line end.
+
+    Args:
+        text: Content of the file.
+
+    Returns:
+        The queries.
+    """
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return ClassQueries.from_synonyms([line.split("; ") for line in lines])
+
+
+def measure_statistics(
+    complexity: Tensor, entropies: Tensor, valid: Tensor | None = None
+) -> RoutingStatistics:
+    """Exact statistics of one image.
+
+    Args:
+        complexity: (H, W) geometric complexity.
+        entropies: (S, H, W) entropy of each scale.
+        valid: (H, W) bool; only these pixels count.
+
+    Returns:
+        The statistics; all zero when no pixel is valid.
+    """
+    values = complexity.flatten() if valid is None else complexity[valid]
+    if values.numel() == 0:
+        return RoutingStatistics((0.0, 0.0), 0.0, tuple((0.0, 0.0) for _ in entropies))
+    flat = entropies.flatten(1) if valid is None else entropies[:, valid]
+    return RoutingStatistics(
+        (float(values.min()), float(values.max())),
+        float(values.median()),
+        tuple((float(row.min()), float(row.max())) for row in flat),
+    )
+
+
 def logits_of_scale(
     network: WindowNetwork,
     image: Tensor,
@@ -172,7 +218,7 @@ def segment_image(
         clip: An open_clip CLIP.
         dino: A timm DINOv3 network on the same device.
         image: (H, W, 3) RGB.
-        regions: (H, W) region ids from `paint_partition`, at the size of the image.
+        regions: (H, W) region ids at the size of the image.
         text: (Q, E) unit rows.
         class_index: Class of each query.
         settings: The method's settings.
@@ -239,10 +285,9 @@ def segment_with(
     ]
     if len(logits) == 1:
         return ImageResult(label_image(logits[0], regions, class_index, settings), None)
-    routing = route(
-        torch.stack([resize_bilinear(scores[None], size)[0] for scores in logits]),
-        complexity_map(small[None], settings)[0],
-        settings,
-    )
+    stacked = torch.stack([resize_bilinear(scores[None], size)[0] for scores in logits])
+    complexity = complexity_map(small[None], settings)[0]
+    statistics = measure_statistics(complexity, class_entropy(stacked, settings.entropy_epsilon))
+    routing = route(stacked, complexity, settings, statistics)
     labelling = label_image(routing.logits, small, class_index, settings)
     return ImageResult(resize_labelling(labelling, source), routing.choice)

@@ -94,7 +94,7 @@ class Sam2Proposer:
         chip = self.chip(window)
         if chip is None or not chip.valid.any():
             return ids
-        _paint(self.masks(chip), ids)
+        paint_masks(self.masks(chip), ids)
         valid = np.repeat(np.repeat(chip.valid, self.subdivision, 0), self.subdivision, 1)
         return np.where(valid, ids, 0)
 
@@ -116,8 +116,15 @@ class Sam2Proposer:
         )
 
 
-def _paint(masks: AutomaticMasks, ids: NDArray[np.int32]) -> None:
-    """Paint masks in ascending order of area, a few at a time, so that the largest wins."""
+def paint_masks(masks: AutomaticMasks, ids: NDArray[np.int32]) -> None:
+    """Paint masks as regions, a few at a time, in ascending order of area.
+
+    The largest mask wins every overlap, and masks of equal area keep their order (GUMix-RS).
+
+    Args:
+        masks: The masks.
+        ids: (H, W), painted over with numbers from 1.
+    """
     order = torch.argsort(masks.areas, stable=True)
     number = 0
     for batch in masks.select(order).iterate(ids.shape, PAINT_BATCH):

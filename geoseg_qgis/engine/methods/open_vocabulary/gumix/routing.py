@@ -75,30 +75,6 @@ def geometry_preference(scales: Sequence[float]) -> tuple[float, ...]:
     return tuple(2 * (scale - middle) / (greatest - least) for scale in scales)
 
 
-def measure_statistics(
-    complexity: Tensor, entropies: Tensor, valid: Tensor | None = None
-) -> RoutingStatistics:
-    """Exact statistics of one image.
-
-    Args:
-        complexity: (H, W) geometric complexity.
-        entropies: (S, H, W) entropy of each scale.
-        valid: (H, W) bool; only these pixels count.
-
-    Returns:
-        The statistics; all zero when no pixel is valid.
-    """
-    values = complexity.flatten() if valid is None else complexity[valid]
-    if values.numel() == 0:
-        return RoutingStatistics((0.0, 0.0), 0.0, tuple((0.0, 0.0) for _ in entropies))
-    flat = entropies.flatten(1) if valid is None else entropies[:, valid]
-    return RoutingStatistics(
-        (float(values.min()), float(values.max())),
-        float(values.median()),
-        tuple((float(row.min()), float(row.max())) for row in flat),
-    )
-
-
 def routing_scores(
     complexity: Tensor,
     entropies: Tensor,
@@ -149,7 +125,7 @@ def route(
     logits: Tensor,
     complexity: Tensor,
     settings: GumixSettings,
-    statistics: RoutingStatistics | None = None,
+    statistics: RoutingStatistics,
 ) -> Routing:
     """Choose a scale for each pixel.
 
@@ -157,14 +133,12 @@ def route(
         logits: (S, C, H, W) cosines of each scale on one grid.
         complexity: (H, W) geometric complexity.
         settings: Scales, weights and epsilons.
-        statistics: Statistics of the whole image; those of these tensors when None.
+        statistics: Statistics of the whole image or raster.
 
     Returns:
         Choice, scores and the chosen logits.
     """
     entropies = class_entropy(logits, settings.entropy_epsilon)
-    if statistics is None:
-        statistics = measure_statistics(complexity, entropies)
     scores = routing_scores(complexity, entropies, statistics, settings)
     choice = choose_scale(scores)
     index = choice[None, None].expand(1, logits.shape[1], -1, -1)

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 from torch.nn import functional
 
+from geoseg_qgis.engine.inference.proposals import paint_masks
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.clusters import (
     merge_regions,
     number_components,
     region_features,
 )
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.complexity import complexity_map
-from geoseg_qgis.engine.methods.open_vocabulary.gumix.regions import dense_codes, paint_partition
+from geoseg_qgis.engine.methods.open_vocabulary.gumix.regions import dense_codes
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
+from geoseg_qgis.engine.models.automatic_masks import AutomaticMasks
 from geoseg_qgis.engine.raster.resampling.tensors import resize_nearest
 
 PAPER = GumixSettings.paper()
@@ -27,14 +29,15 @@ GEO = GumixSettings.geo()
 
 def test_partition() -> None:
     facts = read_facts("partition")
-    masks = facts["masks"].numpy().astype(bool)
-    assert [int(mask.sum()) for mask in masks] == facts["areas"].tolist()
-    painted = paint_partition(masks, (60, 80))
-    assert painted.dtype == np.int32
-    np.testing.assert_array_equal(painted, facts["instance_map"].numpy())
-    np.testing.assert_array_equal(
-        paint_partition([], (60, 80)), facts["instance_map_no_masks"].numpy()
-    )
+    masks = facts["masks"].bool()
+    assert masks.flatten(1).sum(dim=1).tolist() == facts["areas"].tolist()
+    count, *size = masks.shape
+    logits = torch.where(masks, 1.0, -1.0)
+    scores, boxes, points = torch.ones(count), torch.zeros(count, 4), torch.zeros(count, 2)
+    given = AutomaticMasks(logits, scores, scores, boxes, facts["areas"], points, (60, 80))
+    ids = np.zeros(size, dtype=np.int32)
+    paint_masks(given, ids)
+    np.testing.assert_array_equal(ids, facts["instance_map"].numpy())
 
 
 @pytest.mark.parametrize("case", ["a", "b", "c"])

@@ -15,7 +15,6 @@ from geoseg_qgis.engine.methods.open_vocabulary.gumix.routing import (
     choose_scale,
     class_entropy,
     geometry_preference,
-    measure_statistics,
     normalise_range,
     route,
     routing_scores,
@@ -23,6 +22,7 @@ from geoseg_qgis.engine.methods.open_vocabulary.gumix.routing import (
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.routing_accumulator import RoutingAccumulator
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
 from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear, resize_nearest
+from tests.reference.gumix_paper import measure_statistics
 
 PAPER = GumixSettings.paper()
 
@@ -65,7 +65,8 @@ def test_routing(name: str, case: str) -> None:
     assert_close(scores, facts["score"][0, :, 0])
     assert torch.equal(choose_scale(scores), facts["chosen_scale"][0])
 
-    routing = route(logits, complexity, PAPER)
+    measured = measure_statistics(complexity, class_entropy(logits, PAPER.entropy_epsilon))
+    routing = route(logits, complexity, PAPER, measured)
     least_range = min(greatest - least for least, greatest in statistics.entropy_ranges)
     assert_close(routing.scores, facts["score"][0, :, 0], 1e-6 + 8e-7 / (least_range + epsilon))
     assert torch.equal(routing.choice, facts["chosen_scale"][0])
@@ -117,8 +118,8 @@ def test_tiles_with_statistics_of_the_image_route_as_the_image() -> None:
     facts = read_case(read_facts("routing"), "a")
     logits = torch.cat([facts["logits_scale_1_0_at_ori"], facts["logits_scale_1_5_at_ori"]])
     complexity = resize_nearest(facts["complexity"][0, 0], (72, 88))
-    whole = route(logits, complexity, PAPER)
     statistics = measure_statistics(complexity, class_entropy(logits, PAPER.entropy_epsilon))
+    whole = route(logits, complexity, PAPER, statistics)
     for columns in (slice(0, 30), slice(30, 88)):
         part = route(logits[..., columns], complexity[:, columns], PAPER, statistics)
         assert torch.equal(part.choice, whole.choice[:, columns])
