@@ -29,28 +29,29 @@ CANCELLED = 130
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "devices": _list_devices,
     }
     return commands.get(options.command, _do_job)(options)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line, a command for each kind of job and a few more."""
     parser = argparse.ArgumentParser(
         prog="geoseg", description="Segmentation of any raster, without QGIS."
     )
     parser.add_argument("--version", action="version", version=PLUGIN_VERSION)
     parser.set_defaults(json=False, debug=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="do a job that was saved as JSON")
-    run.add_argument("job", help="JSON file, or - for standard input")
+    run = commands.add_parser("run", help="Do a job that was saved as JSON")
+    run.add_argument("job", help="JSON file, or - for standard input.")
     add_job_commands(commands)
-    commands.add_parser("devices", help="list what there is to compute with")
-    commands.add_parser("serve", help="serve jobs over standard input and output")
+    commands.add_parser("devices", help="List the devices that models can run on")
+    commands.add_parser("serve", help="Serve jobs over standard input and output")
     for command in commands.choices.values():
-        command.add_argument("--json", action="store_true", help="print the result as JSON")
-        command.add_argument("--debug", action="store_true", help="show the details of an error")
+        command.add_argument("--json", action="store_true", help="Print the result as JSON.")
+        command.add_argument("--debug", action="store_true", help="Show the details of an error.")
     return parser
 
 

@@ -28,8 +28,9 @@ from qgis.PyQt.QtWidgets import (
 
 from ..engine_client import locate_engine
 from ..engine_client.locate import PACKAGE, lock_hash, read_stamp
-from ..processing.settings import DEVICES, Settings
+from ..processing.settings import Settings
 from ..protocol.errors import JobError
+from ..protocol.job import DEVICES
 from ..translation import tr
 from .report import diagnostics_report
 

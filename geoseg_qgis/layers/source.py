@@ -5,7 +5,7 @@ Call these functions on the main thread. What they return may travel to any thre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Dict, Optional, Sequence, Tuple
 
@@ -89,7 +89,7 @@ def freeze_raster(
         raise JobError(
             ErrorCode.SOURCE_UNREADABLE,
             f"The layer {layer.name()!r} cannot be read.",
-            "Mend its data source or choose another layer.",
+            "Repair its data source or choose another layer.",
         )
     uri = _file_uri(layer)
     is_picture = not uri and _gives_pictures(provider)
@@ -118,6 +118,16 @@ def freeze_raster(
     )
 
 
+def freeze_classes(layer: QgsRasterLayer) -> FrozenRaster:
+    """Freeze the first band of a class raster, with the names that its style gives to values.
+
+    Raises:
+        JobError: ``SOURCE_UNREADABLE``.
+    """
+    frozen = freeze_raster(layer, (1,), StretchKind.NONE)
+    return replace(frozen, source=replace(frozen.source, class_names=class_labels(layer)))
+
+
 def crs_text(crs: QgsCoordinateReferenceSystem) -> str:
     """Return the WKT that loses nothing, also of a CRS without an id; empty when invalid."""
     if not crs.isValid():
@@ -141,7 +151,7 @@ def class_labels(layer: QgsRasterLayer) -> Dict[str, str]:
 def _file_uri(layer: QgsRasterLayer) -> str:
     """Return what GDAL opens in another process, or '' when only QGIS can read the layer as it is.
 
-    Open options choose another grid, and credentials are in the keeping of QGIS.
+    Open options choose another grid, and only QGIS has the credentials.
     """
     uri: str = layer.source()
     if layer.providerType() != "gdal" or any(mark in uri for mark in _ONLY_HERE):
@@ -179,12 +189,6 @@ def _choose_bands(layer: QgsRasterLayer, bands: Sequence[int]) -> Tuple[int, ...
                 f"The layer {layer.name()!r} has no band {band}.",
                 f"Choose from its {count} bands.",
             )
-    if len(bands) not in (0, 1, 3):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            f"{len(bands)} bands were chosen.",
-            "Choose three (red, green, blue), one, or none for those the layer shows.",
-        )
     if bands:
         return tuple(bands)
     renderer = layer.renderer()

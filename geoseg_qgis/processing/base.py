@@ -12,7 +12,6 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
-    QgsProcessingParameterDefinition,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -33,8 +32,7 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
     """Base of all algorithms: subclasses say what they are in class attributes.
 
     A subclass implements `declare`, `check`, `prepare` (main thread: freeze layers) and `process`
-    (worker thread). In all of them a `JobError` is the way to say no; it reaches the user as its
-    two sentences.
+    (worker thread). Each of them may raise a `JobError`, whose two sentences reach the user.
     """
 
     NAME = ""
@@ -103,16 +101,6 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
         """Add parameters and outputs."""
         self.declare()
 
-    def add(
-        self, parameter: QgsProcessingParameterDefinition, text: str, advanced: bool = False
-    ) -> None:
-        """Add a parameter with its help text."""
-        parameter.setHelp(" ".join(tr(text).split()))
-        if advanced:
-            flag = QgsProcessingParameterDefinition.Flag.FlagAdvanced
-            parameter.setFlags(parameter.flags() | flag)
-        self.addParameter(parameter)
-
     def declare_number(self, name: str, text: str) -> None:
         """Add a number that a run returns."""
         self.addOutput(QgsProcessingOutputNumber(name, tr(text)))
@@ -128,14 +116,17 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
         self, parameters: Dict[str, Any], context: QgsProcessingContext
     ) -> Tuple[bool, str]:
         """Return whether the values can work, and a sentence if not."""
-        fine, reason = super().checkParameterValues(parameters, context)
-        if not fine:
-            return fine, reason
         try:
             self.check(Values(self, parameters, context))
         except JobError as error:
             return False, str(error)
-        return True, ""
+        for definition in self.parameterDefinitions():
+            given = parameters.get(definition.name())
+            if not definition.checkValueIsAcceptable(given, context):
+                label = definition.description()
+                return False, tr("{} cannot be {!r}. Choose another value.").format(label, given)
+        fine, reason = super().checkParameterValues(parameters, context)
+        return fine, reason
 
     def prepareAlgorithm(
         self,

@@ -25,7 +25,7 @@ def help_text(
     rest of the summary as plain text.
 
     Args:
-        summary: Paragraphs parted by blank lines.
+        summary: Paragraphs separated by blank lines.
         parameters: Their own help texts are shown; destinations come last.
         outputs: Numbers and texts that no parameter stands for.
     """

@@ -1,22 +1,17 @@
-"""The provider: one place that names every algorithm."""
+"""The provider: the algorithms of this folder in the Processing toolbox."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from pathlib import Path
 from typing import List
 
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from ..protocol import PLUGIN_VERSION
-from .assess import AssessAlgorithm
 from .base import ICONS, GeoSegAlgorithm
-from .evaluate import EvaluateAlgorithm
-from .models import ModelsAlgorithm
-from .openvocabulary import OpenVocabularyAlgorithm
-from .prompts import PromptsAlgorithm
-from .reclassify import ReclassifyAlgorithm
-from .refer import ReferAlgorithm
-from .setup import SetupAlgorithm
 
 
 class GeoSegProvider(QgsProcessingProvider):
@@ -53,14 +48,12 @@ class GeoSegProvider(QgsProcessingProvider):
 
 
 def algorithms() -> List[GeoSegAlgorithm]:
-    """Return a new object of every algorithm."""
-    return [
-        OpenVocabularyAlgorithm(),
-        ReferAlgorithm(),
-        PromptsAlgorithm(),
-        ReclassifyAlgorithm(),
-        AssessAlgorithm(),
-        EvaluateAlgorithm(),
-        ModelsAlgorithm(),
-        SetupAlgorithm(),
-    ]
+    """Return a new object of every algorithm: classes whose `NAME` is that of their file."""
+    found = []
+    for entry in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        module = importlib.import_module(f".{entry.name}", __package__)
+        for member in vars(module).values():
+            is_algorithm = isinstance(member, type) and issubclass(member, GeoSegAlgorithm)
+            if is_algorithm and entry.name == member.NAME:
+                found.append(member())
+    return found

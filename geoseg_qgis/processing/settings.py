@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Dict
 
 from qgis.core import QgsSettings
 
+from ..protocol.job import DEVICES
 from .proxy import proxy_variables
 
-DEVICES = ("auto", "cuda", "cuda:all", "mps", "cpu")
 _INTERPRETER = "geoseg/interpreter"
 _MODEL_FOLDER = "geoseg/model_folder"
 _DEVICE = "geoseg/device"
@@ -41,6 +42,12 @@ class Settings:
             store.value(_MODEL_FOLDER, "", type=str),
             device if device in DEVICES else "auto",
         )
+
+    def model_place(self, name: str) -> str:
+        """Return the name of a preset, or its folder when it lies in the user's model folder."""
+        folder = Path(self.model_folder) / name
+        is_own = name and self.model_folder and (folder / "card.json").is_file()
+        return str(folder) if is_own else name
 
     def write(self) -> None:
         """Store these choices."""

@@ -29,7 +29,7 @@ from .values import Values
 
 
 class SetupAlgorithm(GeoSegAlgorithm):
-    """Installs the engine, or mends it."""
+    """Installs the engine, or repairs it."""
 
     NAME = "setup"
     TITLE = "Set up the engine"
@@ -40,22 +40,25 @@ class SetupAlgorithm(GeoSegAlgorithm):
     SUMMARY = """Makes the Python environment that the models run in, or repairs it. Nothing is
         installed into the Python of QGIS.
 
-        It takes 2 to 6 GB of disk and a few minutes of downloading. Every package is checked
-        against a list of checksums, and an environment that works already is only checked. What
+        It takes 2 to 6 GB of disk space and a few minutes of downloading. Every package is checked
+        against a list of checksums, and an environment that already works is only checked. What
         was downloaded before a cancel is not downloaded again. The proxy of QGIS is used."""
 
     def declare(self) -> None:
         """Add parameters and outputs."""
-        self.add(
-            QgsProcessingParameterFile(
-                "DESTINATION",
-                tr("Folder of the environment"),
-                behavior=QgsProcessingParameterFile.Behavior.Folder,
-                optional=True,
-            ),
-            "A new or empty folder on a disk with room, which the GeoSeg options then point to. "
-            "The data folder of your account when empty.",
+        folder = QgsProcessingParameterFile(
+            "DESTINATION",
+            tr("Folder of the environment"),
+            behavior=QgsProcessingParameterFile.Behavior.Folder,
+            optional=True,
         )
+        folder.setHelp(
+            tr(
+                "A new or empty folder with enough space, which the GeoSeg options then point to. "
+                "The data folder of your account is used when empty."
+            )
+        )
+        self.addParameter(folder)
         self.addOutput(QgsProcessingOutputString("PYTHON", tr("Interpreter of the engine")))
         self.addOutput(QgsProcessingOutputString("VERSION", tr("Version of the engine")))
 
@@ -87,7 +90,7 @@ class SetupAlgorithm(GeoSegAlgorithm):
         finally:
             client.close()
         devices = ", ".join(device["name"] for device in status.get("devices") or [])
-        feedback.pushInfo(tr("The engine answers from {}: {}.").format(location.python, devices))
+        feedback.pushInfo(tr("The engine runs in {}: {}.").format(location.python, devices))
         if chosen:
             _point_settings_to(location.python)
         else:

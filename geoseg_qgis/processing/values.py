@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -23,6 +24,8 @@ from qgis.core import (
 
 from ..layers.features import SOURCE_ID
 from ..protocol.errors import ErrorCode, JobError
+from ..protocol.legend import LegendClass, parse_classes
+from ..protocol.parameters import Parameter
 from ..translation import tr
 
 
@@ -39,84 +42,107 @@ class Values:
         value = self.parameters.get(name)
         return value is not None and value != ""
 
+    def label(self, name: str) -> str:
+        """Return the name of a parameter for people."""
+        label: str = self.algorithm.parameterDefinition(name).description()
+        return label
+
+    def plain(self, item: Parameter) -> Any:
+        """Return the JSON form of a value that is neither layer, extent nor file.
+
+        None means that nothing was given. What is no number stays as it is, so that the check of
+        the job can name it.
+
+        Raises:
+            JobError: ``INVALID_CLASSES``.
+        """
+        if item.item_type is LegendClass:
+            return parse_classes(self.text(item.name))
+        if item.item_type is int:
+            return self.algorithm.parameterAsInts(self.parameters, item.name, self.context)
+        if item.item_type is str:
+            parts = re.split(r"[,;\n]", self.text(item.name))
+            return [part.strip() for part in parts if part.strip()]
+        if item.kind in (int, float):
+            return self._number(item)
+        if item.kind is bool:
+            return self.algorithm.parameterAsBoolean(self.parameters, item.name, self.context)
+        return self._choice(item.name) if item.words else self.text(item.name)
+
     def text(self, name: str) -> str:
         """Return a text without blanks around it."""
         text: str = self.algorithm.parameterAsString(self.parameters, name, self.context)
         return text.strip()
 
-    def choice(self, name: str) -> str:
-        """Return the word of a choice."""
+    def _choice(self, name: str) -> str:
+        given = self.parameters.get(name)
+        if isinstance(given, str):
+            return given
         word: str = self.algorithm.parameterAsEnumString(self.parameters, name, self.context)
         return word
 
-    def number(self, name: str) -> float:
-        """Return a number."""
-        number: float = self.algorithm.parameterAsDouble(self.parameters, name, self.context)
-        return number
-
-    def optional_number(self, name: str) -> Optional[float]:
-        """Return a number, or None when it was left out."""
-        return self.number(name) if self.is_given(name) else None
-
-    def integers(self, name: str) -> List[int]:
-        """Return the numbers of a list."""
-        numbers: List[int] = self.algorithm.parameterAsInts(self.parameters, name, self.context)
-        return numbers
+    def _number(self, item: Parameter) -> Any:
+        given = self.parameters.get(item.name)
+        if not self.is_given(item.name):
+            return None
+        if isinstance(given, str):
+            try:
+                number = float(given)
+            except ValueError:
+                return given
+        else:
+            number = self.algorithm.parameterAsDouble(self.parameters, item.name, self.context)
+        return int(number) if item.kind is int and number.is_integer() else number
 
     def layer(self, name: str) -> Optional[QgsMapLayer]:
-        """Return a map layer, or None when it was left out."""
+        """Return a map layer, or None when there is none."""
         return self.algorithm.parameterAsLayer(self.parameters, name, self.context)
 
     def raster(self, name: str) -> QgsRasterLayer:
         """Return a raster layer.
 
         Raises:
-            JobError: ``SOURCE_UNREADABLE``.
+            JobError: ``SOURCE_UNREADABLE``, or ``INVALID_JOB`` when none was given.
         """
         layer = self.algorithm.parameterAsRasterLayer(self.parameters, name, self.context)
         if layer is None:
-            raise JobError(
-                ErrorCode.SOURCE_UNREADABLE,
-                tr("{} cannot be read as a raster.").format(self.parameters.get(name)),
-                tr("Check that the file exists and that QGIS shows it as a layer."),
-            )
+            raise self.unreadable(name)
         return layer
 
     def features(self, name: str) -> QgsProcessingFeatureSource:
         """Return features, only the selected ones where the user asks for that.
 
         Raises:
-            JobError: ``SOURCE_UNREADABLE``.
+            JobError: ``SOURCE_UNREADABLE``, or ``INVALID_JOB`` when none were given.
         """
         source = self.algorithm.parameterAsSource(self.parameters, name, self.context)
         if source is None:
-            raise JobError(
-                ErrorCode.SOURCE_UNREADABLE,
-                tr("{} cannot be read as a vector layer.").format(self.parameters.get(name)),
-                tr("Check that the file exists and that QGIS shows it as a layer."),
-            )
-        # The engine tells about broken geometries, and how many there are.
+            raise self.unreadable(name)
+        # The engine reports broken geometries, and how many there are.
         source.setInvalidGeometryCheck(QgsFeatureRequest.InvalidGeometryCheck.GeometryNoCheck)
         return source
 
-    def require_features(self, name: str, empty: str, hint: str) -> None:
+    def require_features(self, name: str) -> None:
         """Refuse a layer without features, or of which none is selected where only those count.
-
-        Args:
-            name: Parameter of the features.
-            empty: What to say of an empty layer.
-            hint: What to do about it.
 
         Raises:
             JobError: ``INVALID_JOB``, or ``SOURCE_UNREADABLE``.
         """
         if self.features(name).featureCount() != 0:
             return
-        given = self.parameters.get(name)
-        if getattr(given, "selectedFeaturesOnly", False):
-            empty = tr("No feature is selected, and only selected ones are asked for.")
-            hint = tr("Select features, or clear 'Selected features only'.")
-        raise JobError(ErrorCode.INVALID_JOB, empty, hint)
+        if getattr(self.parameters.get(name), "selectedFeaturesOnly", False):
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                tr("{}: no feature is selected, and only selected ones are used.").format(
+                    self.label(name)
+                ),
+                tr("Select features, or clear 'Selected features only'."),
+            )
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            tr("{}: the layer is empty.").format(self.label(name)),
+            tr("Add features to it, or choose another layer."),
+        )
 
     def keys(self, name: str) -> Tuple[int, ...]:
         """Return the indices of the primary key of a vector layer."""
@@ -136,27 +162,18 @@ class Values:
         extent = self.algorithm.parameterAsExtent(self.parameters, name, self.context, crs)
         return None if extent.isNull() else extent
 
-    def flag(self, name: str) -> bool:
-        """Return a yes or no."""
-        flag: bool = self.algorithm.parameterAsBoolean(self.parameters, name, self.context)
-        return flag
-
-    def file(self, name: str) -> Optional[str]:
-        """Return the file of a destination, or None when nobody asked for it; call once a run."""
-        if not self.is_given(name):
-            return None
-        path: str = self.algorithm.parameterAsFileOutput(self.parameters, name, self.context)
-        return path
-
-    def raster_file(self, name: str) -> Optional[str]:
-        """Return the file of a raster destination, or None when nobody asked for it.
+    def file(self, name: str) -> str:
+        """Return the file of a destination that is given.
 
         Call once a run: a temporary output gets another name at each call.
         """
-        if not self.is_given(name):
-            return None
+        path: str = self.algorithm.parameterAsFileOutput(self.parameters, name, self.context)
+        return path
+
+    def raster_file(self, name: str) -> str:
+        """Return the file of a raster destination that is given; call once a run."""
         path: str = self.algorithm.parameterAsOutputLayer(self.parameters, name, self.context)
-        return path or None
+        return path
 
     def polygon_sink(
         self, name: str, fields: QgsFields, crs: QgsCoordinateReferenceSystem
@@ -177,8 +194,8 @@ class Values:
         if sink is None:
             raise JobError(
                 ErrorCode.OUTPUT_UNWRITABLE,
-                tr("The polygons cannot be written to {}.").format(self.destination(name)),
-                tr("Choose another file, or close the program that holds this one."),
+                tr("{} cannot be written to {}.").format(self.label(name), self.destination(name)),
+                tr("Choose another file, or close the program that uses this one."),
                 reason,
             )
         return sink, destination
@@ -189,3 +206,17 @@ class Values:
         if isinstance(value, QgsProcessingOutputLayerDefinition):
             value = value.sink.staticValue()
         return value if isinstance(value, str) else ""
+
+    def unreadable(self, name: str) -> JobError:
+        """Return the error for a layer that was not given or cannot be read."""
+        if not self.is_given(name):
+            return JobError(
+                ErrorCode.INVALID_JOB,
+                tr("Nothing was given for {}.").format(self.label(name)),
+                tr("Choose a layer."),
+            )
+        return JobError(
+            ErrorCode.SOURCE_UNREADABLE,
+            tr("{}: {} cannot be read.").format(self.label(name), self.parameters[name]),
+            tr("Check that the file exists and that QGIS shows it as a layer of this type."),
+        )

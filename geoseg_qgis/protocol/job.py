@@ -10,7 +10,7 @@ from . import tasks  # noqa: F401  its import fills the registry
 from .codec import from_json, to_json
 from .errors import ErrorCode, JobError
 from .limits import checked
-from .parameters import Parameter, Path, declared, parameter
+from .parameters import Members, Parameter, declared, parameter
 from .registry import KINDS, TaskKind
 from .source import GridRequest, LayerSource, RasterSource, VectorSource
 
@@ -43,7 +43,7 @@ class Job:
         "picture of web maps and other layers without a file first; give them an extent.",
         name="INPUT",
     )
-    task: Any
+    task: Any  # type: ignore[misc]  # mypy takes a parameter for a default
     grid: GridRequest = field(default_factory=GridRequest)
     method: str = parameter("Method", "How the job is done.", "", name="METHOD")
     model: str = parameter(
@@ -88,7 +88,7 @@ class Job:
     @property
     def layers(self) -> Tuple[LayerSource, ...]:
         """Every layer that the job reads, its source first."""
-        members = [getattr(self.task, item.name) for item in dataclasses.fields(self.task)]  # type: ignore[arg-type]
+        members = [getattr(self.task, item.name) for item in dataclasses.fields(self.task)]
         return tuple(
             member
             for member in (self.source, *members)
@@ -147,13 +147,13 @@ def validate(job: Job) -> Job:
     return checked(job)
 
 
-def make_job(kind: str, values: Mapping[Path, Any]) -> Job:
+def make_job(kind: str, values: Mapping[Members, Any]) -> Job:
     """Return the job of the values that a user gave.
 
     Args:
         kind: Name of the kind of job.
-        values: Path of a parameter to its value, in its JSON form or as a dataclass; what is left
-            out gets its default.
+        values: Members that lead to a parameter, and its value in its JSON form or as a dataclass;
+            what is left out gets its default.
 
     Raises:
         JobError: ``INVALID_JOB`` or ``INVALID_CLASSES``, see `validate`.

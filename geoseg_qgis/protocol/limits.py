@@ -7,7 +7,7 @@ import math
 from typing import Any, Callable, Optional, TypeVar, get_type_hints
 
 from .errors import ErrorCode, JobError
-from .parameters import Path, parameter_of, shown
+from .parameters import Members, parameter_of, shown
 
 T = TypeVar("T")
 LONGEST_TEXT = 1_000_000
@@ -15,7 +15,7 @@ LONGEST_TEXT = 1_000_000
 MOST_ITEMS = 100_000
 
 
-def checked(value: T, path: Path = (), name: str = "The job") -> T:
+def checked(value: T, path: Members = (), name: str = "The job") -> T:
     """Return a dataclass in its normal form, after a look at everything in it.
 
     A dataclass that has more to check than the limits of its parameters does so in a method
@@ -49,7 +49,7 @@ def checked(value: T, path: Path = (), name: str = "The job") -> T:
     return value if own is None else own()
 
 
-def _check_plain(value: Any, path: Path, name: str) -> None:
+def _check_plain(value: Any, path: Members, name: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise _outside(f"{name} must be finite; it is {shown(value)}.", "Give a number.", path)
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
@@ -65,5 +65,5 @@ def _check_plain(value: Any, path: Path, name: str) -> None:
             checked(item, path, name)
 
 
-def _outside(message: str, hint: str, path: Path) -> JobError:
+def _outside(message: str, hint: str, path: Members) -> JobError:
     return JobError(ErrorCode.INVALID_JOB, message, hint, ".".join(("Job", *path)))

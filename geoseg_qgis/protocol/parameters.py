@@ -34,7 +34,7 @@ from .errors import ErrorCode, JobError
 
 REQUIRED: Any = object()
 """Default of a parameter that must be given."""
-Path = Tuple[str, ...]
+Members = Tuple[str, ...]
 _KEY = "parameter"
 
 
@@ -116,7 +116,7 @@ class Parameter:
     layer: str = ""
     polygons: str = ""
     by_default: bool = True
-    path: Path = ()
+    path: Members = ()
     annotation: Any = None
     default: Any = REQUIRED
 
@@ -274,7 +274,7 @@ def parameter(
 
 
 def parameter_of(
-    member: dataclasses.Field[Any], annotation: Any, path: Path = ()
+    member: dataclasses.Field[Any], annotation: Any, path: Members = ()
 ) -> Optional[Parameter]:
     """Return the declaration of a dataclass field, None when it is no parameter.
 
@@ -290,7 +290,7 @@ def parameter_of(
     return dataclasses.replace(found, annotation=annotation, path=path, default=default)
 
 
-def declared(cls: Type[Any], path: Path = ()) -> Iterator[Parameter]:
+def declared(cls: Type[Any], path: Members = ()) -> Iterator[Parameter]:
     """Yield the parameters of a dataclass and of the dataclasses in it, in their order.
 
     Args:
@@ -318,7 +318,7 @@ def shown(value: Any) -> str:
         return "empty"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
-            return f"{value:,.10g}"
+            return f"{value:,.15g}"
         except OverflowError:
             return "too large"
     text = repr(value)

@@ -12,9 +12,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from engine_process import EngineProcess
+from places import ROOT
 
 from geoseg_qgis.engine.failures import as_job_error
 from geoseg_qgis.engine.wire import Reporter, Writer
@@ -24,57 +25,17 @@ from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.source import RasterSource
 from geoseg_qgis.protocol.tasks.reclassify import ReclassifyTask
 
-ROOT = Path(__file__).parents[2]
 JOB = Job(RasterSource("missing.tif"), ReclassifyTask("0.5"))
 
 
-class Engine:
-    """An engine process and plain reads and writes of its pipes."""
-
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-u", "-m", "geoseg_qgis.engine", "serve", *arguments]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=ROOT,
-            start_new_session=True,
-        )
-
-    def send(self, **message: Any) -> None:
-        self.send_line(json.dumps({"jsonrpc": "2.0", **message}).encode())
-
-    def send_line(self, line: bytes) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + b"\n")
-        self.process.stdin.flush()
-
-    def receive(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        message: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return message
-
-    def answer(self, identifier: int | None) -> dict[str, Any]:
-        """Return the answer to one request, past notifications."""
-        while True:
-            message = self.receive()
-            if "method" not in message and message["id"] == identifier:
-                return message
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    engine = Engine()
+def engine() -> Iterator[EngineProcess]:
+    engine = EngineProcess()
     yield engine
     engine.close()
 
 
-def test_hello_is_answered_before_heavy_imports(engine: Engine) -> None:
+def test_hello_is_answered_before_heavy_imports(engine: EngineProcess) -> None:
     engine.send(id=1, method="hello")
     result = engine.answer(1)["result"]
     assert result["protocol"] == PROTOCOL_VERSION
@@ -84,7 +45,7 @@ def test_hello_is_answered_before_heavy_imports(engine: Engine) -> None:
         assert "libtorch" not in maps.read_text(encoding="utf-8")
 
 
-def test_unknown_method_is_an_error(engine: Engine) -> None:
+def test_unknown_method_is_an_error(engine: EngineProcess) -> None:
     engine.send(id=3, method="dance")
     error = engine.answer(3)["error"]
     assert error["data"]["code"] == "protocol_mismatch"
@@ -94,14 +55,14 @@ def test_unknown_method_is_an_error(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "line", [b"not json", b'{"id": 1, "method": "hello"}', b"[1, 2]", b"\xff\xfe"]
 )
-def test_foreign_line_is_refused_and_survived(engine: Engine, line: bytes) -> None:
+def test_foreign_line_is_refused_and_survived(engine: EngineProcess, line: bytes) -> None:
     engine.send_line(line)
     assert engine.answer(None)["error"]["data"]["code"] == "protocol_mismatch"
     engine.send(id=2, method="hello")
     assert engine.answer(2)["result"]["protocol"] == PROTOCOL_VERSION
 
 
-def test_job_in_bad_form_is_refused_by_member(engine: Engine) -> None:
+def test_job_in_bad_form_is_refused_by_member(engine: EngineProcess) -> None:
     form = JOB.to_json()
     form["task"]["thresholds"] = None
     engine.send(id=4, method="run", params=form)
@@ -111,7 +72,7 @@ def test_job_in_bad_form_is_refused_by_member(engine: Engine) -> None:
 
 
 @pytest.mark.slow
-def test_failing_job_leaves_the_engine_usable(engine: Engine) -> None:
+def test_failing_job_leaves_the_engine_usable(engine: EngineProcess) -> None:
     for identifier in (1, 2):
         engine.send(id=identifier, method="run", params=JOB.to_json())
         data = engine.answer(identifier)["error"]["data"]
@@ -120,7 +81,7 @@ def test_failing_job_leaves_the_engine_usable(engine: Engine) -> None:
 
 
 @pytest.mark.slow
-def test_request_cancelled_while_it_waits_is_never_begun(engine: Engine) -> None:
+def test_request_cancelled_while_it_waits_is_never_begun(engine: EngineProcess) -> None:
     """The status imports PyTorch first, so the job behind it is still waiting."""
     engine.send(id=1, method="status")
     engine.send(id=2, method="run", params=JOB.to_json())
@@ -130,7 +91,7 @@ def test_request_cancelled_while_it_waits_is_never_begun(engine: Engine) -> None
 
 
 @pytest.mark.slow
-def test_status_is_answered_while_a_job_runs(engine: Engine, long_job: Job) -> None:
+def test_status_is_answered_while_a_job_runs(engine: EngineProcess, long_job: Job) -> None:
     engine.send(id=1, method="run", params=long_job.to_json())
     while engine.receive()["method"] != "progress":
         pass
@@ -142,14 +103,14 @@ def test_status_is_answered_while_a_job_runs(engine: Engine, long_job: Job) -> N
     assert engine.answer(1)["error"]["data"]["code"] == "cancelled"
 
 
-def test_shutdown_ends_it_with_status_0(engine: Engine) -> None:
+def test_shutdown_ends_it_with_status_0(engine: EngineProcess) -> None:
     engine.send(id=1, method="hello")
     engine.answer(1)
     engine.send(method="shutdown")
     assert engine.process.wait(timeout=60.0) == 0
 
 
-def test_end_of_stdin_ends_it_even_at_work(engine: Engine) -> None:
+def test_end_of_stdin_ends_it_even_at_work(engine: EngineProcess) -> None:
     engine.send(id=1, method="hello")
     engine.answer(1)
     engine.send(id=2, method="status")
@@ -160,7 +121,7 @@ def test_end_of_stdin_ends_it_even_at_work(engine: Engine) -> None:
     assert engine.process.wait(timeout=60.0) == 0
 
 
-def test_interrupt_is_left_to_the_client(engine: Engine) -> None:
+def test_interrupt_is_left_to_the_client(engine: EngineProcess) -> None:
     engine.send(id=1, method="hello")
     engine.answer(1)
     os.kill(engine.process.pid, signal.SIGINT)
@@ -169,7 +130,7 @@ def test_interrupt_is_left_to_the_client(engine: Engine) -> None:
 
 
 def test_idle_engine_ends_by_itself() -> None:
-    engine = Engine("--idle-release", "0.1", "--idle-exit", "0.2")
+    engine = EngineProcess("--idle-release", "0.1", "--idle-exit", "0.2")
     try:
         engine.send(id=1, method="hello")
         engine.answer(1)

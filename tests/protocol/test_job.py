@@ -1,6 +1,7 @@
 """Jobs and results keep their meaning through JSON, and mistakes are named."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_result_survives_json() -> None:
         ({"grid": {"extent": [1, 2, 3, 4]}}, "Extent must be an object"),
     ],
 )
-def test_mistakes_are_named(change: dict, name: str) -> None:
+def test_mistakes_are_named(change: dict[str, Any], name: str) -> None:
     with pytest.raises(JobError, match=name) as caught:
         Job.from_json({**example_job().to_json(), **change})
     assert caught.value.code is ErrorCode.INVALID_JOB

@@ -130,9 +130,12 @@ def test_a_mask_keeps_its_own_iou_and_may_vanish(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({}, "There is no mask to assess."),
-        ({"MASK": "image", "MASK_POLYGONS": "polygons"}, "There are two masks."),
-        ({"MASK_POLYGONS": "empty"}, "The polygon layer is empty."),
+        ({}, "Nothing was given for Mask."),
+        (
+            {"MASK": "image", "MASK_POLYGONS": "polygons"},
+            "Mask was given twice, as a raster and as polygons.",
+        ),
+        ({"MASK_POLYGONS": "empty"}, "Mask polygons: the layer is empty."),
     ],
 )
 def test_what_cannot_be_assessed(provider, image, polygons, change, reason) -> None:

@@ -180,8 +180,8 @@ def test_temporary_outputs(provider, qgis_new_project, make_classes) -> None:
         ({"MAPPING": "tree = meadow", "REFERENCE_FIELD": "fid"}, "'tree', which the result does"),
         ({"IGNORE": "sea"}, "'sea' is to be ignored, but the reference does not hold it."),
         ({"EXTENT": "0,1,0,1 [EPSG:32632]"}, "The extent lies outside the raster."),
-        ({"BOUNDARY_TOLERANCE": 1e6}, "A boundary tolerance of 1e"),
-        ({"TABLE": "/nowhere/at/all.csv"}, "The folder /nowhere/at does not exist"),
+        ({"BOUNDARY_TOLERANCE": 1e7}, "Boundary tolerance must lie between 0 and 1,000,000"),
+        ({"TABLE": "/nowhere/at/all.csv"}, "Table: the folder /nowhere/at cannot be written to."),
     ],
 )
 def test_mistakes_are_answered(

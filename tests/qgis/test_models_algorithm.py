@@ -189,8 +189,8 @@ def test_failures_are_sentences(provider, place: Place) -> None:
 def test_values_that_cannot_work_are_refused(provider) -> None:
     assert refusal(ACTION="list") == ""
     assert refusal(ACTION="download", MODELS=" , ") == (
-        "No model to download was named. Write one or several names into MODELS; the action list "
-        "tells them."
+        "No model to download was named. Name one or several models. The action list shows their "
+        "names."
     )
     assert "No model to remove" in refusal(ACTION="remove")
     assert "There is no folder /no/where." in refusal(

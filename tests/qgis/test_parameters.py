@@ -10,7 +10,7 @@ from osgeo import gdal
 from qgis.core import QgsApplication, QgsProcessingContext, QgsRasterLayer, QgsVectorLayer
 from qgis.PyQt.QtCore import QTranslator
 
-from geoseg_qgis.processing.reclassify import _class_names
+from geoseg_qgis.processing.reclassify import class_names
 
 
 def refusal(identifier: str, parameters: dict[str, Any]) -> str:
@@ -42,14 +42,14 @@ def test_scores_are_read_whatever_language_qgis_speaks(qgis_app, provider, make_
         dataset.GetRasterBand(band).SetDescription(name)
     del dataset
     layer = QgsRasterLayer(path, "scores")
-    assert _class_names(layer) == ("house 12", "road: paved")
+    assert class_names(layer) == ("house 12", "road: paved")
     translator = QTranslator()
     if not translator.load("qgis_de", QgsApplication.i18nPath()):
         pytest.skip("QGIS has no German words here")
     qgis_app.installTranslator(translator)
     try:
         assert layer.bandName(1) == "Kanal 1: house 12"
-        assert _class_names(layer) == ("house 12", "road: paved")
+        assert class_names(layer) == ("house 12", "road: paved")
     finally:
         qgis_app.removeTranslator(translator)
 
@@ -57,7 +57,7 @@ def test_scores_are_read_whatever_language_qgis_speaks(qgis_app, provider, make_
 def test_two_results_need_two_files(good, tmp_path: Path) -> None:
     one = str(tmp_path / "one.tif")
     reason = refusal("geoseg:openvocabulary", {**good, "OUTPUT": one, "SCORES": one})
-    assert reason.startswith("one.tif is OUTPUT and cannot be SCORES as well.")
+    assert reason.startswith("Scores: one.tif is already used as Class raster.")
 
 
 def test_files_that_windows_holds_are_told_before_the_run(good, monkeypatch) -> None:
@@ -69,7 +69,7 @@ def test_files_that_windows_holds_are_told_before_the_run(good, monkeypatch) -> 
         raise PermissionError(13, "in use")
 
     monkeypatch.setattr(Path, "rename", deny)
-    assert "is open in a program, or protected." in refusal("geoseg:openvocabulary", good)
+    assert "is open in a program, or write-protected." in refusal("geoseg:openvocabulary", good)
     assert path.read_bytes() == b"shown in QGIS"
 
 
@@ -80,17 +80,23 @@ def test_files_that_windows_holds_are_told_before_the_run(good, monkeypatch) -> 
         ({"CLASSES": "road; ; river"}, "Class 2 has no name"),
         ({"CLASSES": "road; Road"}, "'Road' stands in class 1 and in class 2"),
         ({"CLASSES": "road =#12"}, "colour of class 1"),
-        ({"RIGHT_ANGLES": "barn"}, "'barn', which is no class here"),
+        ({"RIGHT_ANGLES": "barn"}, "'barn', which is not a class here"),
         ({"BANDS": [1, 2]}, "2 bands were chosen"),
         ({"BANDS": [1, 2, 9]}, "no band 9"),
-        ({"RESOLUTION": 0}, "The resolution is 0 map units per pixel"),
+        ({"RESOLUTION": 0}, "Resolution must be greater than 0 and at most"),
         ({"EXTENT": "0,1,0,1 [EPSG:32632]"}, "The extent does not touch the layer"),
-        ({"METHOD": "1"}, "METHOD"),
-        ({"THRESHOLD": 1.5}, "THRESHOLD"),
-        ({"OUTPUT": None}, "No output is asked for"),
-        ({"OUTPUT": "/nowhere/at/all/classes.tif"}, "/nowhere/at/all of OUTPUT cannot be written"),
-        ({"POLYGONS": "/nowhere/polygons.gpkg"}, "/nowhere of POLYGONS cannot be written"),
-        ({"OUTPUT": "classes.png"}, "classes.png of OUTPUT is no name of a GeoTIFF"),
+        ({"METHOD": "1"}, "Method cannot be '1'. Choose one of auto, gumix"),
+        ({"THRESHOLD": 1.5}, "Threshold must lie between 0 and 1; it is 1.5."),
+        (
+            {"OUTPUT": None},
+            "The run would write nothing. Choose at least one of these outputs: Class",
+        ),
+        (
+            {"OUTPUT": "/nowhere/at/all/classes.tif"},
+            "Class raster: the folder /nowhere/at/all cannot be",
+        ),
+        ({"POLYGONS": "/nowhere/polygons.gpkg"}, "Polygons: the folder /nowhere cannot be written"),
+        ({"OUTPUT": "classes.png"}, "classes.png is not the name of a GeoTIFF"),
     ],
 )
 def test_bad_values_are_named(good, change: dict[str, Any], words: str) -> None:

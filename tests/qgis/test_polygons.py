@@ -23,7 +23,8 @@ from qgis.core import (
 )
 
 from geoseg_qgis.layers.styling import LayerStyler, finish_polygon_file, polygon_renderer
-from geoseg_qgis.processing.polygons import copy_polygons, polygon_fields
+from geoseg_qgis.processing.class_results import polygon_fields
+from geoseg_qgis.processing.sinks import copy_features
 from geoseg_qgis.processing.values import Values
 from geoseg_qgis.protocol.errors import CancelledError, JobError
 from geoseg_qgis.protocol.legend import parse_classes
@@ -75,7 +76,9 @@ def copy(engine_file: Path, destination: object, context: QgsProcessingContext) 
     """Copy the engine's polygons to ``destination``."""
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoseg:openvocabulary")
     values = Values(algorithm, {"POLYGONS": destination}, context)
-    return copy_polygons(values, engine_file, CRS, QgsProcessingFeedback())
+    fields = algorithm.sink_fields(values, "POLYGONS")
+    feedback = QgsProcessingFeedback()
+    return copy_features(values, "POLYGONS", engine_file, CRS, feedback, fields=fields)
 
 
 def read(layer: QgsVectorLayer) -> list[list[object]]:
@@ -134,7 +137,7 @@ def test_cancel_stops_the_copy(engine_file, context, tmp_path: Path) -> None:
     for name in ("a.gpkg", "a.shp"):
         values = Values(algorithm, {"POLYGONS": str(tmp_path / name)}, context)
         with pytest.raises(CancelledError):
-            copy_polygons(values, engine_file, CRS, feedback)
+            copy_features(values, "POLYGONS", engine_file, CRS, feedback)
     assert list(tmp_path.glob("a.*")) == []
 
 

@@ -174,13 +174,13 @@ def test_what_cannot_be_prompts(provider, image, layer, qgis_new_project) -> Non
     fine, reason = algorithm.checkParameterValues(
         {"INPUT": image, "PROMPTS": empty, "POLYGONS": "memory:"}, context
     )
-    assert (fine, reason[:30]) == (False, "The layer of prompts is empty.")
+    assert (fine, reason[:28]) == (False, "Prompts: the layer is empty.")
     layer.removeSelection()
     chosen = QgsProcessingFeatureSourceDefinition(layer.id(), selectedFeaturesOnly=True)
     fine, reason = algorithm.checkParameterValues(
         {"INPUT": image, "PROMPTS": chosen, "POLYGONS": "memory:"}, context
     )
-    assert (fine, reason[:23]) == (False, "No feature is selected,")
+    assert (fine, reason[:32]) == (False, "Prompts: no feature is selected,")
     far = QgsVectorLayer("Point?crs=EPSG:32632", "far", "memory")
     feature = QgsFeature()
     feature.setGeometry(QgsGeometry.fromWkt("Point (0 0)"))
@@ -213,6 +213,6 @@ def test_inputs_are_not_written_over(provider, image, layer, tmp_path, output: s
     QgsVectorFileWriter.writeAsVectorFormatV3(layer, clicks, context, options)
     source = {"OUTPUT": image, "POLYGONS": clicks}[output]
     before = Path(source).read_bytes()
-    with pytest.raises(QgsProcessingException, match="is an input and cannot be"):
+    with pytest.raises(QgsProcessingException, match="is already used as an input"):
         run({"INPUT": image, "PROMPTS": clicks, "METHOD": "sam2", output: source})
     assert Path(source).read_bytes() == before

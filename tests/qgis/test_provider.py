@@ -43,7 +43,7 @@ def test_parameters_of_open_vocabulary(provider) -> None:
     }  # fmt: skip
     method = algorithm.parameterDefinition("METHOD")
     assert method.usesStaticStrings()
-    assert method.options() == ["gumix", "mask_selection", "fast"]
+    assert method.options() == ["auto", "gumix", "mask_selection", "fast"]
 
 
 def test_every_algorithm_explains_itself(provider) -> None:

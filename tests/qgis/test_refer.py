@@ -68,6 +68,6 @@ def test_no_instruction(provider, qgis_new_project, image: str) -> None:
     parameters = {"INPUT": image, "INSTRUCTION": "  ", "POLYGONS": "memory:"}
     fine, reason = algorithm.checkParameterValues(parameters, context)
     assert not fine
-    assert reason.startswith("There is no instruction.")
+    assert reason.startswith("The instruction is empty.")
     with pytest.raises(QgsProcessingException):
         run(parameters)

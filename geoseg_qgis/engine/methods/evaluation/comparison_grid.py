@@ -30,11 +30,16 @@ def comparison_grid(result: LayerSource, reference: LayerSource, request: GridRe
     Raises:
         JobError: ``SOURCE_UNREADABLE``, ``EXTENT_OUTSIDE`` or ``RESOLUTION_UNUSABLE``.
     """
-    if isinstance(result, VectorSource) and isinstance(reference, VectorSource):
-        return _polygon_grid(result, request)
-    source = result if isinstance(result, RasterSource) else reference
-    with closing(open_dataset(source)) as opened:
-        return output_grid(opened.grid(source.crs_wkt), request)
+    if isinstance(result, RasterSource):
+        return _raster_grid(result, request)
+    if isinstance(reference, RasterSource):
+        return _raster_grid(reference, request)
+    return _polygon_grid(result, request)
+
+
+def _raster_grid(raster: RasterSource, request: GridRequest) -> Grid:
+    with closing(open_dataset(raster)) as opened:
+        return output_grid(opened.grid(raster.crs_wkt), request)
 
 
 def _polygon_grid(polygons: VectorSource, request: GridRequest) -> Grid:

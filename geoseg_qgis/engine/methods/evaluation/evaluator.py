@@ -42,7 +42,7 @@ def evaluate(
         raise JobError(
             ErrorCode.INVALID_CLASSES,
             "Every pixel of the reference is left out.",
-            "Name fewer values in IGNORE, or write none to leave out nothing.",
+            "Name fewer values under Ignore, or write none to leave out nothing.",
         )
     read = comparison.reader(matching)
     count = len(matching.classes)
@@ -106,17 +106,17 @@ def remarks(evaluation: Evaluation, comparison: Comparison) -> Iterator[str]:
     if only_result:
         yield (
             f"The reference has no {', '.join(only_result)}, so what the result has of it counts "
-            "as false. Use MAPPING if it has another name there."
+            "as false. Use Mapping if it has another name there."
         )
     if only_reference:
         yield (
             f"The result has no {', '.join(only_reference)}, so what the reference has of it "
-            "counts as missed. Use MAPPING if it has another name there."
+            "counts as missed. Use Mapping if it has another name there."
         )
     share = comparison.mapped_share()
     if share < _FEW_POLYGONS:
         yield (
             f"The box around the reference polygons covers {share:.0%} of the compared area. "
-            "Everything outside of the polygons counts as no class. Give an EXTENT if only part of "
+            "Everything outside of the polygons counts as no class. Give an extent if only part of "
             "the area was mapped."
         )

@@ -1,0 +1,149 @@
+"""Parameters of Processing, made from the declared parameters of jobs."""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingParameterBand,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSink,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterField,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterMapLayer,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+)
+
+from ..protocol.parameters import Choice, Parameter, Role
+from ..protocol.source import Extent, LayerSource, RasterSource, VectorSource
+from ..translation import tr
+
+_POLYGONS = QgsProcessing.SourceType.TypeVectorPolygon
+_FILTERS = {Role.HTML_FILE: "HTML (*.html)", Role.CSV_FILE: "CSV (*.csv)"}
+
+
+def definitions(item: Parameter) -> List[QgsProcessingParameterDefinition]:
+    """Return the parameter of Processing; a layer of two types is two parameters if it says so."""
+    if item.polygons:
+        raster = QgsProcessingParameterRasterLayer(
+            item.name, tr("{} raster").format(tr(item.label)), optional=True
+        )
+        polygons = QgsProcessingParameterFeatureSource(
+            item.polygons, tr("{} polygons").format(tr(item.label)), [_POLYGONS], optional=True
+        )
+        made = [raster, polygons]
+    else:
+        made = [_definition(item)]
+    for definition in made:
+        definition.setHelp(_help(item))
+        if item.advanced:
+            flag = QgsProcessingParameterDefinition.Flag.FlagAdvanced
+            definition.setFlags(definition.flags() | flag)
+    return made
+
+
+def _definition(item: Parameter) -> QgsProcessingParameterDefinition:
+    if item.is_output:
+        return _output(item)
+    if item.kind in (RasterSource, VectorSource, LayerSource):
+        return _layer(item)
+    if item.kind is Extent:
+        return QgsProcessingParameterExtent(item.name, _title(item), optional=True)
+    if item.kind in (int, float):
+        return _number(item)
+    return _choice(item) if item.kind is bool or item.words else _text(item)
+
+
+def _output(item: Parameter) -> QgsProcessingParameterDefinition:
+    made: Any = {"optional": True, "createByDefault": item.by_default}
+    if item.role is Role.RASTER_FILE:
+        return QgsProcessingParameterRasterDestination(item.name, _title(item), **made)
+    if item.role is Role.POLYGON_FILE:
+        return QgsProcessingParameterFeatureSink(item.name, _title(item), _POLYGONS, **made)
+    return QgsProcessingParameterFileDestination(
+        item.name, _title(item), _FILTERS[item.role], **made
+    )
+
+
+def _layer(item: Parameter) -> QgsProcessingParameterDefinition:
+    if item.kind is RasterSource:
+        return QgsProcessingParameterRasterLayer(item.name, _title(item))
+    if item.kind is VectorSource:
+        any_geometry = [QgsProcessing.SourceType.TypeVectorAnyGeometry]
+        return QgsProcessingParameterFeatureSource(item.name, _title(item), any_geometry)
+    return QgsProcessingParameterMapLayer(
+        item.name,
+        _title(item),
+        optional=item.optional,
+        types=[_POLYGONS, QgsProcessing.SourceType.TypeRaster],
+    )
+
+
+def _number(item: Parameter) -> QgsProcessingParameterNumber:
+    kinds = QgsProcessingParameterNumber.Type
+    number = QgsProcessingParameterNumber(
+        item.name,
+        _title(item),
+        kinds.Integer if item.kind is int else kinds.Double,
+        item.default,
+        optional=item.default is None,
+        minValue=item.minimum,
+        maxValue=item.maximum,
+    )
+    if item.kind is float and item.maximum <= 1.0:
+        number.setMetadata({"widget_wrapper": {"decimals": 3}})
+    return number
+
+
+def _choice(item: Parameter) -> QgsProcessingParameterDefinition:
+    if item.kind is bool:
+        return QgsProcessingParameterBoolean(item.name, _title(item), item.default)
+    return QgsProcessingParameterEnum(
+        item.name,
+        _title(item),
+        options=list(item.words),
+        defaultValue=_default(item),
+        usesStaticStrings=True,
+    )
+
+
+def _text(item: Parameter) -> QgsProcessingParameterDefinition:
+    name, title, optional = item.name, _title(item), item.optional
+    if item.role is Role.FIELD:
+        return QgsProcessingParameterField(
+            name, title, parentLayerParameterName=item.layer, optional=optional
+        )
+    if item.role is Role.FOLDER:
+        folder = QgsProcessingParameterFile.Behavior.Folder
+        return QgsProcessingParameterFile(name, title, folder, optional=optional)
+    if item.item_type is int:
+        return QgsProcessingParameterBand(
+            name, title, parentLayerParameterName="INPUT", optional=optional, allowMultiple=True
+        )
+    multiline = item.role is Role.LINES
+    return QgsProcessingParameterString(name, title, _default(item), multiline, optional)
+
+
+def _default(item: Parameter) -> Any:
+    """Return what a dialog starts with."""
+    default = item.suggestion or (item.default if item.optional else None)
+    return default.value if isinstance(default, Choice) else default or None
+
+
+def _title(item: Parameter) -> str:
+    label = tr(item.label)
+    return f"{label} ({tr(item.unit)})" if item.unit else label
+
+
+def _help(item: Parameter) -> str:
+    meanings = "; ".join(f"{word}: {tr(meaning)}" for word, meaning in item.words.items())
+    return " ".join(f"{tr(item.help)} {meanings}{'.' if meanings else ''}".split())
