@@ -22,8 +22,8 @@ unexport PYTHONDONTWRITEBYTECODE
 DATA ?= ../shared/data
 MINUTES ?= 105
 TRAINING := training
-TRAINER_segassess := segassess.train_preset
-TRAINER_unigeoseg := unigeoseg.train_preset
+TRAINER_segassess := segassess.train
+TRAINER_unigeoseg := unigeoseg.train
 TRAIN_ALSO_unigeoseg := --scenes runs/unigeoseg-scenes
 
 ENGINE_STAMP := $(ENGINE)/geoseg-engine.json

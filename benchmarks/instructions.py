@@ -7,7 +7,7 @@ from typing import Any
 
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
 from geoseg_qgis.engine.zoo.registry import Preset
-from training.unigeoseg.scores import TITLES, SceneReader, score_unseen
+from training.unigeoseg.evaluate import TITLES, RequestPredictor, score_unseen
 
 AIMS = (0.5, 0.7)
 
@@ -21,8 +21,8 @@ def instruction_rows(preset: Preset, data: Path, scenes: Path, count: int) -> li
         scenes: Where drawn scenes are kept.
         count: Generated scenes to ask about.
     """
-    reader = SceneReader(load_checkpoint(preset.folder / "unigeoseg"))
-    scores = score_unseen(reader, scenes, count, data)
+    predictor = RequestPredictor(load_checkpoint(preset.folder / "unigeoseg"))
+    scores = score_unseen(predictor, scenes, count, data)
     return [
         {
             "asked": TITLES[name],

@@ -22,6 +22,7 @@ from training.segassess.evaluate import (
 )
 from training.segassess.mask_tiles import KINDS
 from training.train_unet import LEGEND, unet_network
+from training.trainer import has_checkpoint
 
 CLASSES = ("TP", "FP", "TN", "FN")
 ZOOMS = (1.0, 1.5)
@@ -42,7 +43,7 @@ def quality_rows(preset: Preset, data: Path, unet: Path, limit: int | None) -> l
         names = {image.dataset for image in images}
         images = [one for name in sorted(names) for one in _of(images, name)[:limit]]
     makers: dict[str, MaskMaker] = {"corrupted": from_truth(SEED)}
-    if _is_run(unet):
+    if has_checkpoint(unet):
         makers = {"unet": from_network(unet_network(read_unet(unet))), **makers}
     rows = []
     for name, make in makers.items():
@@ -58,15 +59,11 @@ def quality_rows(preset: Preset, data: Path, unet: Path, limit: int | None) -> l
 
 def yardstick_score(data: Path, unet: Path) -> float | None:
     """Return the mean IoU of a run of `train_unet` at its better zoom, None without a run."""
-    if not _is_run(unet):
+    if not has_checkpoint(unet):
         return None
     network = unet_network(read_unet(unet))
     images = load_images(data, "validation", (LEGEND,))
     return max(evaluate(lambda _: network, images, {LEGEND: zoom})[LEGEND].mean for zoom in ZOOMS)
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / "checkpoint.pt").is_file()
 
 
 def _of(images: list[Any], dataset: str) -> list[Any]:

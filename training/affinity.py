@@ -1,4 +1,4 @@
-"""Losses that make patch features agree inside a surface or object and differ across."""
+"""Losses that make patch features agree inside one land cover or object and differ between them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SHARPNESS = 8.0
 
 
 def pair_targets(labels: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Say for every pair of cells whether it must agree and whether it must differ.
+    """Return for every pair of cells whether it must agree and whether it must differ.
 
     Args:
-        labels: (M,) int64 bit masks of possible surfaces.
-        known: (M,) bool, cells whose mask names one legend class rather than a rest.
+        labels: (M,) int64 bit masks of possible land covers.
+        known: (M,) bool, cells whose mask is one class of a legend rather than the rest.
 
     Returns:
-        Two (M, M) bool matrices: same class, and no surface in common.
+        Two (M, M) bool matrices: same class, and no land cover in common.
     """
     same = (labels[:, None] == labels[None]) & known[:, None] & known[None]
     apart = ((labels[:, None] & labels[None]) == 0) & (labels != 0)[:, None] & (labels != 0)[None]

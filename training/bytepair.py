@@ -1,55 +1,49 @@
-"""Byte-pair merges for a small tokenizer in the file format of CLIP.
-
-Merges are learned until every word of the list is one piece, so that a small vocabulary never
-splits what it knows, while unknown words still fall into letters.
-"""
+"""Byte-pair merges for a small tokenizer in the file format of CLIP."""
 
 from __future__ import annotations
 
 import gzip
-from collections import Counter
+import json
+import string
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import List, Tuple
+
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+
+from geoseg_qgis.engine.files import draft
 
 WORD_END = "</w>"
+_UNLIMITED = 1 << 20
 
 
-def learn_merges(words: List[str]) -> List[Tuple[str, str]]:
-    """Return the merges, in order, that make every ASCII word one piece.
+def learn_merges(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the merges, in order, that make every word one piece.
+
+    A small vocabulary then never splits a word of the list, while other words still fall into
+    letters.
 
     Args:
-        words: Distinct lower-case words.
+        words: Lower-case ASCII words.
     """
-    pieces = [[*word[:-1], word[-1] + WORD_END] for word in words if word]
-    merges: List[Tuple[str, str]] = []
-    while True:
-        pairs: Counter[Tuple[str, str]] = Counter()
-        for word in pieces:
-            pairs.update(zip(word, word[1:]))
-        if not pairs:
-            return merges
-        best = max(pairs, key=lambda pair: (pairs[pair], pair))
-        merges.append(best)
-        pieces = [_merged(word, best) for word in pieces]
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # Word endings need fixed numbers: pairs that are equally frequent merge in their order.
+    trainer = BpeTrainer(
+        vocab_size=_UNLIMITED,
+        min_frequency=1,
+        show_progress=False,
+        end_of_word_suffix=WORD_END,
+        special_tokens=[letter + WORD_END for letter in string.ascii_lowercase],
+    )
+    tokenizer.train_from_iterator(words, trainer)
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    return [(left, right) for left, right in merges]
 
 
-def _merged(word: List[str], pair: Tuple[str, str]) -> List[str]:
-    result: List[str] = []
-    index = 0
-    while index < len(word):
-        if index + 1 < len(word) and (word[index], word[index + 1]) == pair:
-            result.append(word[index] + word[index + 1])
-            index += 2
-        else:
-            result.append(word[index])
-            index += 1
-    return result
-
-
-def write_merges(path: Path, merges: List[Tuple[str, str]]) -> None:
+def write_merges(path: Path, merges: Sequence[tuple[str, str]]) -> None:
     """Write a gzip file with one header line and one merge a line, without a final newline."""
     text = "\n".join(["#version: 1", *(f"{left} {right}" for left, right in merges)])
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as stream:
-        stream.write(text.encode("utf-8"))
-    temporary.replace(path)
+    with draft(path) as unfinished:
+        unfinished.write_bytes(gzip.compress(text.encode("utf-8"), mtime=0))

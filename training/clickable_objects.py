@@ -35,11 +35,11 @@ STRIDE = 2
 
 @dataclass(frozen=True)
 class Target:
-    """What a prompt asks for.
+    """An object that a prompt asks for.
 
     Attributes:
         mask: (h, w) bool at half the crop's size.
-        known: (h, w) bool, False where the label says nothing of the object.
+        known: (h, w) bool, False where the label does not say whether the object is there.
     """
 
     mask: Mask
@@ -47,15 +47,15 @@ class Target:
 
 
 def outlined(labels: npt.NDArray[np.int32 | np.int64]) -> Mask:
-    """Return where labels tell an object from what is not, (...) bool."""
-    told: Mask = (labels != UNKNOWN) & (labels != CROWN_EDGE)
-    return told
+    """Return where labels say whether an object is there, (...) bool."""
+    known: Mask = (labels != UNKNOWN) & (labels != CROWN_EDGE)
+    return known
 
 
 def with_labelled_objects(image: LabelledImage) -> LabelledImage:
-    """Return an image in which green patches that only their colour names are no objects.
+    """Return an image in which green patches without a drawn outline are no objects.
 
-    Guesses have ragged borders; where people drew the vegetation it stays.
+    Vegetation that is known by its colour alone has ragged borders.
     """
     if image.dataset not in SOURCES or not SOURCES[image.dataset].guesses_vegetation:
         return image
@@ -67,8 +67,8 @@ def label_components(labels: Tensor, random: np.random.Generator) -> List[Target
     """Return the connected components of every named class of one crop.
 
     Args:
-        labels: (S, S) int64 bit masks of possible surfaces.
-        random: Chooses the pixel that speaks for a cell, so that no side gains on the average.
+        labels: (S, S) int64 bit masks of possible land covers.
+        random: Chooses the pixel that stands for a cell, which keeps outlines in place on average.
     """
     row, column = random.integers(STRIDE, size=2)
     values = labels[row::STRIDE, column::STRIDE].numpy()

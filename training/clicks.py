@@ -1,8 +1,8 @@
 """How well clicks outline real objects: the standard protocol of interactive segmentation.
 
-The first click lies deepest inside the object; every further one where an error is deepest, be it
-missing or too much, and never on the pixel of an earlier one. All clicks so far are asked as the
-plugin asks them, and of an answer counts what it would keep: the parts that the clicks touch.
+The first click lies deepest inside the object, every further one deepest inside an error and never
+on the pixel of an earlier one. All clicks so far are one prompt, as in the plugin, and of a mask
+those areas count that the clicks touch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .datasets import LabelledImage
 
 SMALLEST = 150
 REACH = 4
-"""Pixels that a part may lie away from a click, the side of a cell of the answer."""
+"""Pixels between a click and an area that it still touches: the side of a cell of the mask."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,9 @@ class Example:
     """One object to outline.
 
     Attributes:
-        pixels: (3, S, S) uint8 window round it, mirrored beyond a smaller image as the plugin
-            continues it.
+        pixels: (3, S, S) uint8 window around it, mirrored beyond the image as in the plugin.
         mask: (S, S) bool.
-        valid: (S, S) bool, False beyond the image and where the label says nothing of the object.
+        valid: (S, S) bool, False beyond the image and where the label does not decide.
     """
 
     pixels: torch.Tensor
@@ -46,13 +45,13 @@ class Example:
 def examples(
     images: Sequence[LabelledImage], mask_value: int, size: int, limit: int
 ) -> Iterator[Example]:
-    """Yield the largest connected objects of a class, each in a window round it.
+    """Yield the largest connected objects of a class, each in a window around it.
 
     Args:
-        images: Where to look.
+        images: Images with labels.
         mask_value: The partial label of the class.
         size: Side of a window in pixels.
-        limit: Most objects an image.
+        limit: Most objects in an image.
     """
     for image in images:
         numbers, count = ndimage.label(image.labels.numpy() == mask_value)
@@ -67,14 +66,14 @@ def examples(
             )
             window = slice(top, top + size), slice(left, left + size)
             mask = numbers[window] == index + 1
-            told = outlined(image.labels[window].numpy())
+            known = outlined(image.labels[window].numpy())
             pixels = image.pixels[:, window[0], window[1]]
             right, bottom = size - mask.shape[1], size - mask.shape[0]
             around = ((0, bottom), (0, right))
             yield Example(
                 torch.from_numpy(np.pad(pixels.numpy(), ((0, 0), *around), mode="symmetric")),
                 np.pad(mask, around),
-                np.pad(told, around),
+                np.pad(known, around),
             )
 
 
@@ -89,8 +88,8 @@ def deepest_point(
     """Return the (x, y) of the pixel farthest from the mask's border and the window's, and how far.
 
     Args:
-        mask: Where to look.
-        points: Pixels (x, y) that are not to be found again.
+        mask: Where to search, (H, W).
+        points: Pixels (x, y) that are left out.
     """
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     for x, y in points:
@@ -99,15 +98,15 @@ def deepest_point(
     return (int(column), int(row)), float(depth[row, column])
 
 
-def click_scores(answerer: Predictor, example: Example, clicks: int) -> List[float]:
+def click_scores(predictor: Predictor, example: Example, clicks: int) -> List[float]:
     """Return the IoU after each of some clicks.
 
     Args:
-        answerer: The network that is asked.
+        predictor: The network.
         example: The object.
         clicks: How many clicks.
     """
-    tile = answerer.encode(example.pixels.numpy())
+    tile = predictor.encode(example.pixels.numpy())
     found = np.zeros_like(example.mask)
     points: List[Tuple[int, int]] = []
     marks: List[int] = []
@@ -122,9 +121,9 @@ def click_scores(answerer: Predictor, example: Example, clicks: int) -> List[flo
         points.append(missing if positive else extra)
         marks.append(int(positive))
         prompt = _prompt(points, marks)
-        ((_, answer),) = answerer.predict(tile, [prompt])
+        ((_, prediction),) = predictor.predict(tile, [prompt])
         logits = resize_bilinear(
-            torch.from_numpy(answer.logits)[None, None].float(), example.mask.shape
+            torch.from_numpy(prediction.logits)[None, None].float(), example.mask.shape
         )
         found = areas_touching((logits[0, 0] > 0).numpy(), prompt, REACH) & example.valid
         union = (found | example.mask).sum()

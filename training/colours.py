@@ -1,7 +1,7 @@
 """Colours of roofs, named by what a crop shows: labels for attributes such as "red roof".
 
 A building's label gets one more bit for each colour that its roof may have, so that a colour is a
-partial label like any other. Doubtful tints keep two or three bits.
+partial label like any other. Tints that could be called by several names get all their bits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REACH: Final = 12
 """Side of the square, in pixels, over which a roof's colour is averaged."""
 
 _TINTS: Final = (
-    # Hue in degrees, saturation and value from 0 to 1; colours overlap where people disagree.
+    # Hue in degrees, saturation and value from 0 to 1. Ranges overlap where people disagree.
     ("red", (-20, 21), (0.18, 1), (0.25, 1)),
     ("brown", (12, 45), (0.14, 1), (0, 0.66)),
     ("orange", (14, 40), (0.20, 1), (0.48, 1)),
@@ -58,7 +58,7 @@ def hue_saturation_value(pixels: Tensor) -> Tensor:
 
 
 def possible_colours(pixels: Tensor) -> Tensor:
-    """Return the bits of the colours that people might name, all of them where none fits.
+    """Return the bits of the colours that fit, all of them where none does.
 
     Args:
         pixels: (B, 3, H, W) float in 0..1.
@@ -81,11 +81,11 @@ def with_roof_colours(pixels: Tensor, labels: Tensor, stride: int) -> Tensor:
 
     Args:
         pixels: (B, 3, S, S) float in 0..1, before colours were varied.
-        labels: (B, S, S) int64 bit masks of possible surfaces.
+        labels: (B, S, S) int64 bit masks of possible land covers.
         stride: Step between the labels that are kept.
 
     Returns:
-        (B, S / stride, S / stride) int64; what only may be a building may have any colour.
+        (B, S / stride, S / stride) int64; a pixel that only may be a building may have any colour.
     """
     roof = (labels == BIT["building"])[:, None].to(pixels.dtype)
     first = stride // 2

@@ -1,4 +1,4 @@
-"""Random crops: geometry, then colour, as remote sensors and atmospheres vary them."""
+"""Random crops: geometry, then colour, as sensors and atmospheres vary it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .datasets import GENERATED, GENERATED_SHARE, SOURCES, LabelledImage
 from .land_cover import BIT
 
 UNCHANGED_SHARE = 0.4
-"""Share of crops that keep their colours: what the rasters of users look like."""
+"""Share of crops that keep their colours."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Batch:
 
     Attributes:
         pixels: (B, 3, S, S) float32 in 0..1.
-        clean: The same crops before colour changes, which most of them underwent.
-        labels: (B, S, S) int64 bit masks of possible surfaces.
+        clean: The same crops before their colours were changed.
+        labels: (B, S, S) int64 bit masks of possible land covers.
     """
 
     pixels: torch.Tensor
@@ -41,8 +41,8 @@ class CropSampler:
         images: Images to draw from.
         size: Side of a crop in pixels.
         seed: Seed of every random choice.
-        generated_share: Weight of generated scenes beside the real ones, whose weights sum to 1.
-        real_shares: Weight of each real set; those of `SOURCES` when None.
+        generated_share: Weight of drawn scenes beside the labelled images, whose weights sum to 1.
+        real_shares: Weight of each set of labelled images; those of `SOURCES` when None.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ def _pyramid(pixels: torch.Tensor) -> List[torch.Tensor]:
 
 
 def _rare_pixels(image: LabelledImage, random: np.random.Generator) -> List[np.ndarray]:
-    """Return up to 2000 positions of each surface that an image labels with certainty."""
+    """Return up to 2000 positions of each land cover that an image labels with certainty."""
     anchors = []
     labels = image.labels.numpy()
     for name in ("building", "road", "water", "car", "tree", "field", "vegetation"):

@@ -1,4 +1,4 @@
-"""Reading the labelled real images into memory as pixels and partial labels.
+"""Reading the labelled images into memory as pixels and partial labels.
 
 Only the sets below may train shipped weights (open licences with attribution); the split of the
 data folder says which images belong to training and which to validation.
@@ -29,16 +29,16 @@ GREENNESS_OF_VEGETATION = 0.10
 """Excess green above which an otherwise unlabelled pixel may only be vegetation (weak label)."""
 GREENNESS_OF_EARTH = -0.025
 REDNESS_OF_EARTH = 0.07
-"""Red less blue, as a share of brightness, above which what is not green may only be earth."""
+"""Red minus blue, as a share of brightness, above which a pixel without green is only earth."""
 
 VEGETATION = partial_label("tree", "grass", "field")
 EARTH = partial_label("land", "road", "other")
 CROWN_EDGE = partial_label("tree", "grass")
-"""Where the outline of a crown may lie, of which only a box is known."""
+"""Label of the pixels where the outline of a crown may lie, because only its box is known."""
 
 GENERATED = "generated"
 GENERATED_SHARE = 0.8
-"""Weight of generated scenes beside the real ones, whose weights sum to 1."""
+"""Weight of drawn scenes beside the labelled images, whose weights sum to 1."""
 
 
 class TrainingDataError(Exception):
@@ -53,8 +53,8 @@ class LabelledImage:
         dataset: Name of the set.
         name: File stem.
         pixels: (3, H, W) uint8 RGB.
-        labels: (H, W) int32 bit masks of possible surfaces, 0 where unknown.
-        zoom: Range of output pixels per image pixel that keeps objects at useful sizes.
+        labels: (H, W) int32 bit masks of possible land covers, 0 where unknown.
+        zoom: Range of output pixels for each image pixel that keeps objects at useful sizes.
     """
 
     dataset: str
@@ -73,7 +73,7 @@ class Source:
         licence: Licence of images and labels.
         weight: Share of the training crops.
         read: Function from image path to pixels, labels and zoom range.
-        guesses_vegetation: Whether plants are told by their colour alone, see `with_weak_labels`.
+        guesses_vegetation: Whether vegetation is known by its colour alone, see `with_weak_labels`.
     """
 
     attribution: str
@@ -118,7 +118,7 @@ def _label_path(image: Path, suffix: str) -> Path:
 def with_weak_labels(pixels: Pixels, labels: Labels) -> Labels:
     """Narrow labels to vegetation where a pixel is clearly green, to earth where it is red.
 
-    Roofs may be red: only what the labels call no building can be earth.
+    Roofs may be red, so only pixels whose labels exclude buildings can be earth.
     """
     red, green, blue = pixels.astype(np.float32)
     brightness = np.maximum(red + green + blue, 1)
@@ -292,7 +292,7 @@ def load_images(data: Path, split: str, datasets: Tuple[str, ...] = ()) -> List[
     Args:
         data: The data folder, holding `splits.json` and one folder per set.
         split: "train" or "validation".
-        datasets: Names of sets; all that may train shipped weights when empty.
+        datasets: Names of sets; by default all that may train shipped weights.
 
     Raises:
         TrainingDataError: The folder or its split is missing.

@@ -2,8 +2,8 @@
 
 The value head of GUMix-RS (paper sections on value reconstruction and region tokens): the last
 block only projects values, which a similarity matrix mixes; a spatial branch averages middle
-blocks; a semantic branch carries one extra CLS token a region through all blocks. The fast head
-replaces the last attention by q-q, k-k and v-v attention. Training through these heads, rather
+blocks; a semantic branch runs one extra class token for each region through all blocks. The fast
+head replaces the last attention by q-q, k-k and v-v attention. Training through these heads, rather
 than through the pooled token alone, makes patch features agree with text.
 """
 
@@ -25,7 +25,7 @@ FAST = FastSettings()
 
 
 @dataclass(frozen=True)
-class Trunk:
+class Tokens:
     """Tokens before the heads.
 
     Attributes:
@@ -59,7 +59,7 @@ def region_mask(regions: Tensor, count: int, dtype: torch.dtype) -> Tensor:
     return mask.masked_fill_(outside, float("-inf"))[:, None]
 
 
-def run_trunk(visual: Any, pixels: Tensor, regions: Tensor, count: int) -> Trunk:
+def encode_tokens(visual: Any, pixels: Tensor, regions: Tensor, count: int) -> Tokens:
     """Run an open_clip vision transformer with region tokens.
 
     Args:
@@ -91,49 +91,49 @@ def run_trunk(visual: Any, pixels: Tensor, regions: Tensor, count: int) -> Trunk
     _, keys, values = project_heads(blocks[-1], tokens)
     mask = region_mask(regions, count, queries.dtype)
     ends = finish_block(blocks[-1], ends, attend(queries, keys, values, attn_mask=mask))
-    return Trunk(tokens, torch.stack(middle).mean(0), ends[:, count], ends[:, :count])
+    return Tokens(tokens, torch.stack(middle).mean(0), ends[:, count], ends[:, :count])
 
 
-def plain_embeddings(visual: Any, trunk: Trunk) -> Tensor:
-    """Return (B, N, E) unit embeddings of the value head, every patch for itself."""
+def plain_embeddings(visual: Any, encoded: Tokens) -> Tensor:
+    """Return (B, N, E) unit embeddings of the value head, without mixing."""
     block = visual.transformer.resblocks[-1]
-    values = _values(block, trunk.main), _values(block, trunk.spatial)
+    values = _values(block, encoded.main), _values(block, encoded.spatial)
     return _project(visual, _branches(visual, *values))
 
 
-def mixed_embeddings(visual: Any, trunk: Trunk, regions: Tensor, affinity: Tensor) -> Tensor:
+def mixed_embeddings(visual: Any, encoded: Tokens, regions: Tensor, affinity: Tensor) -> Tensor:
     """Return (B, N, E) unit embeddings of the value head mixed inside regions, all branches.
 
     Args:
         visual: The vision transformer.
-        trunk: Its tokens.
+        encoded: Its tokens.
         regions: (B, N) region of each patch.
         affinity: (B, N, N) row-stochastic mixing matrix.
     """
     block = visual.transformer.resblocks[-1]
-    main = affinity @ _values(block, trunk.main)
-    spatial = affinity @ _values(block, trunk.spatial)
-    index = regions[..., None].expand(-1, -1, trunk.regions.shape[-1])
-    semantic = visual.ln_post(trunk.regions.gather(1, index))
+    main = affinity @ _values(block, encoded.main)
+    spatial = affinity @ _values(block, encoded.spatial)
+    index = regions[..., None].expand(-1, -1, encoded.regions.shape[-1])
+    semantic = visual.ln_post(encoded.regions.gather(1, index))
     return _project(visual, _branches(visual, main, spatial) + SETTINGS.semantic_weight * semantic)
 
 
-def fast_cosines(visual: Any, trunk: Trunk, texts: Tensor) -> Tensor:
+def fast_cosines(visual: Any, encoded: Tokens, texts: Tensor) -> Tensor:
     """Return (B, N, Q) cosines of the fast method, with the class token's share taken off.
 
     Args:
         visual: The vision transformer.
-        trunk: Its tokens.
+        encoded: Its tokens.
         texts: (Q, E) unit rows.
     """
-    attended = self_attention(visual.transformer.resblocks[-1], trunk.main)
+    attended = self_attention(visual.transformer.resblocks[-1], encoded.main)
     cosines = _project(visual, visual.ln_post(attended)) @ texts.T
     return cosines[:, 1:] - FAST.class_token_weight * cosines[:, :1]
 
 
-def image_embedding(visual: Any, trunk: Trunk) -> Tensor:
+def image_embedding(visual: Any, encoded: Tokens) -> Tensor:
     """Return (B, E) unit embeddings of whole images."""
-    return _project(visual, visual.ln_post(trunk.image))
+    return _project(visual, visual.ln_post(encoded.image))
 
 
 def _values(block: Any, tokens: Tensor) -> Tensor:

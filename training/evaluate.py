@@ -177,7 +177,7 @@ def clip_network(
     """
     import open_clip  # noqa: PLC0415 - slow import
 
-    from .dense_clip import fast_cosines, plain_embeddings, run_trunk, text_embeddings  # noqa: PLC0415
+    from .dense_clip import encode_tokens, fast_cosines, plain_embeddings, text_embeddings  # noqa: PLC0415
 
     side = model.visual.grid_size[0]
     none = torch.zeros(1, side * side, dtype=torch.int64)
@@ -194,11 +194,11 @@ def clip_network(
 
         def network(pixels: torch.Tensor) -> torch.Tensor:
             regions = none.expand(len(pixels), -1)
-            trunk = run_trunk(model.visual, (pixels - mean) / std, regions, 1)
+            encoded = encode_tokens(model.visual, (pixels - mean) / std, regions, 1)
             if head == "fast":
-                cosine = fast_cosines(model.visual, trunk, texts)
+                cosine = fast_cosines(model.visual, encoded, texts)
             else:
-                cosine = plain_embeddings(model.visual, trunk) @ texts.T
+                cosine = plain_embeddings(model.visual, encoded) @ texts.T
             per_class = torch.stack(
                 [cosine[..., owner == index].amax(-1) for index in range(len(classes))], dim=1
             )

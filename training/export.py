@@ -1,9 +1,9 @@
 """Put finished runs of CLIP, DINOv3 and SAM 2 into a preset folder.
 
-`python -m training.export --clip RUN --dino RUN --sam2 RUN --out FOLDER` takes
-any of the three runs and writes weights, card members and page sections of these alone; what the
-folder holds of other components stays. Weights are stored as int8 rows with float16 scales, small
-tensors as float16. `--measured FILE` gives the numbers of the page: a JSON object such as
+`python -m training.export --clip RUN --dino RUN --sam2 RUN --out FOLDER` takes any of the three
+runs and writes their weights, card members and page sections; other components stay as they are.
+Large matrices are stored as int8 rows with float16 scales, small tensors as float16. `--measured
+FILE` gives the numbers of the page: a JSON object such as
 `{"CLIP": {"Dubai land cover, mIoU": "0.43"}, "SAM 2": {"IoU after one click": 0.39}}`.
 """
 
@@ -24,10 +24,10 @@ from .preset_folder import (
     packed,
     put_member,
     read_card_object,
-    read_checkpoint,
     write_bytes,
     write_json,
 )
+from .trainer import read_checkpoint
 from .vocabulary import vocabulary_card
 
 COMPONENTS: dict[str, Component] = {"clip": CLIP, "dino": DINO, "sam2": SAM2}
@@ -65,8 +65,8 @@ def export(runs: Mapping[str, Path], out: Path, measured: Measured) -> None:
     Args:
         runs: Folder of the run of each of "clip", "dino" and "sam2" that is to be exported.
         out: The preset's folder; it is made where there is none.
-        measured: Titles and numbers by title of the component. Where an exported one lacks them,
-            its page keeps the numbers that it has.
+        measured: Titles and numbers by title of the component. Without any, its page keeps the
+            numbers that it has.
     """
     for name, run in runs.items():
         component, checkpoint = COMPONENTS[name], read_checkpoint(run)
@@ -118,7 +118,7 @@ def _sam2_member(facts: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[s
         "weights": weights,
         "mean": list(train_sam2.MEAN),
         "std": list(train_sam2.STD),
-        # Its ratings of the three masks are too coarse to choose by.
+        # Its scores of the three masks are too coarse to choose by.
         "multimask": False,
         "mirrors": True,
         "closer": True,
@@ -134,15 +134,15 @@ def read_measured(path: Path) -> dict[str, dict[str, Any]]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no JSON, or says something else than titles and numbers of CLIP,
-            DINOv3 and SAM 2.
+        ValueError: It is no JSON, or has something else than titles and numbers of CLIP, DINOv3 and
+            SAM 2.
     """
     measured = json.loads(path.read_text(encoding="utf-8"))
     titles = [component.title for component in COMPONENTS.values()]
     if not isinstance(measured, dict) or not all(isinstance(n, dict) for n in measured.values()):
-        raise ValueError("it is not an object with one object of titles and numbers a component")
+        raise ValueError("it is not an object of titles and numbers for each component")
     if unknown := [title for title in measured if title not in titles]:
-        raise ValueError(f"it speaks of {unknown[0]!r}; it may speak of {', '.join(titles)}")
+        raise ValueError(f"it names {unknown[0]!r}; it may name {', '.join(titles)}")
     return measured
 
 

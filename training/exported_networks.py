@@ -1,6 +1,6 @@
-"""What ships of each trained network: which of a run's weights, under which name, with what limits.
+"""The networks that are trained here: which of a run's weights ship, under which name, and limits.
 
-The card of a preset and the model pages of runs and presets say the same of a component, from here.
+The card of a preset and the model pages of runs and presets take their facts from here.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Component:
         layout: Key layout of the tensors, as a card names it.
         shipped: Takes from a checkpoint the averaged weights that ship.
         limits: What it cannot do, a sentence or two each.
-        crops: What a step's batch consists of.
-        metadata: Text that the file of weights carries along.
-        generated: Whether generated scenes are part of its training data.
+        crops: Name of the members of a batch.
+        metadata: Text stored in the file of weights.
+        generated: Whether drawn scenes are part of its training data.
     """
 
     title: str
@@ -54,7 +54,7 @@ def _average(checkpoint: Checkpoint) -> State:
 
 
 def _below(prefix: str) -> Callable[[Checkpoint], State]:
-    """Return a choice of the weights of one part, named as seen from that part."""
+    """Return a function that selects the weights of one module, named from there."""
 
     def chosen(checkpoint: Checkpoint) -> State:
         average: State = checkpoint["average"]
@@ -122,15 +122,15 @@ SEGASSESS = Component(
     "segassess",
     _below("assess."),
     (
-        "It is told no kind of object and takes it from the mask, so a mask that shows a river as "
-        "road can pass for a good mask of water.",
-        "It sees buildings, roads, water, vegetation and bare land; other things it judges by "
-        "looks alone.",
-        "It finds few of the missed objects, and hardly any missed road; where roads break up into "
-        "pieces it calls most of them wrong.",
+        "It takes the kind of object from the mask, so a mask that shows a river as road can pass "
+        "for a good mask of water.",
+        "It was trained on buildings, roads, water, vegetation and bare land; other objects it "
+        "judges by their appearance alone.",
+        "It finds few of the missed objects, and hardly any missed road; pieces of roads it mostly "
+        "calls wrong.",
         "Carefully drawn masks with moved or coarse outlines get too low an IoU, but in the right "
         "order.",
-        "Parts narrower than 8 pixels are not judged.",
+        "Objects narrower than 8 pixels are not judged.",
     ),
     "crops of 256 pixels",
 )
@@ -141,16 +141,16 @@ UNIGEOSEG = Component(
     "unigeoseg",
     _unigeoseg,
     (
-        "It knows the words of its own `vocabulary.json` and the wordings it was taught; questions "
-        "were scored in wordings that it had seen about other scenes.",
-        "Classes by name or use are what it does well. Where one of a kind is meant, the largest "
-        "or the closest, it often takes another.",
-        "What it sees at more than 0.6 m per pixel is coarser than all that it was taught.",
+        "It knows the words of its own `vocabulary.json` and the wordings of its training; "
+        "questions were scored in wordings that it had seen about other scenes.",
+        "It is good at classes by name or use. Where one object of a kind is meant, the largest or "
+        "the closest, it often takes another.",
+        "More than 0.6 m in a pixel of its square is coarser than all training images.",
         "Points and boxes give a rough region; SAM 2 of this preset draws outlines from them.",
-        "Things of a few pixels are missed.",
-        "Numbers of generated scenes do not carry over to photographs.",
+        "Objects of a few pixels are missed.",
+        "Numbers of drawn scenes do not apply to photographs.",
     ),
-    "pictures",
+    "images",
     {"format": "pt"},
 )
 

@@ -1,4 +1,4 @@
-"""Generated scenes as training material, with exact labels; kept on disk once they are drawn."""
+"""Drawn scenes as labelled images, kept on disk once they are drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .array_files import write_arrays
+from geoseg_qgis.engine.files import draft
+
 from .datasets import GENERATED, LabelledImage
 from .land_cover import UNKNOWN, partial_label
 from .scenes import VERSION, generate_scene
@@ -46,7 +47,7 @@ _SURFACES: Dict[str, tuple[str, ...]] = {
 
 
 def class_surfaces() -> npt.NDArray[np.int32]:
-    """Return the surfaces, as bit masks, that each class of a generated scene may be."""
+    """Return the land covers, as bit masks, that each class of a drawn scene may have."""
     table = np.full(len(CLASS_NAMES), UNKNOWN, np.int32)
     for index, name in enumerate(CLASS_NAMES):
         if name in _SURFACES:
@@ -55,12 +56,12 @@ def class_surfaces() -> npt.NDArray[np.int32]:
 
 
 def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> List[LabelledImage]:
-    """Return the first ``count`` generated scenes, drawing those that ``folder`` lacks.
+    """Return the first ``count`` drawn scenes, drawing those that ``folder`` does not have.
 
     Args:
         folder: Where drawn scenes are kept, one compressed file each.
         count: Number of scenes; seeds run from 0.
-        kind: Kind of place; every scene has another one when None.
+        kind: Kind of place; drawn for each scene when None.
     """
     folder.mkdir(parents=True, exist_ok=True)
     table = class_surfaces()
@@ -70,7 +71,7 @@ def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> Li
         path = folder / f"{name}-v{VERSION}-{seed:04d}.npz"
         if not path.exists():
             _draw(path, seed, kind)
-            logger.info("drew scene %d of %d", seed + 1, count)
+            logger.info("Drew scene %d of %d", seed + 1, count)
         with np.load(path) as stored:
             pixels, classes = stored["image"], stored["classes"]
         labels = torch.from_numpy(table[classes])
@@ -82,4 +83,5 @@ def _draw(path: Path, seed: int, kind: Optional[str]) -> None:
     pixel_size = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.2), np.log(0.7))))
     scene = generate_scene(seed, SIDE, pixel_size, kind)
     image = np.ascontiguousarray(scene.image.transpose(2, 0, 1))
-    write_arrays(path, image=image, classes=scene.classes.astype(np.uint8))
+    with draft(path) as unfinished:
+        np.savez_compressed(unfinished, image=image, classes=scene.classes)

@@ -1,8 +1,8 @@
-"""Surface classes and partial labels.
+"""Land covers and partial labels.
 
-Every label source says something different about a pixel: one names five land covers, another only
-whether there is a building. A partial label is the set of surfaces that a pixel may be, kept as a
-bit mask, so that all sources train one model. Zero means unknown: the pixel is ignored.
+Each data set has its own labels: one names five land covers, another only buildings. A partial
+label is the set of land covers that a pixel may have, kept as a bit mask, so that all data sets
+train one model. Zero means unknown: the pixel is ignored.
 
 Example:
     >>> partial_label("tree", "grass")
@@ -30,7 +30,7 @@ ANY: Final = (1 << len(SURFACES)) - 1
 
 
 def partial_label(*names: str) -> int:
-    """Return the bit mask of the surfaces that are possible."""
+    """Return the bit mask of the land covers that are possible."""
     mask = 0
     for name in names:
         mask |= BIT[name]
@@ -38,5 +38,5 @@ def partial_label(*names: str) -> int:
 
 
 def all_but(*names: str) -> int:
-    """Return the bit mask of every surface except the named ones."""
+    """Return the bit mask of every land cover except the named ones."""
     return ANY & ~partial_label(*names)

@@ -7,10 +7,10 @@ from torch.nn import functional
 
 
 def compatible(labels: torch.Tensor, surfaces: torch.Tensor) -> torch.Tensor:
-    """Say which queries a partially labelled pixel may be.
+    """Return which queries a partially labelled pixel may match.
 
     Args:
-        labels: (...) int64 bit masks of possible surfaces.
+        labels: (...) int64 bit masks of possible land covers.
         surfaces: (Q,) int64 bit masks of the queries.
 
     Returns:
@@ -22,7 +22,7 @@ def compatible(labels: torch.Tensor, surfaces: torch.Tensor) -> torch.Tensor:
 def rarity(labels: torch.Tensor, exponent: float = 0.75, limit: float = 12.0) -> torch.Tensor:
     """Return weights that grow as a label becomes rare in its batch, with mean 1.
 
-    How common a class was in training says little about the rasters of users.
+    The frequency of a class in training says little about the rasters of users.
 
     Args:
         labels: (M,) int64 bit masks.
@@ -41,7 +41,7 @@ def partial_cross_entropy(
 
     Args:
         logits: (M, Q).
-        positive: (M, Q) bool; rows without or with only positives carry no information.
+        positive: (M, Q) bool; rows without or with only positives do not count.
         weights: (M,) weight of each row; equal when absent.
     """
     informative = positive.any(1) & ~positive.all(1)

@@ -15,21 +15,21 @@ from typing import Any
 
 from .datasets import SOURCES
 from .exported_networks import Component
-from .preset_folder import file_entry, packed, read_card_object, read_checkpoint, write_text
-from .trainer import LOG_FILE
+from .preset_folder import file_entry, packed, read_card_object, write_text
+from .trainer import LOG_FILE, read_checkpoint
 
 PAGE_FILE = "MODEL.md"
 MEASURED = "Measured on unseen images"
 NOT_MEASURED = "Not measured yet."
-_PLACES = {"cpu": "the processor", "cuda": "a graphics card"}
+_PLACES = {"cpu": "the CPU", "cuda": "a graphics card"}
 _NO_LOSSES = ("step", "seconds")
 
 
 def training_line(checkpoint: Mapping[str, Any], crops: str = "crops") -> str:
-    """Return how a run trained: its steps, minutes and what else the checkpoint's facts say.
+    """Return how a run trained: its steps, minutes and the facts of its checkpoint.
 
     The facts `batch`, `device` (or "cpu and cuda"), `seed`, `started_from` (a run) and `generated`
-    (weight of generated scenes beside real images that weigh 1 together) are told where they are
+    (weight of drawn scenes beside labelled images, whose weights sum to 1) are given where they are
     known.
     """
     facts = checkpoint["facts"]
@@ -62,7 +62,7 @@ def component_section(
         weights: The card's entry of its file.
         training: How it was trained, a list item each.
         numbers: Lines of Markdown.
-        heading: What the numbers are.
+        heading: Heading of the numbers.
     """
     lines = [
         f"## {component.title}",
@@ -82,7 +82,7 @@ def component_section(
 
 
 def data_section(generated: bool = True) -> str:
-    """Return the section of the training data with the attribution that the licences ask for."""
+    """Return the section of the training data with the attribution that the licences require."""
     lines = [
         "## Training data",
         "",
@@ -91,7 +91,7 @@ def data_section(generated: bool = True) -> str:
         *(f"- {name}: {one.attribution} ({one.licence})" for name, one in SOURCES.items()),
     ]
     if generated:
-        lines += ["", "Besides, scenes drawn by this project's own generator."]
+        lines += ["", "Scenes drawn by this project's own generator complete them."]
     return "\n".join(lines) + "\n"
 
 
@@ -146,7 +146,7 @@ def write_run_page(
     Args:
         run: Folder with checkpoint and log.
         component: The network that was trained.
-        metadata: Text that its file of weights carries along, if it depends on the run.
+        metadata: Text stored in its file of weights, if it depends on the run.
         validation: Numbers by name, measured on validation images when the run ended.
     """
     if metadata is not None:
@@ -155,7 +155,7 @@ def write_run_page(
     content = packed(component.shipped(checkpoint), component.metadata)
     weights = file_entry(component.file, component.layout, content)
     training = [
-        "These are size and digest of the file that an export writes from this run.",
+        "An export of this run writes a file of this size and digest.",
         training_line(checkpoint, component.crops),
     ]
     heading, losses = _last_losses(run / LOG_FILE)
@@ -170,11 +170,11 @@ def write_run_page(
 
 
 def _last_losses(log: Path) -> tuple[str, list[str]]:
-    """Return what the last losses are called, and the lines that tell them."""
+    """Return the heading of the last losses, and their lines."""
     text = log.read_text(encoding="utf-8") if log.is_file() else ""
     entries = [entry for entry in map(json.loads, text.splitlines()) if "total" in entry]
     if not entries:
-        return "Training losses", ["The run was too short for its log to tell any."]
+        return "Training losses", ["The run was too short for a line of its log."]
     last = entries[-1]
     losses = {name: value for name, value in last.items() if name not in _NO_LOSSES}
     return (

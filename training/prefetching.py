@@ -1,4 +1,4 @@
-"""Prefetching of what steps need: ahead of a graphics card, in line beside a processor."""
+"""Drawing the batches of later steps while a graphics card computes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SEED_STEP = 1_000_003
 def prefetch(
     make: Callable[[int], Callable[..., Material]], seed: int, device: torch.device
 ) -> Callable[..., Material]:
-    """Return what draws the material of one step after another.
+    """Return a function that draws the batch of one step after another.
 
-    Beside a processor it draws when it is asked, for it would only take time from the network.
+    On a CPU it draws when it is called, because threads would only take time from the network.
 
     Args:
-        make: Returns a source of material that draws from a seed.
+        make: Returns a source of batches for a seed.
         seed: Seed of all that is drawn.
         device: Where the network is trained.
     """
@@ -34,13 +34,13 @@ def prefetch(
 
 
 class Prefetcher(Generic[Material]):
-    """Draws what the next steps need while a card computes.
+    """Draws the batches of the next steps in threads.
 
-    Each thread has a source of its own, and they take turns: what is drawn depends on the seed, the
-    number of threads and what was asked alone. What was drawn for another question is thrown away.
+    Each thread has a source of its own, and they take turns: batches depend on the seed, the number
+    of threads and the arguments alone. Batches drawn for other arguments are thrown away.
 
     Args:
-        make: Returns a source of material that draws from a seed.
+        make: Returns a source of batches for a seed.
         seed: Seed of the first thread's source.
         threads: Steps that are drawn at once.
     """
@@ -54,20 +54,20 @@ class Prefetcher(Generic[Material]):
             for number, thread in enumerate(self._threads)
         ]
         self._waiting: Deque[Future[Material]] = deque()
-        self._asked: Tuple[Any, ...] = ()
+        self._arguments: Tuple[Any, ...] = ()
         self._turn = 0
 
-    def __call__(self, *asked: Any, **state: Any) -> Material:
-        """Return what a source draws for ``asked``; ``state`` may be that of some steps before."""
-        if asked != self._asked:
+    def __call__(self, *arguments: Any, **state: Any) -> Material:
+        """Return what a source draws for ``arguments``; ``state`` may be some steps old."""
+        if arguments != self._arguments:
             self._waiting.clear()
-            self._asked = asked
+            self._arguments = arguments
         while len(self._waiting) <= len(self._threads):
-            self._waiting.append(self._begin(asked, state))
+            self._waiting.append(self._begin(arguments, state))
         return self._waiting.popleft().result()
 
-    def _begin(self, asked: Tuple[Any, ...], state: Any) -> Future[Material]:
+    def _begin(self, arguments: Tuple[Any, ...], state: Any) -> Future[Material]:
         turn = self._turn % len(self._threads)
         self._turn += 1
         source = self._sources[turn]
-        return self._threads[turn].submit(lambda: source.result()(*asked, **state))
+        return self._threads[turn].submit(lambda: source.result()(*arguments, **state))

@@ -1,7 +1,4 @@
-"""A preset folder in the making: its weights and its card.
-
-One component can be put into a folder at a time; what the folder says of the others stays.
-"""
+"""Writing a preset folder, its weights and its card, one component at a time."""
 
 from __future__ import annotations
 
@@ -12,16 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from geoseg_qgis.engine.files import draft
 from geoseg_qgis.engine.models.weights import SCALE_SUFFIX, quantise_rows
 from geoseg_qgis.engine.zoo.card import CARD_FILE
 from geoseg_qgis.engine.zoo.methods import method_needs
 
 METHODS = ("gumix", "fast", "mask_selection", "sam2", "segassess", "unigeoseg")
-"""What a component may enable, in the order in which a card names it."""
+"""Methods that a component may enable, in the order of a card."""
 
 NEW_CARD: dict[str, Any] = {
     "title": "Models of this project, small",
@@ -29,7 +26,7 @@ NEW_CARD: dict[str, Any] = {
     "licence": "CC-BY-SA-4.0 (weights; imagery sources and their licences in MODEL.md)",
     "description": (
         "Small networks trained from scratch on openly licensed aerial imagery and generated "
-        "scenes. They know a fixed list of words and run offline on any processor."
+        "scenes. They know a fixed list of words and run offline on any computer."
     ),
     "methods": [],
     "pixel_size": {"preferred": 0.25, "finest": 0.1, "coarsest": 2.0},
@@ -40,11 +37,10 @@ PRECISE = ("positional_embedding", "pos_embed", "class_embedding", "gaussian_mat
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, replacing the last one at once; its folder is made where it lacks."""
+    """Write a file, replacing the last one at once; its folder is created when missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with draft(path) as unfinished:
+        unfinished.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -53,7 +49,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file as the preset folder keeps them, replacing the last one at once."""
+    """Write an indented JSON file, replacing the last one at once."""
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
@@ -79,7 +75,7 @@ def packed(state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = Non
 
 
 def file_entry(file: str, layout: str, content: bytes) -> dict[str, Any]:
-    """Return what a card says of a file.
+    """Return a card's entry of a file.
 
     Args:
         file: Path relative to the card.
@@ -88,13 +84,6 @@ def file_entry(file: str, layout: str, content: bytes) -> dict[str, Any]:
     """
     digest = hashlib.sha256(content).hexdigest()
     return {"file": file, "layout": layout, "size": len(content), "sha256": f"sha256:{digest}"}
-
-
-def read_checkpoint(run: Path) -> dict[str, Any]:
-    """Return the last checkpoint of a run, its tensors on the processor."""
-    path = run / "checkpoint.pt"
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
 
 
 def read_card_object(folder: Path) -> dict[str, Any]:
@@ -116,10 +105,10 @@ def put_member(
     """Put a component into the card of a folder, with the methods that it enables.
 
     Args:
-        folder: The preset's folder; it gets a card where it has none.
+        folder: The preset's folder; it gets a card when it has none.
         component: Name of the member, for example "clip".
-        member: What the card is to say of the component.
-        defaults: Other members, for a card that lacks them.
+        member: The component's member of the card.
+        defaults: Other members, for a card that does not have them.
     """
     card = read_card_object(folder)
     card[component] = dict(member)

@@ -1,4 +1,4 @@
-"""Random image partitions that stand in for segmentation regions while CLIP trains."""
+"""Random image partitions in place of segmentation regions while CLIP trains."""
 
 from __future__ import annotations
 

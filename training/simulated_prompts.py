@@ -64,18 +64,18 @@ class PromptSampler:
         )
 
     def corrected(self, prompts: Prompts, found: Mask) -> Prompts:
-        """Return the prompts with one more click each, in the larger error of an answer.
+        """Return the prompts with one more click each, in the larger error of a mask.
 
-        Half of the clicks lie deepest inside the error, as a careful user's, the others anywhere.
+        Half of the clicks lie deepest inside the error, like a careful user's, the others anywhere.
 
         Args:
-            prompts: Prompts that were answered, on the processor, each with a free place.
-            found: (N, h, w) bool, the answers at half the crop's size.
+            prompts: Prompts on the CPU, each with a free place.
+            found: (N, h, w) bool, the predicted masks at half the crop's size.
         """
         points, marks = prompts.points.clone(), prompts.marks.clone()
         wanted, known = prompts.masks.numpy() > 0.5, prompts.known.numpy() > 0.5
-        for row, answer in enumerate(found):
-            missing, extra = wanted[row] & ~answer, ~wanted[row] & answer & known[row]
+        for row, predicted in enumerate(found):
+            missing, extra = wanted[row] & ~predicted, ~wanted[row] & predicted & known[row]
             positive = bool(missing.sum() >= extra.sum())
             error = missing if positive else extra
             free = np.flatnonzero(prompts.marks[row].numpy() == PADDING)

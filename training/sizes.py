@@ -16,24 +16,24 @@ from .colours import COLOURS
 from .land_cover import BIT, SURFACES, UNKNOWN
 
 SIZES: Final = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
-"""What each size is called."""
+"""Words for each size."""
 SIZE_BIT: Final = {name: 1 << (len(SURFACES) + len(COLOURS) + i) for i, name in enumerate(SIZES)}
 ANY_SIZE: Final = sum(SIZE_BIT.values())
 SMALL_UP_TO: Final = 900
 """Pixels of the largest small building."""
 LARGE_FROM: Final = 2500
-"""Pixels of the smallest large one; what lies between may be called either."""
+"""Pixels of the smallest large building; sizes between may be called either."""
 
 
 def building_sizes(labels: Tensor) -> Tensor:
     """Return the bits of the sizes that each building may be called.
 
     Args:
-        labels: (B, S, S) int64 bit masks of possible surfaces.
+        labels: (B, S, S) int64 bit masks of possible land covers.
 
     Returns:
-        (B, S, S) int64: bits on buildings, those that touch each other being one; all of them where
-        one is cut off before it is large or there only may be a building; 0 elsewhere.
+        (B, S, S) int64: bits on buildings, touching ones counting as one; all bits where a building
+        is cut off before it is large, or where there only may be one; 0 elsewhere.
     """
     sizes = [
         _sizes_of_one(building, unknown)

@@ -16,11 +16,11 @@ from .colours import with_roof_colours
 from .crops import Batch, CropSampler
 from .datasets import load_images
 from .dense_clip import (
+    encode_tokens,
     fast_cosines,
     image_embedding,
     mixed_embeddings,
     plain_embeddings,
-    run_trunk,
     text_embeddings,
 )
 from .device import add_device_option, device_of, half_precision
@@ -31,10 +31,9 @@ from .land_cover import ANY
 from .losses import area_targets, compatible, partial_cross_entropy, rarity, soft_cross_entropy
 from .model_pages import write_run_page
 from .prefetching import prefetch
-from .preset_folder import read_checkpoint
 from .regions import random_regions, region_affinity
 from .sizes import building_sizes
-from .trainer import Plan, Trainer, has_begun
+from .trainer import Plan, Trainer, has_checkpoint, read_checkpoint
 from .vocabulary import QuerySampler, corpus_words
 
 LOGIT_SCALE = 40.0
@@ -121,15 +120,15 @@ class ClipObjective:
         visual = self.model.visual
         with half_precision(self.device):
             pixels = (pixels - self._mean) / self._std
-            trunk = run_trunk(visual, pixels, regions, REGIONS)
+            encoded = encode_tokens(visual, pixels, regions, REGIONS)
             texts = text_embeddings(self.model, self.tokenizer, queries.sentences).float()
             cosines = {
-                "plain": plain_embeddings(visual, trunk) @ texts.T,
-                "mixed": mixed_embeddings(visual, trunk, regions, affinity) @ texts.T,
+                "plain": plain_embeddings(visual, encoded) @ texts.T,
+                "mixed": mixed_embeddings(visual, encoded, regions, affinity) @ texts.T,
             }
             if step % FAST_EVERY == 0:
-                cosines["fast"] = fast_cosines(visual, trunk, texts)
-            image = image_embedding(visual, trunk) @ texts.T
+                cosines["fast"] = fast_cosines(visual, encoded, texts)
+            image = image_embedding(visual, encoded) @ texts.T
         surfaces = torch.tensor(queries.surfaces, device=self.device)
         return self._losses(cosines, image, labels, surfaces)
 
@@ -208,7 +207,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--start", type=Path, help="run whose weights and words to begin with")
     add_device_option(parser)
     options = parser.parse_args(arguments)
-    start = None if has_begun(options.out) else options.start
+    start = None if has_checkpoint(options.out) else options.start
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
     model, tokenizer, config = build(

@@ -1,7 +1,7 @@
 """Train the built-in DINO: `python -m training.train_dino --data FOLDER`.
 
 Labels pull the patch features of one class together and push classes apart; two colourings of one
-crop must agree, labelled or not.
+crop must agree whether labelled or not.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SAMPLED_CELLS = 1024
 
 
 class SurfaceFeatures(torch.nn.Module):
-    """The network with one linear surface classifier for each of its last blocks.
+    """The network with one linear land cover classifier for each of its last blocks.
 
     Args:
         network: timm `Eva` without a head.
@@ -93,7 +93,7 @@ class DinoObjective:
     """The loss of one step.
 
     Args:
-        model: Network with surface heads.
+        model: Network with land cover heads.
         crops: Draws so many crops, and the first quarter of them in other colours.
         batch: Crops a step.
         seed: Seed of the cell choice.
@@ -166,7 +166,7 @@ class DinoObjective:
 
 
 def _is_named(labels: Tensor) -> Tensor:
-    """Say which masks name a class of a legend, so that equal ones show the same thing."""
+    """Return which masks are classes of a legend, so that equal ones show the same class."""
     return torch.isin(labels, torch.tensor(NAMED, device=labels.device))
 
 

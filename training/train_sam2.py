@@ -1,7 +1,7 @@
 """Train the built-in SAM 2: `python -m training.train_sam2 --data FOLDER`.
 
-The network answers on 512 x 512 pixels. Training looks at smaller crops, placed anywhere in that
-frame: positions are encoded as if the crop were a part of a whole image.
+The network takes 512 x 512 pixels. Training uses smaller crops, placed anywhere in that square:
+positions are encoded as if the crop were part of a whole image.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ from .land_cover import BIT, SURFACES
 from .losses import compatible, partial_cross_entropy
 from .model_pages import write_run_page
 from .prefetching import prefetch
-from .preset_folder import read_checkpoint
 from .simulated_prompts import Prompts, PromptSampler
-from .trainer import Plan, Trainer, has_begun, mean_losses
+from .trainer import Plan, Trainer, has_checkpoint, mean_losses, read_checkpoint
 
 ARCHITECTURE = Sam2Architecture(
     image_size=512,
@@ -61,10 +60,10 @@ REAL_SHARES = {
     "aerial_cars": 0.08,
     "s2_korea_10m": 0.07,
 }
-"""Sets that outline single things weigh more here than those that paint whole surfaces."""
+"""Sets that outline single objects weigh more here than those that paint whole areas."""
 CLOSER = 1.8
 CLOSEST = 3.0
-"""How much nearer, and how near at most, crops come than for networks that name surfaces."""
+"""Factor and limit of the zoom, compared with networks that name land covers."""
 
 
 def build() -> Any:
@@ -73,15 +72,15 @@ def build() -> Any:
     trunk = network.image_encoder.trunk
     torch.nn.init.trunc_normal_(trunk.pos_embed, std=0.02)
     torch.nn.init.trunc_normal_(trunk.pos_embed_window, std=0.02)
-    _look_near_clicks(network.sam_mask_decoder.transformer)
+    _attend_to_clicks(network.sam_mask_decoder.transformer)
     for name, parameter in network.named_parameters():
         if name in ("no_obj_ptr", "no_obj_embed_spatial") or name.startswith("obj_ptr_proj"):
             parameter.requires_grad_(requires_grad=False)
     return network
 
 
-def _look_near_clicks(transformer: Any) -> None:
-    """Start every cross-attention from likeness of position, which alone takes long to learn."""
+def _attend_to_clicks(transformer: Any) -> None:
+    """Start every cross-attention from similar positions, which would take long to learn."""
     attentions = [transformer.final_attn_token_to_image]
     for layer in transformer.layers:
         attentions += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
@@ -91,17 +90,16 @@ def _look_near_clicks(transformer: Any) -> None:
             attention.k_proj.weight.copy_(attention.q_proj.weight)
 
 
-def seen_closer(scene: LabelledImage) -> LabelledImage:
-    """Return a scene whose crops come as close as the plugin looks at single objects."""
+def zoomed_in(scene: LabelledImage) -> LabelledImage:
+    """Return a scene whose crops show objects as large as the plugin shows them."""
     low, high = scene.zoom
     return replace(scene, zoom=(low, max(high, min(CLOSEST, high * CLOSER))))
 
 
 class SurfaceHead(torch.nn.Module):
-    """Names the surface of every fourth pixel from the encoder's three levels, in training only.
+    """Names the land cover of every fourth pixel from the encoder's three levels, in training only.
 
-    What a pixel shows is a denser lesson than what a click asks for: features become useful
-    sooner.
+    Every pixel trains it, while a click trains one object: features become useful sooner.
     """
 
     def __init__(self) -> None:
@@ -118,7 +116,7 @@ class SurfaceHead(torch.nn.Module):
 
 
 def surface_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of surfaces with partial labels.
+    """Return the cross-entropy of land covers with partial labels.
 
     Args:
         logits: (B, K, h, w).
@@ -173,19 +171,19 @@ class Sam2Objective:
             features = self.network.forward_image((pixels - self._mean) / self._std)
         levels = [level.float() for level in features["backbone_fpn"]]
         rounds = []
-        place, answer = self._place(levels[-1].shape[-1]), None
+        place, previous = self._place(levels[-1].shape[-1]), None
         for turn in range(1 + CORRECTIONS):
-            if answer is not None:
-                found = functional.interpolate(answer, size=prompts.masks.shape[-2:]) > 0
+            if previous is not None:
+                found = functional.interpolate(previous, size=prompts.masks.shape[-2:]) > 0
                 prompts = self.sampler.corrected(prompts, found[:, 0].cpu().numpy())
-            asked = prompts.to(self.device)
-            logits, iou, objectness = self._decode(levels, asked, place, answer)
-            rounds.append(_losses(logits, iou, objectness, asked))
-            answer = logits[:, :1].detach()
+            sent = prompts.to(self.device)
+            logits, iou, objectness = self._decode(levels, sent, place, previous)
+            rounds.append(_losses(logits, iou, objectness, sent))
+            previous = logits[:, :1].detach()
             rounds[-1][f"iou_of_round_{turn + 1}"] = rounds[-1].pop("measured_iou")
         losses = {name: value for turn in rounds for name, value in turn.items()}
         losses["surfaces"] = surface_loss(self.network.surfaces(levels), labels)
-        # The first answer is the one that most users see.
+        # Most users see the first mask alone.
         losses["total"] = 0.5 * rounds[0]["total"] + sum(turn["total"] for turn in rounds) / (
             2 * len(rounds)
         )
@@ -206,7 +204,7 @@ class Sam2Objective:
         return chosen
 
     def _place(self, cells: int) -> Tuple[int, int]:
-        """Draw where the crop lies in the network's frame: column and row of its first cell."""
+        """Draw where the crop lies in the network's square: column and row of its first cell."""
         free = ARCHITECTURE.image_size // TOKEN - cells
         left, top = (int(n) for n in self.random.integers(0, free + 1, 2))
         return left, top
@@ -216,7 +214,7 @@ class Sam2Objective:
         levels: List[Tensor],
         prompts: Prompts,
         place: Tuple[int, int],
-        answer: Optional[Tensor],
+        previous: Optional[Tensor],
     ) -> Tuple[Tensor, Tensor, Tensor]:
         quarter, eighth, image = levels
         image = image + self.network.no_mem_embed.reshape(1, -1, 1, 1)
@@ -226,11 +224,11 @@ class Sam2Objective:
         encoder = self.network.sam_prompt_encoder
         sparse, _ = encoder(points=(prompts.points + offset, prompts.marks), boxes=None, masks=None)
         position = encoder.get_dense_pe()[:, :, top : top + cells, left : left + cells]
-        if answer is None:
+        if previous is None:
             none = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
             dense = none.expand(len(prompts.image), -1, cells, cells)
         else:
-            _, dense = encoder(points=None, boxes=None, masks=answer.clamp(-32, 32))
+            _, dense = encoder(points=None, boxes=None, masks=previous.clamp(-32, 32))
         logits, iou, _, objectness = self.network.sam_mask_decoder.predict_masks(
             image_embeddings=image[prompts.image],
             image_pe=position,
@@ -304,7 +302,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     parser.add_argument("--start", type=Path, help="run whose weights to begin with")
     add_device_option(parser)
     options = parser.parse_args(arguments)
-    start = None if has_begun(options.out) else options.start
+    start = None if has_checkpoint(options.out) else options.start
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(options.seed)
     network = build()
@@ -329,7 +327,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     seed = trainer.stage_seed(options.seed)
     scenes = load_images(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)
-    scenes = [seen_closer(with_labelled_objects(scene)) for scene in scenes]
+    scenes = [zoomed_in(with_labelled_objects(scene)) for scene in scenes]
 
     def source(seed: int) -> Callable[[int], Batch]:
         return CropSampler(scenes, CROP, seed, options.generated, REAL_SHARES).batch

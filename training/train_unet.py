@@ -1,7 +1,7 @@
 """A plain supervised U-Net, the yardstick of the open-vocabulary numbers.
 
 `python -m training.train_unet --data FOLDER` trains on the same crops as CLIP
-for the same time, but on five fixed classes and without any text.
+for the same time, but on five fixed classes and without text.
 """
 
 from __future__ import annotations

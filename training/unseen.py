@@ -1,4 +1,4 @@
-"""What of a validation image no training image shows: a split parts files, and some overlap."""
+"""Validation labels on ground that no training image shows: files of a split may overlap."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def unseen_labels(
 
     Args:
         image: The validation image.
-        labels: (H, W) bit masks of possible surfaces.
-        trained: Training images of the same set; those of another CRS or none are passed over.
+        labels: (H, W) bit masks of possible land covers.
+        trained: Training images of the same set; those of another CRS or without one are ignored.
     """
     paths = list(trained)
     result = labels.copy()

@@ -1,4 +1,4 @@
-"""Words that the built-in CLIP knows: concepts, their synonyms, and sentences round them."""
+"""Words that the built-in CLIP knows: concepts, their synonyms, and sentences around them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ STRANGER_WORDS: Final = (
 )  # fmt: skip
 
 ROOF_WORDS: Final = ("roof", "roof", "roofs", "building", "house", "rooftop")
-"""What colours and sizes are said of."""
+"""Words that colours and sizes go with."""
 COLOURED_SHARE: Final = 0.25
 SIZED_SHARE: Final = 0.05
 ADJECTIVES: Final = {**{name: (name,) for name in COLOURS}, **SIZES}
@@ -123,14 +123,14 @@ def words_of(expressions: Tuple[str, ...]) -> List[str]:
 
 
 def known_expressions() -> Tuple[str, ...]:
-    """Return every expression that training shows with a meaning: classes, and what they are."""
+    """Return every expression that training shows with a meaning: classes, colours and sizes."""
     named = tuple(word for concept in CONCEPTS for word in concept.synonyms)
-    told_apart_by = tuple(word for words in ADJECTIVES.values() for word in words)
-    return named + told_apart_by + BACKGROUND_WORDS
+    qualities = tuple(word for words in ADJECTIVES.values() for word in words)
+    return named + qualities + BACKGROUND_WORDS
 
 
 def corpus_words() -> List[str]:
-    """Return every word that shall be one piece of the tokenizer."""
+    """Return every word that must be one piece of the tokenizer."""
     return words_of(known_expressions() + STRANGER_WORDS + templates())
 
 
@@ -147,8 +147,8 @@ class Queries:
 
     Attributes:
         sentences: Q lists of sentences about one query each.
-        surfaces: Q bit masks; 0 for an expression that names nothing in the labels.
-        coloured: Whether some of them tell roofs apart by colour.
+        surfaces: Q bit masks; 0 for an expression that the labels do not have.
+        coloured: Whether some of them name colours of roofs.
     """
 
     sentences: List[List[str]]
@@ -189,20 +189,20 @@ class QuerySampler:
             words.append((self._word(BACKGROUND_WORDS), rest))
         if self.random.random() < 0.4:
             words.append((str(self.random.choice(STRANGER_WORDS)), 0))
-        # "A photo of the large small roof" would teach nothing.
+        # Other templates might contradict it: "a photo of the large small roof".
         texts = self._plain if qualities else self._templates
         sentences = [self._fill(word, texts) for word, _ in words]
         return Queries(sentences, [mask for _, mask in words], qualities is COLOUR_BIT)
 
     def _qualities(self) -> Mapping[str, int]:
-        """Return what this step tells roofs apart by, most often nothing."""
+        """Return the colours or sizes that this step names, most often none."""
         draw = self.random.random()
         if draw < COLOURED_SHARE:
             return COLOUR_BIT
         return SIZE_BIT if draw < COLOURED_SHARE + SIZED_SHARE else {}
 
     def _roofs(self, bits: Mapping[str, int]) -> Tuple[List[Tuple[str, int]], int]:
-        """Return roofs of some qualities, often beside those of any other, and the bits left."""
+        """Return roofs of some qualities, often with those of all others, and the bits left."""
         count = int(self.random.integers(1, len(bits) + 1))
         chosen = [str(name) for name in self.random.choice(list(bits), count, replace=False)]
         words = [

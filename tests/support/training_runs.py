@@ -16,22 +16,24 @@ from training import train_clip, train_dino, train_sam2, train_unet
 from training.crops import CropSampler
 from training.datasets import LabelledImage
 from training.evaluate import LEGENDS
-from training.land_cover import BIT, partial_label
-from training.segassess import train_preset as assess
+from training.land_cover import BIT, all_but, partial_label
+from training.segassess import train as assess
 from training.segassess.mask_tiles import MaskTiles
-from training.trainer import Plan, Trainer
-from training.unigeoseg import train_preset as refer
+from training.trainer import Plan, Trainer, has_checkpoint, read_checkpoint
 from training.unigeoseg.alignment import align_places
-from training.unigeoseg.batches import Teacher
-from training.unigeoseg.objectives import dense_only_losses, keep_half_precision, lesson_losses
+from training.unigeoseg.built_in import build_network, build_tokenizer
+from training.unigeoseg.scene_batches import SceneBatches
 from training.unigeoseg.stored_scenes import SIDE as SCENE_SIDE
 from training.unigeoseg.stored_scenes import stored_scenes
+from training.unigeoseg.training_step import keep_half_precision, map_losses, step_losses
 from training.vocabulary import QuerySampler
 
 Losses = Callable[[int], dict[str, Tensor]]
 Run = tuple[Trainer, Losses]
 ROAD = partial_label("road", "car")
 SIDE = 300
+SMALL = 64
+"""Side of crops and squares in pixels, the smallest that the networks take."""
 
 
 def town() -> list[LabelledImage]:
@@ -44,6 +46,14 @@ def town() -> list[LabelledImage]:
     for channel, surface in enumerate((BIT["building"], ROAD, BIT["water"])):
         pixels[channel][labels == surface] += 180
     return [LabelledImage("dubai_landcover", "town", pixels.to(torch.uint8), labels, (0.8, 1.2))]
+
+
+def one_building(label: int = BIT["building"]) -> LabelledImage:
+    """Return an image with one bright rectangle of a label on ground without buildings."""
+    labels = torch.full((SIDE, SIDE), all_but("building"), dtype=torch.int32)
+    labels[100:200, 100:220] = label
+    pixels = (labels == label).to(torch.uint8).mul(150).add(50).expand(3, -1, -1).contiguous()
+    return LabelledImage("oam_buildings", "building", pixels, labels, (0.9, 1.1))
 
 
 def clip(plan: Plan) -> Run:
@@ -60,7 +70,7 @@ def dino(plan: Plan) -> Run:
     network = timm.create_model(train_dino.MODEL, num_classes=0, **arguments)
     model = train_dino.SurfaceFeatures(network)
     trainer = Trainer(model, plan, {})
-    crops = train_dino.crop_pairs(CropSampler(town(), 96, 2))
+    crops = train_dino.crop_pairs(CropSampler(town(), SMALL, 2))
     return trainer, train_dino.DinoObjective(model, crops, 4, 2)
 
 
@@ -69,7 +79,7 @@ def sam2(plan: Plan) -> Run:
     network = train_sam2.build()
     network.surfaces = train_sam2.SurfaceHead()
     trainer = Trainer(network, plan, {})
-    return trainer, train_sam2.Sam2Objective(network, CropSampler(town(), 128, 3).batch, 1, 2, 3)
+    return trainer, train_sam2.Sam2Objective(network, CropSampler(town(), SMALL, 3).batch, 1, 2, 3)
 
 
 def unet(plan: Plan) -> Run:
@@ -77,36 +87,36 @@ def unet(plan: Plan) -> Run:
     classes = len(LEGENDS[train_unet.LEGEND])
     model = train_unet.UNet(classes, 8).to(memory_format=torch.channels_last)
     trainer = Trainer(model, plan, {})
-    return trainer, train_unet.UNetObjective(model, CropSampler(town(), 64, 4).batch, 2)
+    return trainer, train_unet.UNetObjective(model, CropSampler(town(), SMALL, 4).batch, 2)
 
 
 def segassess(plan: Plan) -> Run:
     torch.manual_seed(5)
     network = assess.PresetNetwork(SegAssess(assess.BUILT_IN))
     trainer = Trainer(network.to(memory_format=torch.channels_last), plan, {})
-    return trainer, assess.PresetObjective(network, MaskTiles(town(), 64, 5).batch, 1)
+    return trainer, assess.PresetObjective(network, MaskTiles(town(), SMALL, 5).batch, 1)
 
 
 def unigeoseg(plan: Plan) -> Run:
     plan.folder.mkdir(parents=True, exist_ok=True)
     scenes = stored_scenes(plan.folder.parent / "scenes", (5,))
-    tokenizer = refer.build_tokenizer(plan.folder, scenes)
-    pupil = refer.build_pupil(tokenizer, 6, SCENE_SIDE)
-    for module in pupil.modules():
+    tokenizer = build_tokenizer(plan.folder, scenes)
+    network = build_network(tokenizer, 6, SMALL)
+    for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
-    trainer = Trainer(pupil.train(), plan, {})
-    keep_half_precision(pupil.model)
+    trainer = Trainer(network.train(), plan, {})
+    keep_half_precision(network.model)
     crops = [CropSampler(town(), SCENE_SIDE, 6)]
-    teacher = Teacher(scenes, crops, tokenizer, SCENE_SIDE, 6)
+    batches = SceneBatches(scenes, crops, tokenizer, SMALL, 6)
 
     def losses(_step: int) -> dict[str, Tensor]:
-        one = teacher.lesson(1, 6, 1.0)
-        align_places(pupil.model, [(one.pixels, one.requests, one.meaning)], pieces)
-        read = dense_only_losses(pupil, one)
-        asked = lesson_losses(pupil, teacher.lesson(1, 2, 0.5), pieces)
-        return {**asked, "total": read["total"] + asked["total"]}
+        batch = batches.draw(1, 6, 1.0)
+        align_places(network.model, [batch], pieces)
+        maps = map_losses(network, batch)
+        found = step_losses(network, batches.draw(1, 2, 0.5), pieces)
+        return {**found, "total": maps["total"] + found["total"]}
 
     return trainer, losses
 
@@ -127,10 +137,8 @@ def one_step(name: str, folder: Path, device: torch.device) -> tuple[Trainer, di
     Returns:
         The trainer, and the losses of the step.
     """
-    done = 0.0
-    if (folder / "checkpoint.pt").is_file():
-        done = torch.load(folder / "checkpoint.pt", weights_only=True)["seconds"]
-    trainer, losses = RUNS[name](Plan(folder, done / 60 + 1e-9, device=device))
+    done = read_checkpoint(folder)["step"] if has_checkpoint(folder) else 0
+    trainer, losses = RUNS[name](Plan(folder, steps=done + 1, device=device))
     seen: list[dict[str, float]] = []
 
     def watched(step: int) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The drawing surface: colour, height and labels at twice the resolution of the scene."""
+"""The canvas: colour, height and labels at twice the resolution of the scene."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Local(NamedTuple):
 
 @dataclass(frozen=True)
 class Draft:
-    """What is known of an object while it is drawn."""
+    """Facts about an object while it is drawn."""
 
     class_name: str
     colour: str = ""
@@ -114,7 +114,7 @@ class Canvas:
         return self._clipped(column0, row0, column1, row1)
 
     def local(self, frame: Frame, half_length: float, half_width: float) -> Local | None:
-        """Return the pixels round a rectangle centred on a frame, with the frame's coordinates."""
+        """Return the pixels around a rectangle centred on a frame, with the frame's coordinates."""
         cosine, sine = math.cos(frame.angle), math.sin(frame.angle)
         reach_x = abs(half_length * cosine) + abs(half_width * sine)
         reach_y = abs(half_length * sine) + abs(half_width * cosine)

@@ -19,7 +19,7 @@ _CROSS: Final = ndimage.generate_binary_structure(2, 1)
 
 
 def shift(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
-    """Move everything by up to 2 % of the picture, as a badly registered layer."""
+    """Move the mask by up to 2 % of its diagonal, like a badly registered layer."""
     reach = max(1.0, 0.02 * strength * math.hypot(*mask.shape))
     angle = random.uniform(0, 2 * math.pi)
     rows, columns = round(reach * math.sin(angle)), round(reach * math.cos(angle))
@@ -27,18 +27,18 @@ def shift(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
 
 
 def erode(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
-    """Take a margin off every part."""
+    """Remove a margin from every object."""
     steps = _steps(mask, random, strength)
     return np.asarray(ndimage.binary_erosion(mask, _CROSS, steps, border_value=1))
 
 
 def dilate(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
-    """Add a margin to every part."""
+    """Add a margin to every object."""
     return np.asarray(ndimage.binary_dilation(mask, _CROSS, _steps(mask, random, strength)))
 
 
 def drop(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
-    """Leave parts out; of a single part, leave out one side."""
+    """Remove objects; of a single object, remove one side."""
     labels, count = ndimage.label(mask)
     if count == 1:
         return mask & _half_plane(mask, random)
@@ -49,7 +49,7 @@ def drop(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
 
 
 def add(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
-    """Add false parts: copies of true ones elsewhere, and blobs."""
+    """Add false objects: copies of true ones elsewhere, and blobs."""
     result = mask.copy()
     labels, count = ndimage.label(mask)
     boxes = ndimage.find_objects(labels)
@@ -66,7 +66,7 @@ def add(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
 
 
 def merge(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
-    """Close the gaps between neighbouring parts."""
+    """Close the gaps between neighbouring objects."""
     steps = max(2, round(strength * random.uniform(0.012, 0.03) * math.hypot(*mask.shape)))
     padded = np.pad(mask, steps)
     closed = ndimage.binary_closing(padded, ndimage.generate_binary_structure(2, 2), steps)
@@ -87,7 +87,7 @@ def simplify(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
 
 
 def rotate(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
-    """Turn every part about its own centre."""
+    """Turn every object about its own centre."""
     labels, count = ndimage.label(mask)
     result = np.zeros_like(mask)
     for index, box in enumerate(ndimage.find_objects(labels), start=1):
@@ -100,7 +100,7 @@ def rotate(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
 
 
 def ragged(mask: Mask, random: np.random.Generator, strength: float) -> Mask:
-    """Make the outline wander in and out, as an unsure network does."""
+    """Make the outline irregular, as an uncertain network does."""
     reach = max(2.0, 0.012 * strength * math.hypot(*mask.shape))
     inside = ndimage.distance_transform_edt(mask)
     outside = ndimage.distance_transform_edt(~mask)
@@ -132,7 +132,7 @@ def corrupt(mask: Mask, seed: int, kind: str | None = None, strength: float | No
         strength: 1 for the usual amount; 0.25 to 1.75 is drawn when None.
 
     Returns:
-        (H, W) bool. An empty mask gets false parts only.
+        (H, W) bool. An empty mask gets false objects only.
 
     Raises:
         ValueError: The kind is unknown.

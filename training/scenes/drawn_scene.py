@@ -1,4 +1,4 @@
-"""Scenes: pictures of made-up places with exact classes, instances and what is known of them.
+"""Drawn scenes: images of invented places with exact classes, instances and facts about them.
 
 Example:
     >>> scene = generate_scene(seed=3, size=128, kind="village")
@@ -53,22 +53,22 @@ KINDS: Final[dict[str, tuple[Callable[[Site], None], tuple[str, ...], tuple[floa
 RARE_KINDS: Final = {"desert estate": (build_estate, ("desert",), (0.3, 1.0))}
 """Kinds that are only drawn by name."""
 VERSION: Final = 2
-"""Raised when a seed gives other pixels or sentences, so that nobody reads scenes kept before."""
+"""Raised when a seed gives other pixels or sentences, so that scenes on disk are drawn again."""
 _FEWEST_PIXELS: Final = 9
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """A countable thing of a scene.
+    """A countable object of a scene.
 
     Attributes:
         instance: Its value in the instance map, from 1.
         class_name: Its class.
-        colour: Word for its colour, empty when it has none to speak of or the picture is grey.
+        colour: Word for its colour, empty when it has no clear one or the image is grey.
         kind: What people call it, such as hall, tennis court or wheat field.
         shape: Word for its footprint, may be empty.
         roof: flat, gable or hip for buildings.
-        position: Part of the picture, such as "top left" or "centre".
+        position: Ninth of the image, such as "top left" or "centre".
         bounds: Left, top, right, bottom in pixels; right and bottom are exclusive.
         centroid: Mean x and y of its pixels.
         area: Square metres that are visible.
@@ -88,7 +88,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class DrawnScene:
-    """A generated orthophoto and all that is true about it.
+    """A drawn orthophoto and the facts about it.
 
     Attributes:
         image: (H, W, 3) uint8.
@@ -231,7 +231,7 @@ def _centroid(region: NDArray[np.int32], instance: int, box: Any) -> tuple[float
 
 
 def position_word(centroid: tuple[float, float], shape: tuple[int, ...]) -> str:
-    """Return the part of the picture in which a point lies, of nine."""
+    """Return the ninth of the image in which a point lies."""
     across = ("left", "", "right")[min(2, int(3 * centroid[0] / shape[1]))]
     down = ("top", "", "bottom")[min(2, int(3 * centroid[1] / shape[0]))]
     return f"{down} {across}".strip() or "centre"

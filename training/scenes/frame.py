@@ -53,7 +53,7 @@ def blob(
     roughness: float = 0.2,
     corners: int = 96,
 ) -> Points:
-    """Return a closed organic outline (corners, 2) round the frame's origin."""
+    """Return a closed organic outline (corners, 2) around the frame's origin."""
     theta = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     radius = np.ones(corners)
     for wave in range(2, 9):

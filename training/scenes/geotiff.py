@@ -66,14 +66,12 @@ def write_scene(
     scene = generate_scene(seed, size, pixel_size, kind)
     if classes:
         _write(path.with_name(f"{path.stem}_classes.tif"), scene, scene.classes[None], True)
-    _write(path, scene, picture_bands(scene, bands, depth), False)
+    _write(path, scene, image_bands(scene, bands, depth), False)
     return path
 
 
-def picture_bands(
-    scene: DrawnScene, bands: Bands = "rgb", depth: Literal[8, 16] = 8
-) -> NDArray[Any]:
-    """Return the picture (B, H, W) as uint8 or uint16."""
+def image_bands(scene: DrawnScene, bands: Bands = "rgb", depth: Literal[8, 16] = 8) -> NDArray[Any]:
+    """Return the bands of the image, (B, H, W) uint8 or uint16."""
     pixels = scene.image
     if bands == "rgbn":
         pixels = np.dstack([pixels, near_infrared(scene.image, scene.classes)])

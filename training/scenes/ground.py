@@ -15,7 +15,7 @@ from .site import SAND, Site
 
 
 class Cover(NamedTuple):
-    """How a ground looks.
+    """Colours and texture of a ground.
 
     Attributes:
         class_name: Its class.

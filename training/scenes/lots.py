@@ -20,7 +20,7 @@ from .water import draw_pool
 
 @dataclass(frozen=True)
 class LotStyle:
-    """How the plots along a street look.
+    """Style of the plots along a street.
 
     Attributes:
         width: Least and most metres along the street.

@@ -30,7 +30,7 @@ def fractal(
         persistence: Amplitude of an octave relative to the one before.
 
     Returns:
-        float32 of the shape asked for.
+        float32 of that shape.
     """
     total = np.zeros(shape, np.float32)
     amplitude = 1.0

@@ -56,7 +56,7 @@ NEAREST: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
 
 
 def ask(scene: DrawnScene, seed: int, count: int = 6) -> tuple[Expression, ...]:
-    """Return questions whose answer is a mask that follows from the scene.
+    """Return questions whose masks follow from the scene.
 
     Args:
         scene: What they are about.
@@ -92,7 +92,7 @@ def nearest_questions(scene: DrawnScene) -> Iterator[Expression]:
 
 
 def group_questions(scene: DrawnScene) -> Iterator[Expression]:
-    """Yield questions for objects that share what surrounds them or what they carry."""
+    """Yield questions for objects that share their surroundings or their use."""
     parked = _surrounded(scene, "car", ("parking lot", "driveway"))
     if parked:
         yield select(scene, "which vehicles are parked off the street?", parked, "reasoning")

@@ -43,7 +43,7 @@ _CONFUSED: Final = (
 
 @dataclass(frozen=True)
 class Expression:
-    """A sentence and what it means.
+    """A sentence and the pixels it means.
 
     Attributes:
         text: The words.
@@ -72,7 +72,7 @@ def refer(scene: DrawnScene, seed: int, count: int = 12) -> tuple[Expression, ..
 
     Args:
         scene: What they are about.
-        seed: Chooses among all that can be said.
+        seed: Chooses among all sentences.
         count: Most sentences.
     """
     random = np.random.default_rng([seed, scene.seed, 5])
@@ -110,7 +110,7 @@ def noun_groups(scene: DrawnScene) -> tuple[Group, ...]:
             continue
         noun = NOUNS.get(name, name)
         groups.append(Group(noun, plural_of(noun), members))
-        # A lone trunk is called tree whatever it is, so that word never means a kind.
+        # A single tree of any kind is called tree, so that word never means a kind.
         for kind in sorted({o.kind for o in members} - {"", noun, "tree"}):
             same = tuple(o for o in members if o.kind == kind)
             groups.append(Group(kind, plural_of(kind), same))
@@ -181,7 +181,7 @@ def _visible(scene: DrawnScene, member: SceneObject) -> float:
 
 
 def _is_cut(scene: DrawnScene, member: SceneObject) -> bool:
-    """Return whether the picture's border may hide a part of an object."""
+    """Return whether the border of the image may cut an object."""
     height, width = scene.instances.shape
     left, top, right, bottom = member.bounds
     return left == 0 or top == 0 or right == width or bottom == height

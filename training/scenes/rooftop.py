@@ -42,7 +42,7 @@ def furnish(
     slope: float,
     label: int,
 ) -> None:
-    """Put on a roof what its kind carries."""
+    """Draw on a roof what is usual for its kind."""
     if min(halves) * site.canvas.scale < 4:
         return
     if roof == "flat":

@@ -43,7 +43,7 @@ class Sensor:
     grey: bool = False
 
     def expose(self, colour: FloatArray, random: np.random.Generator) -> NDArray[np.uint8]:
-        """Return the picture of a scene.
+        """Return the image of a scene.
 
         Args:
             colour: (3, H, W) float32 in 0..255.
@@ -52,22 +52,22 @@ class Sensor:
         Returns:
             (H, W, 3) uint8.
         """
-        picture = colour * np.asarray(self.cast, np.float32)[:, None, None]
+        image = colour * np.asarray(self.cast, np.float32)[:, None, None]
         if self.blur > 0.2:
-            picture = ndimage.gaussian_filter(picture, (0, self.blur, self.blur), truncate=2.5)
-        luminance = np.tensordot(_LUMINANCE, picture, 1)
+            image = ndimage.gaussian_filter(image, (0, self.blur, self.blur), truncate=2.5)
+        luminance = np.tensordot(_LUMINANCE, image, 1)
         saturation = 0.0 if self.grey else self.saturation
-        picture = luminance + np.float32(saturation) * (picture - luminance)
+        image = luminance + np.float32(saturation) * (image - luminance)
         air = np.array([186, 196, 208], np.float32)[:, None, None]
         if self.grey:
             air = np.full((3, 1, 1), 196, np.float32)
-        picture = picture + np.float32(self.haze) * (air - picture)
-        picture = np.float32(118) + np.float32(self.contrast) * (picture - np.float32(118))
-        picture = 255 * np.clip(picture / 255, 0, 1) ** np.float32(self.gamma)
+        image = image + np.float32(self.haze) * (air - image)
+        image = np.float32(118) + np.float32(self.contrast) * (image - np.float32(118))
+        image = 255 * np.clip(image / 255, 0, 1) ** np.float32(self.gamma)
         bands = 1 if self.grey else 3
-        grain = random.standard_normal((bands, *picture.shape[1:]), np.float32)
-        picture += np.float32(self.noise) * grain
-        pixels = np.clip(picture + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+        grain = random.standard_normal((bands, *image.shape[1:]), np.float32)
+        image += np.float32(self.noise) * grain
+        pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
         pixels = np.ascontiguousarray(pixels)
         if self.quality:
             pixels = compressed(pixels, self.quality)
@@ -107,7 +107,7 @@ def near_infrared(pixels: NDArray[np.uint8], classes: NDArray[np.uint8]) -> NDAr
     """Return a near-infrared band (H, W): plants bright, water dark.
 
     Args:
-        pixels: (H, W, 3) picture.
+        pixels: (H, W, 3) image.
         classes: (H, W) class map.
     """
     gains = np.array([NEAR_INFRARED_GAIN.get(name, 1.05) for name in CLASS_NAMES], np.float32)
@@ -116,7 +116,7 @@ def near_infrared(pixels: NDArray[np.uint8], classes: NDArray[np.uint8]) -> NDAr
 
 
 def sixteen_bit(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint16]:
-    """Return a picture as sensors of 11 bits store it: values of 120 to about 2000, uint16."""
+    """Return an image as sensors of 11 bits store it: values of 120 to about 2000, uint16."""
     random = np.random.default_rng([seed, 16])
     values = 120 + pixels.astype(np.float32) * np.float32(random.uniform(5, 7.2))
     values += random.uniform(-3, 3, pixels.shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What every part of a scene shares: surface, chance, light, climate, and what is taken."""
+"""What all makers of a scene share: canvas, chance, light, climate, and reserved ground."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Site:
         return options[int(self.random.integers(len(options)))]
 
     def is_free(self, points: Points) -> bool:
-        """Tell whether a polygon (n, 2) touches the scene and nothing that was reserved."""
+        """Return whether a polygon (n, 2) touches the scene and nothing that was reserved."""
         found = self._cells(points)
         if found is None:
             return False
@@ -163,14 +163,14 @@ class Site:
             self.taken[rows, columns] |= mask
 
     def claim(self, points: Points) -> bool:
-        """Reserve a polygon when it is free and tell whether it was."""
+        """Reserve a polygon if it is free, and return whether it was."""
         free = self.is_free(points)
         if free:
             self.reserve(points)
         return free
 
     def is_open(self, x: float, y: float) -> bool:
-        """Tell whether a position lies inside and is not taken."""
+        """Return whether a position lies inside and is not reserved."""
         row, column = int(y * self._cells_per_metre), int(x * self._cells_per_metre)
         rows, columns = self.taken.shape
         inside = x >= 0 and y >= 0 and row < rows and column < columns

@@ -112,7 +112,7 @@ def _clumps(random: np.random.Generator, x: FloatArray, y: FloatArray, species: 
 
 
 def stamp(canvas: Canvas, crown: Crown, place: tuple[float, float], rgb: RGB, label: int) -> bool:
-    """Draw a crown where it stands above what is there; tell whether anything shows."""
+    """Draw a crown where it is higher than what is there, and return whether any of it shows."""
     side = crown.mask.shape[0]
     row = int(place[1] * canvas.scale) - side // 2
     column = int(place[0] * canvas.scale) - side // 2

@@ -1,6 +1,6 @@
 """Masks with known faults, made from true ones.
 
-They stand for what other people's masks look like (old maps, shifted cadastre, missing and extra
+They stand for masks that people have (old maps, shifted cadastre, missing and extra
 objects, coarse outlines), so that a network trained on them can judge masks that no network made.
 """
 
@@ -51,7 +51,7 @@ def dilate(mask: BoolArray, generator: np.random.Generator) -> BoolArray:
 
 
 def drop_objects(mask: BoolArray, generator: np.random.Generator) -> BoolArray:
-    """Lose each object with a probability drawn once a mask."""
+    """Lose each object with a probability that is drawn once for the mask."""
     labels, count = ndimage.label(mask)
     keep = generator.random(count + 1) > generator.uniform(0.2, 0.8)
     keep[0] = False
@@ -110,7 +110,7 @@ CORRUPTIONS: tuple[Corruption, ...] = (
 
 
 class CorruptedTruth:
-    """Source of masks: the truth with up to three faults; now and then none or no mask at all.
+    """Source of masks: the truth with up to three faults, sometimes without any, sometimes empty.
 
     Args:
         seed: Start of the random numbers.
@@ -138,7 +138,7 @@ class CorruptedTruth:
         return mask
 
     def __call__(self, images: Tensor, truth: Tensor) -> Tensor:
-        """Return masks (B, 1, S, S) for the truth of the same shape; images are not looked at."""
+        """Return masks (B, 1, S, S) for the truth of the same shape; images are ignored."""
         del images
         masks = [self.corrupt(one[0].cpu().numpy() > 0.5) for one in truth]
         return torch.from_numpy(np.stack(masks)[:, None]).to(truth)

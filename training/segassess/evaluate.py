@@ -1,10 +1,10 @@
-"""Score the built-in SegAssess network on real validation images.
+"""Score the built-in SegAssess network on validation images.
 
-`python -m training.segassess.evaluate --data FOLDER --run runs/segassess` judges
-masks of three sources and writes `evaluation.json` and `calibration.png` into the run's folder:
+`python -m training.segassess.evaluate --data FOLDER --run runs/segassess` judges masks of three
+sources and writes `evaluation.json` and `calibration.png` into the run's folder:
 
 unet
-    Masks of a U-Net of `train_unet`. No mask of it was seen in training.
+    Masks of a U-Net of `train_unet`, none of which was seen in training.
 corrupted
     True masks with faults, of other seeds than in training.
 clip
@@ -17,28 +17,28 @@ import argparse
 import json
 import logging
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg_qgis.engine.metrics.quality import QualityCounts, calibrate
 from geoseg_qgis.engine.models.segassess import SegAssess, load_segassess
+from training.charts import calibration_figure, save_chart
 from training.datasets import LabelledImage, load_images
 from training.evaluate import LEGENDS, class_map
+from training.preset_folder import write_json
 from training.scenes.corruptions import corrupt
 from training.train_unet import LEGEND, UNet, unet_network
+from training.trainer import read_checkpoint
 
-from .calibration_plot import draw_calibration
 from .corruption import CorruptedTruth
 from .foreign_maps import read_clip, usual_zoom
 from .mask_tiles import CODES
-from .train_preset import load_run
+from .train import load_run
 from .whole_images import Case, Judgement, cases, judge, zoomed
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ MaskMaker = Callable[[LabelledImage], MaskOf]
 
 def read_unet(run: Path) -> UNet:
     """Return the network of a finished run of `train_unet`, in eval mode."""
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    state = read_checkpoint(run)
     model = UNet(len(LEGENDS[LEGEND]), state["facts"]["width"])
     model.load_state_dict(state["average"])
     return model.eval()
@@ -82,7 +82,7 @@ def from_network(network: Callable[[Tensor], Tensor], factor: float = 1.0) -> Ma
 
 
 def from_truth(seed: int) -> MaskMaker:
-    """Return a maker of true masks with faults, every other one by each way of making them."""
+    """Return a maker of true masks with faults, by both ways of making them in turn."""
     source = CorruptedTruth(seed)
     count = iter(range(seed, 2 * seed))
 
@@ -141,7 +141,7 @@ def _number(value: float) -> float | None:
 def judge_source(
     model: SegAssess, images: list[LabelledImage], make: MaskMaker
 ) -> dict[str, Judgement]:
-    """Judge the masks of one source on all images; masks that show hardly anything are left out.
+    """Judge the masks of one source on all images; nearly empty masks are left out.
 
     Returns:
         The sums of each kind, and of each data set.
@@ -201,10 +201,8 @@ def main(arguments: list[str] | None = None) -> None:
             np.array(whole.predicted), np.array(whole.actual)
         )
     path = options.run / EVALUATION_FILE
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)  # noqa: PTH105
-    draw_calibration(options.run / "calibration.png", calibrations)
+    write_json(path, numbers)
+    save_chart(calibration_figure(calibrations), options.run / "calibration.png")
 
 
 if __name__ == "__main__":

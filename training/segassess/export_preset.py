@@ -1,4 +1,4 @@
-"""Put a finished run into a preset folder: the weights, the card's part and the page's section.
+"""Put a finished run into a preset folder: the weights, the card's member and the page's section.
 
 Run `python -m training.segassess.export_preset --run RUN --preset FOLDER` after
 `evaluate` has scored the run; the weights are stored as int8 rows with float16 scales.
@@ -14,17 +14,18 @@ from typing import Any
 
 from training.exported_networks import SEGASSESS
 from training.model_pages import component_section, measured_lines, put_section, training_line
-from training.preset_folder import file_entry, packed, put_member, read_checkpoint, write_bytes
+from training.preset_folder import file_entry, packed, put_member, write_bytes
+from training.trainer import read_checkpoint
 
 from .evaluate import EVALUATION_FILE, TITLES
 from .mask_tiles import KINDS
-from .train_preset import METADATA, TILE
+from .train import METADATA, TILE
 
 METHOD = "segassess"
 
 
 def write_weights(checkpoint: Mapping[str, Any], preset: Path) -> dict[str, Any]:
-    """Write the averaged weights of a run into a preset folder and return the card's part."""
+    """Write the averaged weights of a run into a preset folder and return the card's member."""
     content = packed(SEGASSESS.shipped(checkpoint), METADATA)
     write_bytes(preset / SEGASSESS.file, content)
     return {
@@ -35,34 +36,32 @@ def write_weights(checkpoint: Mapping[str, Any], preset: Path) -> dict[str, Any]
 
 
 def page_section(
-    part: Mapping[str, Any], checkpoint: Mapping[str, Any], measured: list[str]
+    member: Mapping[str, Any], checkpoint: Mapping[str, Any], measured: list[str]
 ) -> str:
     """Return the section of the model page.
 
     Args:
-        part: The card's part.
+        member: The card's member.
         checkpoint: Steps, seconds and facts of the run.
-        measured: Lines that tell the numbers, as `score_lines` makes them.
+        measured: Lines with the numbers, see `score_lines`.
     """
     training = [
         training_line(checkpoint, SEGASSESS.crops),
         "Masks under test: the truth with made faults, groups of similar pixels, and maps of the "
         "image and text encoder on the training images.",
     ]
-    return component_section(SEGASSESS, part["weights"], training, measured)
+    return component_section(SEGASSESS, member["weights"], training, measured)
 
 
 def score_lines(scores: Mapping[str, Any]) -> list[str]:
-    """Return what `evaluate` wrote as lines of the model page."""
+    """Return the numbers of `evaluate` as lines of the model page."""
     lines = [
         "Scored on validation images at the middle of each set's range of zooms, the map made to "
-        "agree with the mask; masks that show nothing are left out. F1 over all pixels; IoU of "
-        "each connected part at least 8 pixels wide, predicted against true. The loss weights of "
-        "FP and FN were raised once during training, after a look at U-Net masks of three of these "
-        "images.",
+        "agree with the mask; empty masks are left out. F1 over all pixels; IoU of each connected "
+        "area at least 8 pixels wide, predicted against true.",
         "",
         "| masks of | masks | F1 mean | TP | FP | TN | FN | F1 mean, raw map "
-        "| F1 mean of trusting the mask | parts | IoU correlation | IoU error |",
+        "| F1 mean of trusting the mask | areas | IoU correlation | IoU error |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, groups in scores.items():
@@ -98,13 +97,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preset", type=Path, required=True, help="preset folder to put it into")
     options = parser.parse_args(arguments)
     checkpoint = read_checkpoint(options.run)
-    part = write_weights(checkpoint, options.preset)
-    put_member(options.preset, METHOD, part)
+    member = write_weights(checkpoint, options.preset)
+    put_member(options.preset, METHOD, member)
     measured = measured_lines(options.preset, SEGASSESS)
     evaluation = options.run / EVALUATION_FILE
     if evaluation.is_file():
         measured = score_lines(json.loads(evaluation.read_text(encoding="utf-8")))
-    put_section(options.preset, page_section(part, checkpoint, measured))
+    put_section(options.preset, page_section(member, checkpoint, measured))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Class maps of other networks, computed once an image: their errors are those to be found.
+"""Class maps of other networks, one file an image: SegAssess learns to find their errors.
 
 `python -m training.segassess.foreign_maps --data FOLDER` writes one file an
 image below `runs/foreign`; each holds the maps of all sources, codes 1..5 in the order of
@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geoseg_qgis.engine.files import draft
 from training import train_clip
-from training.array_files import write_arrays
 from training.datasets import LabelledImage, load_images
 from training.evaluate import LEGENDS, WindowNetwork, class_map, clip_network
-from training.trainer import CHECKPOINT_FILE
+from training.trainer import CHECKPOINT_FILE, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def source_of(text: str) -> Source:
 
 
 def made_by(sources: Sequence[Source], runs: Path) -> list[str]:
-    """Return what tells the maps of some sources from those of others: names and digests."""
+    """Return names and digests of sources, which identify the maps that they make."""
     return [
         f"{run} {head} {zoom:g} {_digest(runs / run / CHECKPOINT_FILE)}"
         for run, head, zoom in sources
@@ -61,20 +61,14 @@ def read_clip(run: Path, head: str) -> WindowNetwork:
     """Return the network of the five classes from a finished run of `train_clip`."""
     import open_clip  # noqa: PLC0415 - slow import
 
-    state = torch.load(run / CHECKPOINT_FILE, weights_only=True)
+    state = read_checkpoint(run)
     model: Any = open_clip.CLIP(**state["facts"]["config"])
     model.load_state_dict(state["average"])
     model.eval()
     pieces = str(run / "bpe.txt.gz")
     tokenizer = open_clip.SimpleTokenizer(pieces, context_length=train_clip.CONTEXT_LENGTH)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (train_clip.MEAN, train_clip.STD))
-    network = clip_network(model, tokenizer, head, mean, std)([list(words) for words, _ in LEGEND])
-
-    def half(pixels: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return network(pixels).float()
-
-    return half
+    return clip_network(model, tokenizer, head, mean, std)([list(words) for words, _ in LEGEND])
 
 
 def foreign_map(network: WindowNetwork, image: LabelledImage, zoom: float) -> Tensor:
@@ -92,7 +86,7 @@ def stored_maps(folder: Path, image: LabelledImage) -> Tensor | None:
 
 
 def stored_makers(path: Path) -> list[str]:
-    """Return what made the maps of a file; nothing where there is none."""
+    """Return the sources of the maps of a file, none when there is no file."""
     if not path.is_file():
         return []
     with np.load(path) as stored:
@@ -100,7 +94,7 @@ def stored_makers(path: Path) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Compute the maps of all training images that lack them or have those of other weights."""
+    """Compute the maps of all training images that have none or those of other weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
@@ -123,7 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         zoom = usual_zoom(image)
         maps = [foreign_map(network, image, zoom * factor) for network, factor in networks]
-        write_arrays(path, maps=torch.stack(maps).numpy(), made_by=makers)
+        with draft(path) as unfinished:
+            np.savez_compressed(unfinished, maps=torch.stack(maps).numpy(), made_by=makers)
         logger.info("%s %s", image.dataset, image.name)
 
 

@@ -1,7 +1,7 @@
 """Masks that follow the colours of the image, as simple classifiers make them.
 
-Faults of real masks are no accident: what looks like the object is taken for it, and unusual
-objects are missed. Grouping the pixels of a tile by colour and texture, and keeping the groups that
+Faults of real masks are systematic: similar pixels are taken for the object, and unusual objects
+are missed. Grouping the pixels of a tile by colour and texture, and keeping the groups that
 are mostly object, gives such masks from any labelled tile.
 """
 

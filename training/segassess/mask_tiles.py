@@ -49,7 +49,7 @@ class MaskTileBatch(NamedTuple):
         masks: Masks under test, (B, 1, S, S), float 0 or 1.
         truth: (B, 1, S, S), float 0 or 1.
         valid: 1 where the truth is known, (B, 1, S, S), float.
-        labels: Bit masks of the surfaces that each pixel may be, (B, S, S), int64.
+        labels: Bit masks of the land covers that each pixel may have, (B, S, S), int64.
     """
 
     images: Tensor
@@ -70,7 +70,7 @@ class CorruptedShapes:
         self._random = np.random.default_rng(seed)
 
     def __call__(self, images: Tensor, truth: Tensor) -> Tensor:
-        """Return masks (B, 1, S, S) for truth of the same shape; images are not looked at."""
+        """Return masks (B, 1, S, S) for truth of the same shape; images are ignored."""
         del images
         seeds = self._random.integers(2**31, size=len(truth))
         masks = [corrupt(one[0].numpy() > 0.5, int(seed)) for one, seed in zip(truth, seeds)]
@@ -78,11 +78,11 @@ class CorruptedShapes:
 
 
 def truth_of_kind(labels: Tensor, kind: int) -> tuple[Tensor, Tensor]:
-    """Tell where a kind of object is, from partial labels.
+    """Return where a kind of object is, from partial labels.
 
     Args:
-        labels: Bit masks of the surfaces that each pixel may be, 0 where unknown, any shape.
-        kind: Bit mask of the surfaces that count as object.
+        labels: Bit masks of the land covers that each pixel may have, 0 where unknown, any shape.
+        kind: Bit mask of the land covers that count as object.
 
     Returns:
         Where the object certainly is, and where it is known whether it is; bool.
@@ -104,7 +104,7 @@ def with_maps(image: LabelledImage, maps: Tensor | None) -> LabelledImage:
 
 
 def split_labels(packed: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Return the labels and the class maps hidden in them; maps of no network are left out."""
+    """Return the labels and the class maps hidden in them; empty maps are left out."""
     maps = []
     rest = packed >> _LABEL_BITS
     while bool(rest.any()):
@@ -134,7 +134,7 @@ class MaskTiles:
     ) -> None:
         self._crops = CropSampler(images, size, seed, GENERATED_SHARE)
         if maps:
-            # The sampler has read the plain labels; from now on it cuts the maps out with them.
+            # The sampler has read the plain labels; from now on it crops the maps with them.
             self._crops.images = [with_maps(*pair) for pair in zip(images, maps, strict=True)]
         self._random = np.random.default_rng(seed + 1)
         self._sources: tuple[tuple[float, MaskSource], ...] = (

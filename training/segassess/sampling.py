@@ -1,4 +1,4 @@
-"""Augmented mixup sampling (AMS): turned views of each tile, each judged with another's mask.
+"""Augmented mixup sampling (AMS): turned views of each tile, each with another network's mask.
 
 "Mixup" means that several sources of masks take turns, not that pixels are blended.
 """
@@ -17,7 +17,7 @@ _QUARTER_TURNS, _FLIPS = 4, 3
 
 
 class MaskSource(Protocol):
-    """Something that makes the masks to be judged."""
+    """A maker of the masks to be judged."""
 
     def __call__(self, images: Tensor, truth: Tensor) -> Tensor:
         """Return masks (B, 1, S, S), float 0 or 1, for images (B, 3, S, S) of known truth."""
@@ -37,7 +37,7 @@ class FrozenNetwork:
         self._threshold = threshold
 
     def __call__(self, images: Tensor, truth: Tensor) -> Tensor:
-        """Return the network's masks; the truth is not looked at."""
+        """Return the network's masks; the truth is ignored."""
         del truth
         half = images.device.type == "cuda"
         context = torch.autocast("cuda", dtype=torch.float16) if half else nullcontext()

@@ -1,4 +1,4 @@
-"""What the network learns: the class of each pixel of a mask, and the true objects' edges."""
+"""Targets: the class of each pixel of a mask, and the edges of the true objects."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def quality_target(masks: Tensor, truth: Tensor) -> Tensor:
 
 
 def known_boundary(truth: Tensor, valid: Tensor) -> Tensor:
-    """Return where the truth tells whether there is an edge.
+    """Return where it is known whether there is an edge.
 
-    Where an object ends at pixels without a label, nobody knows whether it ends.
+    An object may continue into pixels without a label.
 
     Args:
         truth: True masks (B, 1, H, W), 0 or 1.
@@ -49,7 +49,10 @@ def object_boundary(truth: Tensor) -> Tensor:
 
 
 def _beside(marks: Tensor, outside: float) -> Tensor:
-    """Say which pixels have a marked 4-neighbour, (B, 1, H, W) bool; ``outside`` lies around."""
+    """Return which pixels have a marked 4-neighbour, (B, 1, H, W) bool.
+
+    Beyond the border marks are ``outside``.
+    """
     around = functional.pad(marks, (1, 1, 1, 1), value=outside)
     above, below = around[..., :-2, 1:-1], around[..., 2:, 1:-1]
     left, right = around[..., 1:-1, :-2], around[..., 1:-1, 2:]

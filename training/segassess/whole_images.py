@@ -1,4 +1,4 @@
-"""A network's judgement of masks of whole images, tile by tile, with what is true beside it."""
+"""A network's judgement of masks of whole images, tile by tile, compared with the truth."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Case:
 
     Attributes:
         name: Data set and file stem.
-        kind: Name from `scenes.KINDS`.
+        kind: Name from `mask_tiles.KINDS`.
         pixels: (3, H, W), float 0..1.
         truth: Where the object is, (H, W), bool.
         valid: Where that is known, (H, W), bool.
@@ -106,7 +106,7 @@ def probabilities(model: SegAssess, pixels: Tensor, mask: NDArray[np.bool_]) -> 
 
 
 def judge(model: SegAssess, case: Case, mask: NDArray[np.bool_]) -> tuple[Judgement, Tensor]:
-    """Compare what a network says about a mask (H, W) with the truth.
+    """Compare a network's judgement of a mask (H, W) with the truth.
 
     Returns:
         Counts and objects that can be judged, and the probabilities (4, H, W).

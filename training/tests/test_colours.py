@@ -1,4 +1,4 @@
-"""Colours of roofs: named as people name them, taken from the roof alone, asked for in training."""
+"""Colours of roofs: named as people name them, taken from the roof alone, named in queries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from training.scenes import generate_scene
 from training.vocabulary import COLOURED_SHARE, QuerySampler, vocabulary_card
 
 
-def picture(*colours: tuple[float, float, float]) -> torch.Tensor:
+def pixels_of(*colours: tuple[float, float, float]) -> torch.Tensor:
     return torch.tensor(colours).T[None, :, None]
 
 
@@ -32,7 +32,7 @@ def names(bits: int) -> set[str]:
 
 def test_hue_saturation_and_value_are_those_of_the_standard_library() -> None:
     colours = np.random.default_rng(0).random((200, 3)).astype(np.float32)
-    found = hue_saturation_value(picture(*map(tuple, colours)))[:, 0, 0].T.numpy()
+    found = hue_saturation_value(pixels_of(*map(tuple, colours)))[:, 0, 0].T.numpy()
     expected = np.array([colorsys.rgb_to_hsv(*map(float, colour)) for colour in colours])
     assert np.allclose(found[:, 1:], expected[:, 1:], atol=1e-5)
     assert np.allclose((found[:, 0] - 360 * expected[:, 0] + 180) % 360 - 180, 0, atol=1e-2)
@@ -56,7 +56,7 @@ def test_colours_have_the_names_that_people_use(
     colour: tuple[int, int, int], called: set[str]
 ) -> None:
     red, green, blue = (part / 255 for part in colour)
-    assert names(int(possible_colours(picture((red, green, blue))))) == called
+    assert names(int(possible_colours(pixels_of((red, green, blue))))) == called
 
 
 def test_a_roof_is_named_by_itself_and_nothing_else_is() -> None:
@@ -84,10 +84,10 @@ def test_drawn_roofs_have_the_colours_that_were_drawn() -> None:
         labels = torch.from_numpy(class_surfaces()[scene.classes].astype(np.int64))[None]
         named = with_roof_colours(pixels, labels, 4)[0].numpy()
         instances = scene.instances[2::4, 2::4]
-        for thing in scene.objects:
-            if thing.class_name == "building" and thing.colour in COLOURS:
-                cells = named[instances == thing.instance]
-                right += int(((cells & COLOUR_BIT[thing.colour]) != 0).sum())
+        for item in scene.objects:
+            if item.class_name == "building" and item.colour in COLOURS:
+                cells = named[instances == item.instance]
+                right += int(((cells & COLOUR_BIT[item.colour]) != 0).sum())
                 seen += len(cells)
     assert seen > 500
     assert right / seen > 0.85

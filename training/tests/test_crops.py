@@ -6,7 +6,7 @@ import torch
 from training.crops import CropSampler, vary_colour
 from training.datasets import LabelledImage
 from training.land_cover import BIT
-from training.train_sam2 import CLOSEST, seen_closer
+from training.train_sam2 import CLOSEST, zoomed_in
 
 
 def two_halves() -> LabelledImage:
@@ -56,8 +56,8 @@ def test_some_crops_keep_their_colours():
     assert 0.25 < kept.float().mean() < 0.55
 
 
-def test_single_objects_are_seen_closer_but_not_too_close():
+def test_single_objects_are_zoomed_in_but_not_too_close():
     scene = two_halves()
     ranges = [(0.5, 1.0), (0.5, 2.0), (1.0, 4.0)]
-    seen = [seen_closer(replace(scene, zoom=zoom)).zoom for zoom in ranges]
+    seen = [zoomed_in(replace(scene, zoom=zoom)).zoom for zoom in ranges]
     assert seen == [(0.5, 1.8), (0.5, CLOSEST), (1.0, 4.0)]

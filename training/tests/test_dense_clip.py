@@ -12,11 +12,11 @@ from geoseg_qgis.engine.methods.open_vocabulary.gumix.region_tokens import windo
 from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSettings
 from training.bytepair import learn_merges, write_merges
 from training.dense_clip import (
+    encode_tokens,
     fast_cosines,
     image_embedding,
     mixed_embeddings,
     plain_embeddings,
-    run_trunk,
 )
 from training.train_clip import build
 
@@ -41,8 +41,8 @@ def test_value_head_equals_gumix(clip, images):
     random = torch.Generator().manual_seed(2)
     attention = torch.rand(2, 16, 16, generator=random).softmax(-1)
     regions = codes.flatten(1)
-    trunk = run_trunk(clip.visual, images, regions, 4)
-    mixed = mixed_embeddings(clip.visual, trunk, regions, attention)
+    encoded = encode_tokens(clip.visual, images, regions, 4)
+    mixed = mixed_embeddings(clip.visual, encoded, regions, attention)
     settings = GumixSettings.geo()
     reference = window_embeddings(clip.visual, images, codes, attention, settings)
     torch.testing.assert_close(mixed, functional.normalize(reference, dim=-1), atol=2e-5, rtol=0)
@@ -51,19 +51,19 @@ def test_value_head_equals_gumix(clip, images):
 @torch.no_grad()
 def test_patches_for_themselves_are_the_identity_mixing(clip, images):
     regions = torch.zeros(2, 16, dtype=torch.int64)
-    trunk = run_trunk(clip.visual, images, regions, 1)
+    encoded = encode_tokens(clip.visual, images, regions, 1)
     settings = GumixSettings.geo().with_overrides({"semantic_weight": 0.0})
     same = torch.eye(16).expand(2, -1, -1)
     reference = window_embeddings(clip.visual, images, regions.view(2, 4, 4), same, settings)
-    plain = plain_embeddings(clip.visual, trunk)
+    plain = plain_embeddings(clip.visual, encoded)
     torch.testing.assert_close(plain, functional.normalize(reference, dim=-1), atol=2e-5, rtol=0)
 
 
 @torch.no_grad()
 def test_fast_head_equals_the_fast_method(clip, images):
     texts = functional.normalize(torch.randn(5, 32), dim=-1)
-    trunk = run_trunk(clip.visual, images, torch.zeros(2, 16, dtype=torch.int64), 1)
-    cosines = fast_cosines(clip.visual, trunk, texts).transpose(1, 2).unflatten(2, (4, 4))
+    encoded = encode_tokens(clip.visual, images, torch.zeros(2, 16, dtype=torch.int64), 1)
+    cosines = fast_cosines(clip.visual, encoded, texts).transpose(1, 2).unflatten(2, (4, 4))
     reference = window_logits(clip, images, texts, FastSettings())
     upsampled = functional.interpolate(cosines, size=(64, 64), mode="bilinear")
     torch.testing.assert_close(upsampled, reference, atol=2e-5, rtol=0)
@@ -71,9 +71,9 @@ def test_fast_head_equals_the_fast_method(clip, images):
 
 @torch.no_grad()
 def test_image_embedding_is_the_towers_own(clip, images):
-    trunk = run_trunk(clip.visual, images, torch.zeros(2, 16, dtype=torch.int64), 1)
+    encoded = encode_tokens(clip.visual, images, torch.zeros(2, 16, dtype=torch.int64), 1)
     own = functional.normalize(clip.visual(images), dim=-1)
-    torch.testing.assert_close(image_embedding(clip.visual, trunk), own, atol=2e-5, rtol=0)
+    torch.testing.assert_close(image_embedding(clip.visual, encoded), own, atol=2e-5, rtol=0)
 
 
 def test_a_run_may_begin_with_the_weights_and_words_of_another(tmp_path: Path) -> None:

@@ -32,16 +32,23 @@ def test_the_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="There is an NVIDIA card on this machine.")
-def test_a_missing_card_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_card_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         read("--device", "cuda")
     assert "The device cuda cannot be used" in capsys.readouterr().err
 
 
-def test_products_are_computed_in_half() -> None:
+@pytest.mark.parametrize(
+    ("able", "dtype"),
+    [({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)],
+)
+def test_products_are_computed_in_half_where_that_is_fast(
+    able: dict[str, bool], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     module = torch.nn.Linear(2, 2)
     with half_precision(device_of(module)):
-        assert module(torch.ones(1, 2)).dtype is torch.bfloat16
+        assert module(torch.ones(1, 2)).dtype is dtype
 
 
 def moments(trainer: Trainer) -> set[torch.device]:

@@ -147,12 +147,12 @@ def test_numbers_stay_without_new_ones(runs: dict[str, Path], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("numbers", "told"),
-    [("{", "cannot be used"), ("[]", "not an object"), ('{"DINO": {}}', "speaks of 'DINO'")],
+    ("numbers", "message"),
+    [("{", "cannot be used"), ("[]", "not an object"), ('{"DINO": {}}', "names 'DINO'")],
 )
 def test_numbers_of_nothing_are_refused(
     numbers: str,
-    told: str,
+    message: str,
     runs: dict[str, Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -162,7 +162,7 @@ def test_numbers_of_nothing_are_refused(
     out = tmp_path / "out"
     with pytest.raises(SystemExit):
         main(["--clip", str(runs["clip"]), "--out", str(out), "--measured", str(measured)])
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not out.exists()
 
 
@@ -251,7 +251,7 @@ def test_a_short_run_without_scenes_says_so(tmp_path: Path) -> None:
     for component in (UNET, CLIP):
         write_run_page(run, component)
         text = (run / "MODEL.md").read_text()
-        assert "The run was too short for its log to tell any.\n" in text
+        assert "The run was too short for a line of its log.\n" in text
         assert "generator" not in text
 
 
@@ -267,7 +267,7 @@ def test_the_page_of_a_run_names_what_its_export_ships(
 
 def test_a_run_on_two_devices_names_both() -> None:
     line = training_line({"step": 2, "seconds": 60.0, "facts": {"device": "cuda and cpu"}})
-    assert line == "2 steps in 1 minutes on a graphics card and the processor, from random values."
+    assert line == "2 steps in 1 minutes on a graphics card and the CPU, from random values."
 
 
 def test_paths_of_the_machine_stay_out_of_pages() -> None:

@@ -1,4 +1,4 @@
-"""Drawing ahead of a card: in turns, as asked, reproducible."""
+"""Drawing ahead of a card: in turns, with the same arguments, reproducibly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Drawn = tuple[int, int, int, float]
 
 
 def numbered(seed: int) -> Callable[..., Drawn]:
-    """Return what tells its seed, how often it was asked, and for what."""
+    """Return a source that returns its seed, the number of its calls, and their arguments."""
     count = itertools.count()
     return lambda size, progress=0.0: (seed, next(count), size, progress)
 
@@ -33,7 +33,7 @@ def test_sources_take_turns() -> None:
     assert [count for _, count, *_ in drawn] == [0, 0, 0, 1, 1, 1, 2]
 
 
-def test_what_is_asked_is_kept_and_state_may_be_older() -> None:
+def test_arguments_are_kept_and_state_may_be_older() -> None:
     prefetcher = Prefetcher(numbered, 7, 2)
     drawn = [prefetcher(5, progress=float(step)) for step in range(6)]
     assert [progress for *_, progress in drawn] == [0.0, 0.0, 0.0, 1.0, 2.0, 3.0]
@@ -75,7 +75,7 @@ def test_a_card_leaves_a_core_to_its_own_thread(
     assert len({draw(1)[0] for _ in range(12)}) == sources
 
 
-def test_a_step_that_cannot_be_drawn_is_told_in_its_turn() -> None:
+def test_a_step_that_cannot_be_drawn_fails_in_its_turn() -> None:
     def source(_seed: int) -> Callable[[], int]:
         steps = iter((1, 2))
         return lambda: next(steps)
@@ -86,7 +86,7 @@ def test_a_step_that_cannot_be_drawn_is_told_in_its_turn() -> None:
         prefetcher()
 
 
-def test_errors_of_drawing_are_told() -> None:
+def test_errors_of_drawing_are_raised() -> None:
     def source(_seed: int) -> Callable[[], None]:
         raise ValueError("no scenes")
 

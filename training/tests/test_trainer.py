@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from training.trainer import DivergedError, Plan, Trainer, mean_losses
+from training.trainer import DivergedError, Plan, Trainer, mean_losses, read_checkpoint
 
 
 def line_task(model):
@@ -108,7 +108,7 @@ def test_losses_are_means_of_the_steps_that_had_them_and_facts_add_up(tmp_path):
     train(300, 59, {"seed": 2, "device": "cpu"})
     (entry,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert (entry["step"], entry["total"], entry["now and then"]) == (50, 3.0, 4.0)
-    checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    checkpoint = read_checkpoint(tmp_path)
     assert checkpoint["step"] == 60
     assert checkpoint["facts"] == {
         "seed": "1 and 2",

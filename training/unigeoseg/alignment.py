@@ -14,21 +14,22 @@ from torch import Tensor
 
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.position_encoding import fourier_features
-from geoseg_qgis.engine.models.unigeoseg.sequence import Piece, Request
+from geoseg_qgis.engine.models.unigeoseg.sequence import Piece
 from training.device import device_of, half_precision
 
-from .query_head import Meaning
-from .shared import answer_all
+from .batches import Batch
+from .forward import predict
 
 _SHRINKAGE = 20.0
-_TRUSTED = 0.12
+MIN_EXPLAINED = 0.12
+"""Share of the variance below which a wave gets no weight."""
 _HELD_OUT = 5
 
 
 @torch.no_grad()
 def align_places(
     model: UniGeoSeg,
-    lessons: Iterable[tuple[Tensor, list[list[Request]], Meaning]],
+    batches: Iterable[Batch],
     pieces: Sequence[Piece],
     gain: float = 1.5,
 ) -> list[float]:
@@ -36,16 +37,16 @@ def align_places(
 
     Args:
         model: A network with positions in its fine map, trained so far that queries know places.
-        lessons: Pixels (B, 3, S, S), B times R requests, and their meaning.
+        batches: Of drawn scenes, whose facts say where objects are.
         pieces: The split dialogue.
         gain: Logits that a full match of one wave adds.
 
     Returns:
-        Share of the variance of each wave that queries told on lessons held out; waves that they
-        do not tell get no weight.
+        Share of the variance of each wave that queries explain on batches held out; waves that they
+        do not explain get no weight.
 
     Raises:
-        ValueError: The network has no positions in its fine map.
+        ValueError: The network has no positions in its fine map, or a batch has no facts.
     """
     positions = model.pixel_decoder.mask_positions
     if positions is None:
@@ -56,32 +57,39 @@ def align_places(
     known: list[Tensor] = []
     waves: list[Tensor] = []
     device = device_of(model)
-    for pixels, requests, drawn in lessons:
-        meaning = drawn.to(device)
+    for batch in batches:
+        if batch.facts is None:
+            raise ValueError("Alignment needs batches of drawn scenes.")
+        targets = batch.facts.queries
+        places = targets.places.to(device)
         with half_precision(device):
-            answer = answer_all(model, pixels.to(device), pieces, requests)
+            predicted = predict(model, batch.pixels.to(device), pieces, batch.requests)
             compared = [
                 model.predictor.mask_embed(model.predictor.decoder_norm(query))
-                for query in (answer.queries[0], answer.queries[-1])
+                for query in (predicted.queries[0], predicted.queries[-1])
             ]
-        single = ~meaning.places[..., 0].isnan()
-        places = meaning.places.nan_to_num(0.0)
+        single = ~places[..., 0].isnan()
+        places = places.nan_to_num(0.0)
         codes = [fourier_features(places[..., axis], positions.frequencies) for axis in (0, 1)]
         code = torch.cat(codes, dim=-1)
-        # Before it has looked, a query knows no other places than those it was told.
-        for values, placed in zip(compared, (single & meaning.told, single), strict=True):
+        # Before it has read the image, a query knows only the places that its words state.
+        stated = single & targets.stated.to(device)
+        for values, placed in zip(compared, (stated, single), strict=True):
             known.append(values.float().flatten(0, 1))
             waves.append((code * placed[..., None]).flatten(0, 1))
     model.train(training)
-    weights, told = _fit(torch.cat(known), torch.cat(waves))
-    positions.mix.weight.copy_(gain * weights * (told > _TRUSTED))
-    return [float(share) for share in told]
+    weights, explained = fit_waves(torch.cat(known), torch.cat(waves))
+    positions.mix.weight.copy_(gain * weights * (explained > MIN_EXPLAINED))
+    return [float(share) for share in explained]
 
 
-def _fit(known: Tensor, waves: Tensor) -> tuple[Tensor, Tensor]:
-    """Fit waves (N, W) by vectors (N, C): weights (C, W), and the variance told of each wave.
+def fit_waves(known: Tensor, waves: Tensor) -> tuple[Tensor, Tensor]:
+    """Fit waves (N, W) by vectors (N, C).
 
-    Rows of zeros are requests without a place; they are fitted as telling none.
+    Rows of zeros are requests without a place; they are fitted as zeros.
+
+    Returns:
+        Weights (C, W), and the share of the variance of each wave that they explain, (W,).
     """
     placed = waves.abs().sum(dim=1) > 0
     centred = waves - placed[:, None] * waves[placed].mean(dim=0)
@@ -94,5 +102,5 @@ def _fit(known: Tensor, waves: Tensor) -> tuple[Tensor, Tensor]:
     solution = torch.linalg.solve(seen.T @ seen + ridge, seen.T @ centred[~held_out])
     test = held_out & placed
     missed = (rows[test] @ solution - centred[test]).square().mean(dim=0)
-    told = 1 - missed / centred[test].square().mean(dim=0).clamp(min=1e-9)
-    return solution[:-1], told
+    explained = 1 - missed / centred[test].square().mean(dim=0).clamp(min=1e-9)
+    return solution[:-1], explained

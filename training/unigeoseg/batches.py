@@ -1,225 +1,153 @@
-"""Lessons of the built-in UniGeoSeg: pictures, what is asked of them, and the right answers.
-
-Pictures are enlarged to the network's square as the method enlarges them, so that small things
-cover several cells of the fine map.
-"""
+"""Batches, the material of one training step, and those of published records."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from geoseg_qgis.engine.methods.referring.unigeoseg.letterbox import Letterbox, normalise
 from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
-from geoseg_qgis.engine.models.unigeoseg.template import encode_instruction
-from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer
-from training.crops import CropSampler, vary_colour
+from geoseg_qgis.engine.models.unigeoseg.template import (
+    Tokenizer,
+    encode_answer,
+    encode_instruction,
+)
+from training.distributed import SINGLE_PROCESS, ProcessGroup
 
-from .letterbox_augmentation import between_bars, draw_band
-from .object_head import objects_at_cells
-from .pixel_head import STRIDE, DenseTargets, at_cells, join_targets, partial_targets, scene_targets
-from .queries import Asked, Asker, Mirror, draw_requests, reword
-from .query_head import Meaning, meaning_of, unknown_meaning
-from .stored_scenes import StoredScene
-from .weak_labels import allowed_classes, ask_of_labels
+from .pixel_head import PixelTargets
+from .query_head import QueryTargets
+from .records import Record, Sample
+from .schedule import ScheduledSampler, TaskSchedule
 
-REAL_SHARE = 0.2
-VARIED_SHARE = 0.35
-"""Share of generated pictures whose colours are varied."""
-WIDE_SHARE = 0.2
-"""Share of wide scenes among the generated pictures."""
-BARRED_SHARE = 0.25
-"""Share of pictures with bars, as extents have that are no squares."""
-LOOKALIKE_WEIGHT = 2.0
-"""Weight of cells that have a class of the answer without being meant."""
-_BRIGHTEST = 255
-_WHOLE = 1 - 1e-4
+_READERS = 4
+"""Threads that read records while the network computes."""
 
 
-class Lesson(NamedTuple):
-    """One step's material: B pictures with R requests each, and fine maps of S/4 cells a side."""
+class Facts(NamedTuple):
+    """What auxiliary heads and losses learn besides the masks; maps have S/4 cells a side."""
+
+    fine: PixelTargets
+    """At the cells of the fine map."""
+    coarse: PixelTargets
+    """At the S/8 x S/8 cells of the finest of the coarse maps."""
+    queries: QueryTargets
+    objects: Tensor
+    """(B, S/4, S/4) int64, the number of the object at each cell, 0 for none."""
+
+
+class Batch(NamedTuple):
+    """B images with R requests about each."""
 
     pixels: Tensor
     """(B, 3, S, S) float32, normalised."""
     requests: list[list[Request]]
-    answers: Tensor
-    """(B, R, S/4, S/4) float32, the share of each cell that is meant."""
-    known: Tensor
-    """(B, R, S/4, S/4) float32, weight of each cell, 0 where the answer is not known."""
-    facts: DenseTargets
-    """At the cells of the fine map."""
-    coarse_facts: DenseTargets
-    """At the S/8 x S/8 cells of the finest of the coarse maps."""
-    meaning: Meaning
-    objects: Tensor
-    """(B, S/4, S/4) int64, the number of the object at each cell, 0 for none."""
+    masks: Tensor
+    """(B, R, S, S) uint8, 1 on the mask; or, where there are weights, (B, R, S/4, S/4) float32, the
+    share of each cell that the mask covers."""
+    weights: Tensor | None = None
+    """(B, R, S/4, S/4) float32, weight of each cell, 0 where the mask is not known."""
+    facts: Facts | None = None
 
-    def to(self, device: torch.device) -> Lesson:
-        """Return the lesson on a device; requests are read where they are needed."""
-        return Lesson(
-            self.pixels.to(device),
-            self.requests,
-            self.answers.to(device),
-            self.known.to(device),
-            self.facts.to(device),
-            self.coarse_facts.to(device),
-            self.meaning.to(device),
-            self.objects.to(device),
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device; requests are read where they are needed."""
+        moved = tree_map(
+            lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf,
+            self._replace(requests=[]),
         )
+        return Batch(*moved)._replace(requests=self.requests)
 
 
-class Teacher:
-    """Draws lessons, endless and seeded.
+def join_batches(batches: Sequence[Batch]) -> Batch:
+    """Put batches of one source, with as many requests an image, into one."""
+    requests = [group for batch in batches for group in batch.requests]
+    first, *rest = (batch._replace(requests=[]) for batch in batches)
+    joined = tree_map(
+        lambda *leaves: torch.cat(leaves) if isinstance(leaves[0], Tensor) else leaves[0],
+        first,
+        *rest,
+    )
+    return Batch(*joined)._replace(requests=requests)
+
+
+def network_input(image: NDArray[np.uint8], side: int) -> Tensor:
+    """Fit an image (H, W, 3) into the network's square and normalise it: (1, 3, S, S)."""
+    return normalise(Letterbox(image.shape[0], image.shape[1], side).place_image(image))
+
+
+def encode_request(
+    text: str, task: Task, tokenizer: Tokenizer, answer: str | None = None
+) -> Request:
+    """Encode an instruction and, for training on words, its answer."""
+    words = () if answer is None else encode_answer(answer, tokenizer)
+    return Request(encode_instruction(text, tokenizer), task, parse_coordinates(text), words)
+
+
+def collate(samples: Sequence[Sample], tokenizer: Tokenizer, side: int) -> Batch:
+    """Fit images and masks into squares of ``side`` pixels and encode the words."""
+    pixels, masks, requests = [], [], []
+    for sample in samples:
+        letterbox = Letterbox(sample.image.shape[0], sample.image.shape[1], side)
+        pixels.append(network_input(sample.image, side))
+        masks.append(torch.from_numpy(letterbox.place_mask(sample.mask))[None, None])
+        requests.append([encode_request(sample.instruction, sample.task, tokenizer, sample.answer)])
+    return Batch(torch.cat(pixels), requests, torch.cat(masks))
+
+
+class RecordBatches:
+    """Draws batches of published records by the task schedule, reading one batch ahead.
+
+    The order depends on the seed alone, so a run that continues at another step draws what it would
+    have drawn.
 
     Args:
-        scenes: Generated scenes.
-        crops: Samplers of real pictures, which take turns at random; none for drawn ones alone.
-        tokenizer: Encodes the requests.
+        records: Training records.
+        tokenizer: Encodes the words.
         side: Side of the network's square in pixels.
-        seed: Seed of every choice.
-        wide: Generated scenes of more ground, if any.
+        size: Images a batch of this process.
+        steps: Batches of the whole run.
+        seed: Seed of the order.
+        start: Step at which the run continues.
+        group: The processes that share the run.
     """
 
     def __init__(
         self,
-        scenes: Sequence[StoredScene],
-        crops: Sequence[CropSampler],
-        tokenizer: BytePairTokenizer,
+        records: Sequence[Record],
+        tokenizer: Tokenizer,
         side: int,
-        seed: int,
         *,
-        wide: Sequence[StoredScene] = (),
+        size: int,
+        steps: int,
+        seed: int,
+        start: int = 0,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self._scenes, self._wide = _with_askers(scenes), _with_askers(wide)
-        self._crops = list(crops)
+        self._records = records
         self._tokenizer = tokenizer
         self._side = side
-        self._cells = side // STRIDE
-        self._random = np.random.default_rng(seed)
+        self._size = size
+        drawn = size * group.size
+        tasks = [record.task for record in records]
+        sampler = ScheduledSampler(tasks, TaskSchedule(), steps * drawn, seed)
+        self._indices: Iterator[int] = sampler.draw(start * drawn, group.rank, group.size)
+        self._pool = ThreadPoolExecutor(_READERS)
+        self._next = self._begin()
 
-    def lesson(self, pictures: int, count: int, progress: float) -> Lesson:
-        """Draw ``pictures`` with ``count`` requests each, for a progress of 0..1."""
-        drawn: list[Lesson] = []
-        while len(drawn) < pictures:
-            real = self._crops and self._random.random() < REAL_SHARE
-            made = self._real(count) if real else self._generated(count, progress)
-            if made is not None:
-                drawn.append(made)
-        return Lesson(
-            torch.cat([lesson.pixels for lesson in drawn]),
-            [requests for lesson in drawn for requests in lesson.requests],
-            torch.cat([lesson.answers for lesson in drawn]),
-            torch.cat([lesson.known for lesson in drawn]),
-            join_targets([lesson.facts for lesson in drawn]),
-            join_targets([lesson.coarse_facts for lesson in drawn]),
-            Meaning(*(torch.cat(parts) for parts in zip(*(one.meaning for one in drawn)))),
-            torch.cat([lesson.objects for lesson in drawn]),
-        )
+    def draw(self) -> Batch:
+        """Return the batch of the next step."""
+        current, self._next = self._next, self._begin()
+        return collate([future.result() for future in current], self._tokenizer, self._side)
 
-    def _generated(self, count: int, progress: float) -> Lesson:
-        random = self._random
-        wide = self._wide and random.random() < WIDE_SHARE
-        pool = self._wide if wide else self._scenes
-        scene, asker = pool[int(random.integers(len(pool)))]
-        band = draw_band(len(scene.classes), random) if random.random() < BARRED_SHARE else None
-        if band is not None:
-            scene = between_bars(scene, band)
-            asker = Asker(scene)
-        mirror = Mirror(bool(random.integers(2)), bool(random.integers(2)))
-        # Sentences name the colours that were drawn, not what a variation made of them.
-        varied = random.random() < VARIED_SHARE
-        asked = draw_requests(asker, count, progress, random, mirror, attributes=not varied)
-        image = np.ascontiguousarray(mirror.turn(scene.image))
-        if varied:
-            image = _as_image(vary_colour(_as_pixels(image), random))
-            if band is not None:
-                image[mirror.turn(band.outside(len(image)))] = 0
-        answers = torch.from_numpy(np.stack([one.mask for one in asked]).astype(np.float32))
-        shares = shares_of_cells(answers, self._cells)
-        return Lesson(
-            self._as_input(image),
-            [[self._request(reword(one.text, random), one.task) for one in asked]],
-            shares[None],
-            _cell_weights(mirror.turn(scene.classes), asked, shares)[None],
-            scene_targets(scene, mirror, self._cells, coloured=not varied),
-            scene_targets(scene, mirror, self._cells // 2, coloured=not varied),
-            meaning_of(scene, mirror, asked),
-            objects_at_cells(scene, mirror, self._cells),
-        )
-
-    def _real(self, count: int) -> Lesson | None:
-        crops = self._crops[int(self._random.integers(len(self._crops)))]
-        batch = crops.batch(1)
-        pixels, labels = batch.pixels[0], batch.labels[0]
-        shown = 1.0
-        if self._random.random() < BARRED_SHARE:
-            band = draw_band(len(labels), self._random)
-            bars = torch.from_numpy(band.outside(len(labels)))
-            pixels, labels = pixels.masked_fill(bars, 0.0), labels.masked_fill(bars, 0)
-            shown = band.breadth / len(labels)
-        asked = ask_of_labels(labels, count, self._random, shown)
-        if not asked:
-            return None
-        known = torch.stack([one.known for one in asked]).float()
-        answers = torch.stack([one.answer for one in asked])
-        return Lesson(
-            self._as_input(_as_image(pixels)),
-            [[self._request(reword(one.text, self._random), one.task) for one in asked]],
-            shares_of_cells(answers, self._cells)[None],
-            (shares_of_cells(known, self._cells) > _WHOLE).float()[None],
-            partial_targets(allowed_classes(labels, self._cells)),
-            partial_targets(allowed_classes(labels, self._cells // 2)),
-            unknown_meaning(count),
-            torch.zeros(1, self._cells, self._cells, dtype=torch.int64),
-        )
-
-    def _request(self, text: str, task: Task) -> Request:
-        return Request(encode_instruction(text, self._tokenizer), task, parse_coordinates(text))
-
-    def _as_input(self, image: NDArray[np.uint8]) -> Tensor:
-        """Enlarge and normalise (H, H, 3) as the method does: (1, 3, S, S)."""
-        height, width, _ = image.shape
-        return normalise(Letterbox(height, width, self._side).place_image(image))
-
-
-def _with_askers(scenes: Sequence[StoredScene]) -> list[tuple[StoredScene, Asker]]:
-    return [(scene, Asker(scene)) for scene in scenes]
-
-
-def shares_of_cells(masks: Tensor, cells: int) -> Tensor:
-    """Average square masks (R, S, S), float32, over equal cells: (R, cells, cells)."""
-    weights = _overlaps(masks.shape[-1], cells)
-    return weights @ masks @ weights.T
-
-
-def _overlaps(pixels: int, cells: int) -> Tensor:
-    """Return the share of each cell that each pixel of a row covers, (cells, pixels)."""
-    edges = torch.arange(cells + 1, dtype=torch.float64) * (pixels / cells)
-    starts = torch.arange(pixels, dtype=torch.float64)
-    covered = torch.minimum(edges[1:, None], starts + 1) - torch.maximum(edges[:-1, None], starts)
-    return (covered.clamp(min=0) * (cells / pixels)).float()
-
-
-def _cell_weights(classes: NDArray[np.uint8], asked: Sequence[Asked], shares: Tensor) -> Tensor:
-    """Weigh what looks like the answer more than the rest, (R, h, w)."""
-    small = at_cells(classes, shares.shape[-1])
-    alike = np.stack([np.isin(small, np.unique(classes[one.mask])) for one in asked])
-    missed = torch.from_numpy(alike) & (shares == 0)
-    return 1.0 + (LOOKALIKE_WEIGHT - 1.0) * missed
-
-
-def _as_pixels(image: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1).float() / _BRIGHTEST
-
-
-def _as_image(pixels: Tensor) -> NDArray[np.uint8]:
-    whole = (pixels.clamp(0, 1) * _BRIGHTEST).round().to(torch.uint8)
-    image: NDArray[np.uint8] = np.ascontiguousarray(whole.permute(1, 2, 0).numpy())
-    return image
+    def _begin(self) -> list[Future[Sample]]:
+        chosen = itertools.islice(self._indices, self._size)
+        return [self._pool.submit(self._records[index].read) for index in chosen]

@@ -1,8 +1,8 @@
-"""Put a finished run into a preset folder: the checkpoint folder, the card's part and the page.
+"""Put a finished run into a preset folder: the checkpoint folder, the card's member and the page.
 
 Run `python -m training.unigeoseg.export_preset --run RUN --scenes CACHE
---data DATA --preset FOLDER`; it scores the averaged weights as they are stored, on generated scenes
-and real pictures that were not trained on.
+--data DATA --preset FOLDER`; it scores the averaged weights as they are stored, on drawn scenes
+and labelled images that were not trained on.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from training.preset_folder import (
     file_entry,
     packed,
     put_member,
-    read_checkpoint,
     write_bytes,
     write_json,
 )
+from training.trainer import read_checkpoint
 
-from .queries import FEWEST_PIXELS, OPENINGS
-from .scores import REAL_CROPS, TITLES, SceneReader, score_unseen
+from .evaluate import TITLES, WEAK_CROPS, RequestPredictor, score_unseen
+from .queries import MIN_PIXELS, OPENINGS
 from .stored_scenes import PIXEL_SIZES, SIDE, WIDE_SIDE, StoredScene, stored_scenes
 from .words import TOKENIZER_FILE
 
@@ -42,7 +42,7 @@ FOLDER = "unigeoseg"
 SCORES_FILE = "scores.json"
 VOCABULARY_FILE = "vocabulary.json"
 PIXEL_SIZE = {"preferred": 0.25, "finest": 0.08, "coarsest": 0.6}
-"""Metres in a pixel of the network's squares of generated scenes, of ordinary and wide ones."""
+"""Metres in a pixel of the network's squares of drawn scenes, of ordinary and wide ones."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +63,12 @@ def write_checkpoint(run: Path, folder: Path) -> dict[str, Any]:
 
 def known_words(scenes: Sequence[StoredScene]) -> list[str]:
     """Return the words of all sentences and questions of scenes, sorted."""
-    texts = [wish.text for scene in scenes for wish in scene.wishes]
+    texts = [query.text for scene in scenes for query in scene.queries]
     extra = [*OPENINGS, "every the all please target targets at point points inside box and"]
     return sorted({word for text in [*texts, *extra] for word in split_words(text)})
 
 
-def card_part(folder: Path) -> dict[str, Any]:
+def card_member(folder: Path) -> dict[str, Any]:
     """Return the card's member for a checkpoint folder beside the card."""
     files = ((CONFIG_FILE, "json"), (TOKENIZER_FILE, "json"), (WEIGHTS_FILE, METHOD))
     return {
@@ -83,7 +83,7 @@ def card_part(folder: Path) -> dict[str, Any]:
 
 
 def page_section(
-    part: Mapping[str, Any],
+    member: Mapping[str, Any],
     checkpoint: Mapping[str, Any],
     amounts: Mapping[str, int],
     scores: Mapping[str, ReferringScores],
@@ -91,30 +91,27 @@ def page_section(
     """Return the section of the model page.
 
     Args:
-        part: The card's part.
+        member: The card's member.
         checkpoint: Steps, seconds and facts of the run.
-        amounts: How many generated "scenes" trained, how many of them are "wide", and how many
-            scored ("validation").
+        amounts: How many drawn "scenes" trained, how many of them are "wide", and how many scored
+            ("validation").
         scores: By name of the task or kind of request.
     """
     low, high = PIXEL_SIZES
     training = [
         training_line(checkpoint, UNIGEOSEG.crops),
-        f"{amounts['scenes']} generated scenes, {amounts['wide']} of {WIDE_SIDE} x {WIDE_SIDE} "
-        "pixels, with their sentences, questions, points and boxes, a quarter of them between "
-        "black bars, and, in one picture of five, crops of the real training pictures named above. "
-        "Shares and weights were changed on the way; the command repeats the recipe as it ended, "
-        "not these very weights.",
+        f"{amounts['scenes']} drawn scenes, {amounts['wide']} of {WIDE_SIDE} x {WIDE_SIDE} pixels, "
+        "with their sentences, questions, points and boxes, a quarter of them between black bars; "
+        "one image of five is a crop of the training images named above.",
     ]
     measured = [
-        f"Scored on {amounts['validation']} generated scenes of other seeds, {SIDE} x {SIDE} "
-        f"pixels of {low} to {high} m, one sentence of every kind a scene where there is one, "
-        f"answers of {FEWEST_PIXELS} pixels and more, of which one part is kept where the words "
-        "mean one thing; once more on all of them between bars, and on a fourth as many of "
-        f"{WIDE_SIDE} x {WIDE_SIDE}; and on {REAL_CROPS} crops of validation pictures, on the "
-        "pixels whose class is certain.",
+        f"Scored on {amounts['validation']} drawn scenes of other seeds, {SIDE} x {SIDE} pixels of "
+        f"{low} to {high} m, one sentence of every kind a scene where there is one, masks of "
+        f"{MIN_PIXELS} pixels and more; once more on all of them between bars, and on a fourth as "
+        f"many of {WIDE_SIDE} x {WIDE_SIDE}; and on {WEAK_CROPS} crops of validation images, on "
+        "the pixels whose class is certain.",
         "",
-        "| asked | requests | gIoU | cIoU | Pr@0.5 | Pr@0.7 |",
+        "| requests for | number | gIoU | cIoU | Pr@0.5 | Pr@0.7 |",
         "|---|---|---|---|---|---|",
     ]
     for name in sorted(scores, key=list(TITLES).index):
@@ -123,7 +120,7 @@ def page_section(
             f"| {TITLES[name]} | {score.samples} | {score.giou:.3f} | {score.ciou:.3f} "
             f"| {score.precision[0.5]:.3f} | {score.precision[0.7]:.3f} |"
         )
-    return component_section(UNIGEOSEG, part["weights"][-1], training, measured)
+    return component_section(UNIGEOSEG, member["weights"][-1], training, measured)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -132,16 +129,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--scenes", type=Path, required=True, help="where drawn scenes are kept")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real pictures")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the labelled images")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--preset", type=Path, help="preset folder to put it into as well")
-    parser.add_argument("--count", type=int, help="generated scenes of the training, if untold")
-    parser.add_argument("--validation", type=int, default=200, help="generated scenes to score")
+    parser.add_argument(
+        "--count", type=int, help="drawn scenes of the training; as in the run by default"
+    )
+    parser.add_argument("--validation", type=int, default=200, help="drawn scenes to score")
     options = parser.parse_args(arguments)
 
     checkpoint = write_checkpoint(options.run, options.out)
-    reader = SceneReader(load_checkpoint(options.out))
-    scores = score_unseen(reader, options.scenes, options.validation, options.data)
+    predictor = RequestPredictor(load_checkpoint(options.out))
+    scores = score_unseen(predictor, options.scenes, options.validation, options.data)
     table = {name: score.as_row() for name, score in scores.items()}
     first = checkpoint["facts"].get("first_scene", 0)
     count = options.count or checkpoint["facts"]["scenes"]
@@ -152,14 +151,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logger.info("%s", json.dumps(table, indent=1))
     if options.preset is None:
         return
-    taught = known_words(stored_scenes(options.scenes, range(first, first + count)))
+    known = known_words(stored_scenes(options.scenes, range(first, first + count)))
     folder = options.preset / FOLDER
     for name in (CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE):
         write_bytes(folder / name, (options.out / name).read_bytes())
-    write_json(folder / VOCABULARY_FILE, {"words": taught})
-    part = card_part(folder)
-    put_member(options.preset, METHOD, part)
-    put_section(options.preset, page_section(part, checkpoint, amounts, scores))
+    write_json(folder / VOCABULARY_FILE, {"words": known})
+    member = card_member(folder)
+    put_member(options.preset, METHOD, member)
+    put_section(options.preset, page_section(member, checkpoint, amounts, scores))
 
 
 if __name__ == "__main__":

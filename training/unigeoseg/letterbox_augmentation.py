@@ -1,7 +1,7 @@
-"""Scenes between black bars, which is how the network is shown an extent that is no square.
+"""Scenes between black bars, as the letterbox shows the network an extent that is no square.
 
-Of a scene a centred band of rows or columns is kept. Sentences stay that are as true of the band as
-they were of the whole scene: most are about what is in it, few about where in the scene it is.
+The middle rows or columns of a scene are kept, and those queries that are as true of what is kept
+as they were of the whole scene: most are about what is in it, few about where in the scene it is.
 """
 
 from __future__ import annotations
@@ -13,80 +13,86 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from training.scenes.drawn_scene import SceneObject
+
 from .queries import landmark_of
-from .stored_scenes import StoredScene, Thing, Wish
+from .stored_scenes import Query, StoredScene
 
 NARROWEST, WIDEST = 0.3, 0.95
-"""Shares of the scene that a band may have."""
+"""Shares of the scene that may be kept."""
 _WHOLE_SHARE = 0.98
 _LEGIBLE_SHARE = 0.7
 _SIDES = {True: ("left half", "right half"), False: ("top half", "bottom half")}
-"""Halves of a band of rows, and of columns, that are those of the scene."""
+"""Halves that are the same with and without bars, by whether rows are kept."""
 
 
-class Band(NamedTuple):
-    """The middle ``breadth`` rows of a square, or its columns."""
+class Bars(NamedTuple):
+    """Bars that leave the middle ``kept`` rows of a square, or its columns."""
 
-    breadth: int
-    of_rows: bool = True
+    kept: int
+    rows: bool = True
 
-    def outside(self, side: int) -> NDArray[np.bool_]:
-        """Return the bars of a square, (side, side); an odd remainder goes below and right."""
-        start = (side - self.breadth) // 2
+    def mask(self, side: int) -> NDArray[np.bool_]:
+        """Return where bars cover a square, (side, side); odd remainders go below and right."""
+        start = (side - self.kept) // 2
         bars = np.ones((side, side), np.bool_)
-        inside = slice(start, start + self.breadth)
-        bars[(inside, slice(None)) if self.of_rows else (slice(None), inside)] = False
+        inside = slice(start, start + self.kept)
+        bars[(inside, slice(None)) if self.rows else (slice(None), inside)] = False
         return bars
 
 
-def draw_band(side: int, random: np.random.Generator) -> Band:
-    """Draw a band of a square of ``side`` pixels."""
-    return Band(round(side * random.uniform(NARROWEST, WIDEST)), bool(random.integers(2)))
+def draw_bars(side: int, random: np.random.Generator) -> Bars:
+    """Draw bars for a square of ``side`` pixels."""
+    return Bars(round(side * random.uniform(NARROWEST, WIDEST)), bool(random.integers(2)))
 
 
-def between_bars(scene: StoredScene, band: Band) -> StoredScene:
-    """Return a scene with black bars, and what can be asked of what they leave."""
-    bars = band.outside(len(scene.classes))
+def with_bars(scene: StoredScene, bars: Bars) -> StoredScene:
+    """Return a scene with black bars, and the queries that stay true of what they leave."""
+    covered = bars.mask(len(scene.classes))
     image, classes, instances = scene.image.copy(), scene.classes.copy(), scene.instances.copy()
-    image[bars] = 0
-    classes[bars] = 0
-    instances[bars] = 0
-    sizes = np.bincount(scene.instances.ravel(), minlength=len(scene.things) + 1)
+    image[covered] = 0
+    classes[covered] = 0
+    instances[covered] = 0
+    sizes = np.bincount(scene.instances.ravel(), minlength=len(scene.objects) + 1)
     left = np.bincount(instances.ravel(), minlength=len(sizes))
     shares = left / np.maximum(sizes, 1)
-    things = [_as_seen(thing, instances, shares[thing.instance]) for thing in scene.things]
-    wishes = [wish for wish in scene.wishes if _stays(wish, scene.things, band, shares)]
-    return StoredScene(image, classes, instances, tuple(things), tuple(wishes))
+    objects = [_as_seen(item, instances, shares[item.instance]) for item in scene.objects]
+    queries = [one for one in scene.queries if _stays_true(one, scene.objects, bars, shares)]
+    return StoredScene(image, classes, instances, tuple(objects), tuple(queries))
 
 
-def _as_seen(thing: Thing, instances: NDArray[np.uint16], share: float) -> Thing:
+def _as_seen(item: SceneObject, instances: NDArray[np.uint16], share: float) -> SceneObject:
     if not _is_cut(share):
-        return thing
-    rows, columns = np.nonzero(instances == thing.instance)
-    return dataclasses.replace(thing, centroid=(float(columns.mean()), float(rows.mean())))
+        return item
+    rows, columns = np.nonzero(instances == item.instance)
+    return dataclasses.replace(item, centroid=(float(columns.mean()), float(rows.mean())))
 
 
 def _is_cut(share: float) -> bool:
     return 0.0 < share <= _WHOLE_SHARE
 
 
-def _stays(wish: Wish, things: Sequence[Thing], band: Band, shares: NDArray[np.float64]) -> bool:
-    """Tell whether words mean in the band what they mean in the scene, of what is in both."""
-    if not wish.instances:
+def _stays_true(
+    query: Query, objects: Sequence[SceneObject], bars: Bars, shares: NDArray[np.float64]
+) -> bool:
+    """Return whether words mean between the bars what they mean in the scene."""
+    if not query.instances:
         return True
-    wanted = [thing for thing in things if thing.instance in wish.instances]
-    least = float(shares[list(wish.instances)].min())
+    wanted = [item for item in objects if item.instance in query.instances]
+    least = float(shares[list(query.instances)].min())
     # What is cut has another shape, centre and size than the words were made for.
-    kin = {thing.class_name for thing in wanted}
-    cut = any(_is_cut(shares[thing.instance]) for thing in things if thing.class_name in kin)
-    if wish.kind == "attribute":
-        of_colour = any(thing.colour and thing.colour in wish.text for thing in wanted)
+    names = {item.class_name for item in wanted}
+    cut = any(_is_cut(shares[item.instance]) for item in objects if item.class_name in names)
+    if query.kind == "attribute":
+        of_colour = any(item.colour and item.colour in query.text for item in wanted)
         return (of_colour or not cut) and (len(wanted) > 1 or least > _LEGIBLE_SHARE)
-    if wish.kind == "position":
-        return not cut and any(side in wish.text for side in _SIDES[band.of_rows])
-    if least <= _WHOLE_SHARE or "smallest" in wish.text:
+    if query.kind == "position":
+        return not cut and any(side in query.text for side in _SIDES[bars.rows])
+    if least <= _WHOLE_SHARE or "smallest" in query.text:
         return False
-    if wish.kind == "relation":
-        landmark = landmark_of(wish, things)
+    if query.kind == "relation":
+        landmark = landmark_of(query, objects)
         return not cut and landmark is not None and shares[landmark] > _WHOLE_SHARE
-    return wish.kind == "count" or (wish.kind == "extreme" and ("largest" in wish.text or not cut))
+    return query.kind == "count" or (
+        query.kind == "extreme" and ("largest" in query.text or not cut)
+    )

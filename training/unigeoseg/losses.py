@@ -1,6 +1,6 @@
-"""Losses of UniGeoSeg: masks on uncertain points, and the words of the answer.
+"""Losses of UniGeoSeg: masks on uncertain points or on all cells, and the words of the answer.
 
-Mask losses follow Cheng et al., "Masked-attention Mask Transformer", CVPR 2022, with points chosen
+Point losses follow Cheng et al., "Masked-attention Mask Transformer", CVPR 2022, with points chosen
 as in Kirillov et al., "PointRend", CVPR 2020.
 """
 
@@ -14,30 +14,19 @@ from torch import Tensor, nn
 
 from geoseg_qgis.engine.models.unigeoseg.template import IGNORED_LABEL
 
+RAREST_SHARE = 1 / 1024
+"""Share of the image below which a mask's cells get no more weight."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LossSettings:
-    """Weights and sampling of the losses; the defaults are the published ones."""
+    """Weights and sampling of the point losses; the defaults are the published ones."""
 
     mask_weight: float = 5.0
     dice_weight: float = 5.0
     points: int = 12544
     oversampling: float = 3.0
     uncertain_share: float = 0.75
-
-
-@dataclasses.dataclass(frozen=True)
-class Losses:
-    """Losses of one batch, weighted and summed over predictions."""
-
-    language: Tensor
-    mask: Tensor
-    dice: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """The loss to minimise."""
-        return self.language + self.mask + self.dice
 
 
 def mask_losses(
@@ -47,32 +36,28 @@ def mask_losses(
     *,
     generator: torch.Generator | None = None,
     points: Tensor | None = None,
-    mask_count: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compare every prediction of the decoder with the truth on sampled points.
 
     Args:
-        predictions: Logits (B, 1, h, w) each.
-        targets: Binary masks (B, 1, S, S).
+        predictions: Logits (B, R, h, w) each.
+        targets: Binary masks (B, R, S, S).
         settings: Weights and sampling.
         generator: Source of the points.
-        points: Use these (B, P, 2) for all predictions instead of drawing.
-        mask_count: Masks of a batch over all processes divided by the processes; the batch's own
-            number by default.
+        points: Use these (B * R, P, 2) for all predictions instead of drawing.
 
     Returns:
         Weighted cross entropy and weighted Dice loss, each summed over predictions.
     """
-    count = max(float(len(targets)) if mask_count is None else mask_count, 1.0)
+    truth = targets.flatten(0, 1)[:, None].float()
     cross_entropy = targets.new_zeros((), dtype=torch.float32)
     dice = torch.zeros_like(cross_entropy)
-    for logits in predictions:
+    for prediction in predictions:
+        logits = prediction.flatten(0, 1)[:, None].float()
         chosen = uncertain_points(logits, settings, generator) if points is None else points
-        with torch.no_grad():
-            labels = sample_points(targets.float(), chosen)
-        sampled = sample_points(logits.float(), chosen)
-        cross_entropy = cross_entropy + point_cross_entropy(sampled, labels, count)
-        dice = dice + point_dice(sampled, labels, count)
+        sampled, labels = sample_points(logits, chosen), sample_points(truth, chosen)
+        cross_entropy = cross_entropy + point_cross_entropy(sampled, labels, len(truth))
+        dice = dice + point_dice(sampled, labels, len(truth))
     return settings.mask_weight * cross_entropy, settings.dice_weight * dice
 
 
@@ -142,3 +127,30 @@ def language_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def _uniform(batch: int, count: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
     device = like.device if generator is None else generator.device
     return torch.rand(batch, count, 2, generator=generator, device=device).to(like.device)
+
+
+def cell_losses(logits: Tensor, masks: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Compare logits (B, R, h, w) with the shares of cells that masks cover.
+
+    In the cross entropy the cells of a mask weigh up to 32 times more, the rarer they are.
+
+    Args:
+        logits: (B, R, h, w).
+        masks: (B, R, h, w), 0..1.
+        weights: (B, R, h, w), 0 where the mask is not known.
+
+    Returns:
+        Mean cross entropy and mean Dice loss.
+    """
+    wrong = nn.functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
+    # Small masks would otherwise drown in their surroundings: an empty mask is nearly right.
+    total = weights.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    share = (masks * weights).sum(dim=(2, 3), keepdim=True) / total
+    rare = share.clamp(min=RAREST_SHARE).rsqrt()
+    boosted = weights * (1 + (rare - 1) * masks)
+    amount = boosted.sum(dim=(2, 3)).clamp(min=1)
+    cross_entropy = ((wrong * boosted).sum(dim=(2, 3)) / amount).mean()
+    found, wanted = logits.sigmoid() * weights, masks * weights
+    overlap = 2 * (found * wanted).sum(dim=(2, 3)) + 1
+    size = found.sum(dim=(2, 3)) + wanted.sum(dim=(2, 3)) + 1
+    return cross_entropy, (1 - overlap / size).mean()

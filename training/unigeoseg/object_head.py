@@ -1,8 +1,8 @@
-"""The object lesson: which objects a mask takes, each counted once whatever its size.
+"""Auxiliary loss on objects: which objects a mask selects, each counted once whatever its size.
 
-Cells of a mask are taught one by one, so that among forty trees the one that is meant counts as
-little as its pixels. Here the mean logit over all cells of an object must tell the share of it that
-is meant.
+Cells of a mask are compared one by one, so among forty trees the one that is meant counts as little
+as its pixels. Here the mean logit over all cells of an object must predict the share of it that is
+meant.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .pixel_head import at_cells
 from .queries import Mirror
 from .stored_scenes import StoredScene
 
-FEWEST_CELLS = 4
-"""Cells that an object needs to be taught."""
+MIN_CELLS = 4
+"""Cells that an object needs to count."""
 _MEANT = 0.5
 
 
@@ -28,7 +28,7 @@ def objects_at_cells(scene: StoredScene, mirror: Mirror, cells: int) -> Tensor:
 
 
 class ObjectMeans:
-    """Means over the cells of every object of B pictures.
+    """Means over the cells of every object of B images.
 
     Args:
         objects: (B, h, w) int64, the number of the object at each cell, 0 for none.
@@ -37,12 +37,12 @@ class ObjectMeans:
     def __init__(self, objects: Tensor) -> None:
         counts = objects.flatten().bincount()
         counts[0] = 0
-        # Numbers of some picture; those of few cells in all are of few in each.
-        numbers = (counts >= FEWEST_CELLS).nonzero()[:, 0]
+        # Numbers are those of any image; a number with few cells in all has few in each.
+        numbers = (counts >= MIN_CELLS).nonzero()[:, 0]
         members = (objects.flatten(1)[..., None] == numbers).float()
         self._members = members / members.sum(dim=1, keepdim=True).clamp(min=1)
-        self.known = members.sum(dim=1) >= FEWEST_CELLS
-        """(B, N) bool, objects that cover enough cells, of those that do in any picture."""
+        self.known = members.sum(dim=1) >= MIN_CELLS
+        """(B, N) bool, objects that cover enough cells, of those that do in any image."""
 
     def of(self, maps: Tensor) -> Tensor:
         """Average maps (B, R, h, w): (B, R, N)."""
@@ -55,8 +55,8 @@ def object_loss(logits: Tensor, means: ObjectMeans, meant: Tensor, weights: Tens
 
     Args:
         logits: (B, R, h, w).
-        means: The objects of the pictures.
-        meant: (B, R, N), the share of each object that the answer covers.
+        means: The objects of the images.
+        meant: (B, R, N), the share of each object that the mask covers.
         weights: (B, R, N), what each object that is not meant weighs.
 
     Returns:
@@ -68,6 +68,6 @@ def object_loss(logits: Tensor, means: ObjectMeans, meant: Tensor, weights: Tens
     known = means.known[:, None].expand_as(wrong)
     wanted = (known & (meant > _MEANT)).float()
     others = (known & (meant <= _MEANT)) * weights
-    terms = [(wrong * part).sum() / part.sum().clamp(min=1) for part in (wanted, others)]
+    terms = [(wrong * one).sum() / one.sum().clamp(min=1) for one in (wanted, others)]
     loss: Tensor = (terms[0] + terms[1]) / 2
     return loss

@@ -1,4 +1,4 @@
-"""What is asked of a generated scene during training: sentences, questions, points and boxes."""
+"""Requests about a drawn scene: sentences, questions, points and boxes, with their masks."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from scipy import ndimage
 
 from geoseg_qgis.engine.models.unigeoseg.coordinates import describe_box, describe_points
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
+from training.scenes.drawn_scene import SceneObject
 from training.scenes.legend import CLASS_NAMES
 from training.scenes.referring import NOUNS, plural_of
 
 from .schedule import TaskSchedule
-from .stored_scenes import REASONING, SIDE, StoredScene, Thing, Wish
+from .stored_scenes import REASONING, SIDE, Query, StoredScene
 
 Number = TypeVar("Number", np.bool_, np.uint8, np.uint16, np.int64)
 
 SENTENCE_KINDS = ("class", "attribute", "position", "extreme", "relation", "count")
-FEWEST_PIXELS = 64
+MIN_PIXELS = 64
+"""Smallest mask of a request about a scene of ``SIDE`` pixels."""
 ABSENT_SHARE = 0.04
 SIMPLE_UNTIL = 0.2
 _SIMPLE = {
@@ -45,7 +47,7 @@ _SIDED = ("position", "extreme")
 
 
 class Mirror(NamedTuple):
-    """A way to look at a scene: as it is, or with sides exchanged."""
+    """Whether a scene is shown as it is or mirrored."""
 
     across: bool = False
     """Left and right change sides."""
@@ -62,65 +64,67 @@ class Mirror(NamedTuple):
         return re.sub(r"[a-z]+", lambda match: words.get(match[0], match[0]), text)
 
 
-AS_IT_IS = Mirror()
+UNMIRRORED = Mirror()
 
 
-class Asked(NamedTuple):
-    """One request and its answer."""
+class SceneRequest(NamedTuple):
+    """One request about a scene."""
 
     text: str
     task: Task
     kind: str
     mask: NDArray[np.bool_]
-    """(S, S), 1 on the answer, mirrored as asked."""
+    """(S, S), True on the pixels that are meant, mirrored as the scene is."""
     single: bool = False
     """Whether one object is meant."""
     landmark: NDArray[np.bool_] | None = None
-    """(S, S), 1 on the object that the words name to tell where the answer is."""
+    """(S, S), True on the object that the words name to say where the meant one is."""
 
 
-class Asker:
-    """Asks things of one scene, each with an answer of at least ``FEWEST_PIXELS`` or none.
+class RequestSampler:
+    """Draws requests about one scene, each with a mask of at least ``MIN_PIXELS`` or none.
 
-    In scenes of other sides the fewest pixels are the same share of the picture.
+    In scenes of other sides the smallest mask is the same share of the scene.
 
     Args:
-        scene: What is asked about.
+        scene: The scene.
     """
 
     def __init__(self, scene: StoredScene) -> None:
         self._scene = scene
-        sizes = np.bincount(scene.instances.ravel(), minlength=len(scene.things) + 1)
+        sizes = np.bincount(scene.instances.ravel(), minlength=len(scene.objects) + 1)
         areas = np.bincount(scene.classes.ravel(), minlength=len(CLASS_NAMES))
-        self._fewest = FEWEST_PIXELS * scene.classes.size // SIDE**2
-        self._by_kind: dict[str, list[Wish]] = defaultdict(list)
-        for wish in scene.wishes:
-            size = sizes[list(wish.instances)].sum() + areas[list(wish.classes)].sum()
-            if size >= self._fewest:
-                self._by_kind[wish.kind].append(wish)
-        self._things = [t.instance for t in scene.things if sizes[t.instance] >= self._fewest]
-        self._weights = np.sqrt(sizes[self._things]) if self._things else np.zeros(0)
-        self._absent = [
+        self._min_pixels = MIN_PIXELS * scene.classes.size // SIDE**2
+        self._by_kind: dict[str, list[Query]] = defaultdict(list)
+        for query in scene.queries:
+            size = sizes[list(query.instances)].sum() + areas[list(query.classes)].sum()
+            if size >= self._min_pixels:
+                self._by_kind[query.kind].append(query)
+        numbers = [item.instance for item in scene.objects]
+        self.instances = [number for number in numbers if sizes[number] >= self._min_pixels]
+        """Objects that are large enough to be pointed at."""
+        self.absent_classes = [
             name for index, name in enumerate(CLASS_NAMES) if index and not areas[index]
         ]
+        self._weights = np.sqrt(sizes[self.instances]) if self.instances else np.zeros(0)
 
-    def ask(
+    def draw(
         self,
         task: Task,
         random: np.random.Generator,
         kinds: Mapping[str, float] | None = None,
-        mirror: Mirror = AS_IT_IS,
-    ) -> Asked | None:
-        """Ask one thing for a task.
+        mirror: Mirror = UNMIRRORED,
+    ) -> SceneRequest | None:
+        """Draw one request for a task.
 
         Args:
             task: How it is meant.
-            random: Chooses among all that can be asked.
-            kinds: Weights of the kinds of sentences that may be asked; all alike by default.
-            mirror: How the scene is looked at.
+            random: Source of the choices.
+            kinds: Weights of the kinds of sentences; all alike by default.
+            mirror: How the scene is shown.
 
         Returns:
-            The request, or None where the scene has nothing to ask for this task.
+            The request, or None where the scene has none for this task.
         """
         if task is Task.INTERACTIVE:
             return self._point_at(random, mirror)
@@ -134,26 +138,28 @@ class Asker:
             chosen = self._by_kind[str(random.choice(present, p=shares / shares.sum()))]
         if not chosen:
             return None
-        wish = chosen[int(random.integers(len(chosen)))]
-        mask = mirror.turn(self._scene.mask(wish))
-        text = mirror.reword(wish.text) if wish.kind in _SIDED else wish.text
-        if wish.kind == "class" and len(wish.classes) == 1 and text.startswith("the "):
-            text = _said_of(CLASS_NAMES[wish.classes[0]], random)
-        landmark = landmark_of(wish, self._scene.things)
+        query = chosen[int(random.integers(len(chosen)))]
+        mask = mirror.turn(self._scene.mask(query))
+        text = mirror.reword(query.text) if query.kind in _SIDED else query.text
+        if query.kind == "class" and len(query.classes) == 1 and text.startswith("the "):
+            text = _class_text(CLASS_NAMES[query.classes[0]], random)
+        landmark = landmark_of(query, self._scene.objects)
         place = None if landmark is None else mirror.turn(self._scene.instances == landmark)
-        return Asked(text, task, wish.kind, mask, len(wish.instances) == 1, place)
+        return SceneRequest(text, task, query.kind, mask, len(query.instances) == 1, place)
 
-    def ask_for_nothing(self, random: np.random.Generator) -> Asked | None:
-        """Ask for a class that the scene does not have; the answer is empty."""
-        if not self._absent:
+    def draw_absent(self, random: np.random.Generator) -> SceneRequest | None:
+        """Draw a request for a class that the scene does not have; its mask is empty."""
+        if not self.absent_classes:
             return None
-        # Whether something is there must not show in the wording.
-        text = _said_of(str(random.choice(self._absent)), random)
-        return Asked(text, Task.REFERRING, "absent", np.zeros(self._scene.classes.shape, bool))
+        # The wording must not show whether the class is there.
+        text = _class_text(str(random.choice(self.absent_classes)), random)
+        return SceneRequest(
+            text, Task.REFERRING, "absent", np.zeros(self._scene.classes.shape, bool)
+        )
 
-    def _point_at(self, random: np.random.Generator, mirror: Mirror) -> Asked | None:
-        """Ask for an object or a connected surface by points on it or the box around it."""
-        region = self._thing(random) if random.random() < 0.7 else self._surface(random)
+    def _point_at(self, random: np.random.Generator, mirror: Mirror) -> SceneRequest | None:
+        """Draw points on an object or a connected region of one class, or the box around it."""
+        region = self._object(random) if random.random() < 0.7 else self._region(random)
         if region is None:
             return None
         region = mirror.turn(region)
@@ -162,19 +168,21 @@ class Asker:
         if random.random() < 0.5:
             (top, left), (bottom, right) = pixels.min(axis=0), pixels.max(axis=0) + 1
             text = describe_box(left / width, top / height, right / width, bottom / height)
-            return Asked(text, Task.INTERACTIVE, "box", region, single=True)
+            return SceneRequest(text, Task.INTERACTIVE, "box", region, single=True)
         chosen = pixels[random.integers(len(pixels), size=int(random.integers(1, 4)))]
         points = [((x + 0.5) / width, (y + 0.5) / height) for y, x in chosen.tolist()]
-        return Asked(describe_points(points), Task.INTERACTIVE, "points", region, single=True)
+        return SceneRequest(
+            describe_points(points), Task.INTERACTIVE, "points", region, single=True
+        )
 
-    def _thing(self, random: np.random.Generator) -> NDArray[np.bool_] | None:
-        if not self._things:
+    def _object(self, random: np.random.Generator) -> NDArray[np.bool_] | None:
+        if not self.instances:
             return None
         shares = self._weights / self._weights.sum()
-        region: NDArray[np.bool_] = self._scene.instances == random.choice(self._things, p=shares)
+        region: NDArray[np.bool_] = self._scene.instances == random.choice(self.instances, p=shares)
         return region
 
-    def _surface(self, random: np.random.Generator) -> NDArray[np.bool_] | None:
+    def _region(self, random: np.random.Generator) -> NDArray[np.bool_] | None:
         height, width = self._scene.classes.shape
         row, column = int(random.integers(height)), int(random.integers(width))
         if not self._scene.classes[row, column]:
@@ -184,47 +192,47 @@ class Asker:
             same: NDArray[np.bool_] = self._scene.instances == instance
         else:
             of_class = self._scene.classes == self._scene.classes[row, column]
-            parts, _ = ndimage.label(of_class & (self._scene.instances == 0))
-            same = parts == parts[row, column]
-        return same if same.sum() >= self._fewest else None
+            numbers, _ = ndimage.label(of_class & (self._scene.instances == 0))
+            same = numbers == numbers[row, column]
+        return same if same.sum() >= self._min_pixels else None
 
 
-def landmark_of(wish: Wish, things: Sequence[Thing]) -> int | None:
+def landmark_of(query: Query, objects: Sequence[SceneObject]) -> int | None:
     """Return the only object of the noun that a relation ends with."""
-    named = _LANDMARK.search(wish.text) if wish.kind == "relation" else None
+    named = _LANDMARK.search(query.text) if query.kind == "relation" else None
     if named is None:
         return None
-    bearers = [
-        thing.instance
-        for thing in things
-        if named[1] in (NOUNS.get(thing.class_name, thing.class_name), thing.kind)
+    found = [
+        item.instance
+        for item in objects
+        if named[1] in (NOUNS.get(item.class_name, item.class_name), item.kind)
     ]
-    return bearers[0] if len(bearers) == 1 else None
+    return found[0] if len(found) == 1 else None
 
 
-def _said_of(class_name: str, random: np.random.Generator) -> str:
-    """Ask for a class, as for one thing or as for several."""
+def _class_text(class_name: str, random: np.random.Generator) -> str:
+    """Name a class in the singular or in the plural."""
     noun = NOUNS.get(class_name, class_name)
     return f"the {noun}" if random.random() < 0.5 else f"all {plural_of(noun)}"
 
 
 def draw_requests(
-    asker: Asker,
+    sampler: RequestSampler,
     count: int,
     progress: float,
     random: np.random.Generator,
-    mirror: Mirror = AS_IT_IS,
+    mirror: Mirror = UNMIRRORED,
     *,
     attributes: bool = True,
-) -> list[Asked]:
+) -> list[SceneRequest]:
     """Draw requests about one scene; sentences start simple, tasks follow the schedule (PTS).
 
     Args:
-        asker: The scene.
+        sampler: Of the scene.
         count: Number of requests.
         progress: How far training is, 0..1.
         random: Source of the choices.
-        mirror: How the scene is looked at.
+        mirror: How the scene is shown.
         attributes: Whether colours may be named, which attributes do.
     """
     weights = TaskSchedule().weights(progress)
@@ -234,16 +242,16 @@ def draw_requests(
     kinds = {k: _SIMPLE[k] * (1 - mixed) + _LATER[k] * mixed for k in SENTENCE_KINDS}
     if not attributes:
         kinds["attribute"] = 0.0
-    asked: list[Asked] = []
-    while len(asked) < count:
+    requests: list[SceneRequest] = []
+    while len(requests) < count:
         if random.random() < ABSENT_SHARE:
-            made = asker.ask_for_nothing(random)
+            drawn = sampler.draw_absent(random)
         else:
             task = tasks[int(random.choice(len(tasks), p=shares / shares.sum()))]
-            made = asker.ask(task, random, kinds, mirror)
-        if made is not None:
-            asked.append(made)
-    return asked
+            drawn = sampler.draw(task, random, kinds, mirror)
+        if drawn is not None:
+            requests.append(drawn)
+    return requests
 
 
 def reword(text: str, random: np.random.Generator) -> str:

@@ -23,18 +23,21 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> NDArray[n
         width: Columns of the image.
 
     Returns:
-        (H, W) uint8, 1 inside any part.
+        (H, W) uint8, 1 inside any member of the list.
     """
-    parts = [segmentation] if isinstance(segmentation, Mapping) else segmentation
+    members = [segmentation] if isinstance(segmentation, Mapping) else segmentation
     mask = np.zeros((height, width), dtype=np.uint8)
-    for part in parts:
-        drawn = decode_runs(part) if isinstance(part, Mapping) else _fill(part, height, width)
-        mask |= drawn
+    for one in members:
+        mask |= decode_runs(one) if isinstance(one, Mapping) else _fill(one, height, width)
     return mask
 
 
 def decode_runs(runs: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """Decode run lengths, column by column, given as numbers or as compressed text."""
+    """Decode run lengths, column by column, given as numbers or as compressed text.
+
+    Raises:
+        ValueError: The runs do not fill the mask.
+    """
     height, width = runs["size"]
     counts = runs["counts"]
     lengths = _decompress(counts) if isinstance(counts, str | bytes) else list(counts)

@@ -1,4 +1,4 @@
-"""Beginning a run with the weights of another one, whose tower or mask decoder may be less deep.
+"""Starting a run with the weights of another one, whose tower or mask decoder may be less deep.
 
 Blocks and layers that those weights lack begin as ones that change nothing, so that the larger
 network starts where the smaller one ended.
@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
-from training.preset_folder import read_checkpoint
-from training.trainer import has_begun
+from training.trainer import has_checkpoint, read_checkpoint
 
-from .objectives import GENTLE_READINGS, READINGS, Pupil
+from .training_step import HEADS, TrainedNetwork
 
 _BLOCK = re.compile(r"^model\.model\.vision_tower\.layers\.\d+\.blocks\.\d+\.")
 _LAYER = re.compile(r"^model\.predictor\.transformer_\w+_layers\.\d+\.")
@@ -25,34 +24,34 @@ _OF_A_MAP = re.compile(r"\.mm_projector\.norm\d\.(weight|bias)$")
 
 
 @torch.no_grad()
-def begin_with(pupil: Pupil, start: Path) -> list[str]:
-    """Give a network the weights of a run, or of a checkpoint folder, which lacks the readings.
+def start_from(network: TrainedNetwork, start: Path) -> list[str]:
+    """Give a network the weights of a run, or of a checkpoint folder, which has no heads.
 
     Args:
-        pupil: The network; it may read larger squares and have more blocks in its tower and more
+        network: The network; it may read larger squares and have more blocks in its tower and more
             layers in its mask decoder.
         start: A run, whose averaged weights are taken, or a checkpoint folder, of the same words.
 
     Returns:
-        Names of the weights that are not there, or as readings of other facts.
+        Names of the weights that are missing there, or belong to heads of other facts.
 
     Raises:
         JobError: The checkpoint folder is damaged.
         ValueError: The networks differ in more than that.
     """
     given = _weights_of(start)
-    state = pupil.state_dict()
+    state = network.state_dict()
     new = [name for name in state if name not in given]
-    readings = READINGS + GENTLE_READINGS
-    strange = [name for name in new if not _is_deeper(name) and not name.startswith(readings)]
-    strange += [name for name in given if name not in state]
-    if strange:
+    unexpected = [name for name in new if not _is_deeper(name) and not name.startswith(HEADS)]
+    unexpected += [name for name in given if name not in state]
+    if unexpected:
         raise ValueError(
-            f"{strange[0]} and {len(strange) - 1} other weights are only in one of the network and "
-            f"{start}. Begin with a run of the same sizes, or of a tower or decoder less deep."
+            f"{unexpected[0]} and {len(unexpected) - 1} other weights are only in one of the "
+            f"network and {start}. Start with a run of the same sizes, or of a tower or decoder "
+            "less deep."
         )
     for name, own in state.items():
-        if name in given and name.startswith(readings) and given[name].shape != own.shape:
+        if name in given and name.startswith(HEADS) and given[name].shape != own.shape:
             new.append(name)
         elif name in given:
             own.copy_(_fitted(name, given[name], own))
@@ -66,7 +65,7 @@ def _is_deeper(name: str) -> bool:
 
 
 def _weights_of(start: Path) -> dict[str, Tensor]:
-    if has_begun(start):
+    if has_checkpoint(start):
         average: dict[str, Tensor] = read_checkpoint(start)["average"]
         return average
     network = load_checkpoint(start).model
@@ -80,6 +79,6 @@ def _fitted(name: str, given: Tensor, own: Tensor) -> Tensor:
         resized = nn.functional.interpolate(given[None], size=own.shape[-2:], mode="bilinear")
         return resized[0]
     raise ValueError(
-        f"{name} is {tuple(own.shape)} here and {tuple(given.shape)} in the weights to begin with. "
-        "Begin with a run whose maps and layers are as wide."
+        f"{name} is {tuple(own.shape)} here and {tuple(given.shape)} in the weights to start with. "
+        "Start with a run whose maps and layers are as wide."
     )

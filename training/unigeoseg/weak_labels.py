@@ -1,4 +1,4 @@
-"""What can be asked of real pictures, whose labels say for each pixel which surfaces it may be."""
+"""Requests about labelled images, whose labels are sets of land covers that a pixel may have."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from training.land_cover import partial_label
 
 from .pixel_head import at_cells
 
-_FEWEST = 200
-_LEAST_KNOWN = 0.3
+_MIN_PIXELS = 200
+_MIN_KNOWN = 0.3
+"""Share of the image of which a request must be known."""
 _ABSENT_SHARE = 0.05
 _ROAD = ("road", "car")
-"""Labels of roads do not tell the vehicles on them."""
+"""Labels of roads include the vehicles on them."""
 _SENTENCES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("building",): ("all buildings",),
     _ROAD: ("all roads", "the road"),
@@ -44,56 +45,56 @@ _QUESTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 
 
-class RealAsked(NamedTuple):
-    """One request about a real picture."""
+class WeakRequest(NamedTuple):
+    """One request about a labelled image."""
 
     text: str
     task: Task
-    answer: Tensor
-    """(S, S) float32, 1 on the answer."""
+    mask: Tensor
+    """(S, S) float32, 1 on the pixels that are meant."""
     known: Tensor
     """(S, S) bool, False where the labels leave it open."""
 
 
-def ask_of_labels(
+def weak_requests(
     labels: Tensor, count: int, random: np.random.Generator, shown: float = 1.0
-) -> list[RealAsked]:
-    """Ask for classes by name and by use.
+) -> list[WeakRequest]:
+    """Draw requests for classes by name and by use.
 
     Args:
-        labels: (S, S) int64 bit masks of possible surfaces, 0 where unknown.
+        labels: (S, S) int64 bit masks of possible land covers, 0 where unknown.
         count: Number of requests.
         random: Source of the choices.
-        shown: Share of the square that is picture and no bar.
+        shown: Share of the square that is image and no bar.
 
     Returns:
-        The requests, none when the labels answer nothing.
+        The requests, none when too little is known.
     """
     possible: list[tuple[tuple[str, ...], Tensor, Tensor]] = []
     absent: list[tuple[tuple[str, ...], Tensor, Tensor]] = []
-    for surfaces in _SENTENCES:
-        bits = partial_label(*surfaces)
-        answer = (labels & ~bits == 0) & (labels & partial_label(surfaces[0]) != 0)
-        known = answer | ((labels > 0) & (labels & bits == 0))
+    for covers in _SENTENCES:
+        bits = partial_label(*covers)
+        mask = (labels & ~bits == 0) & (labels & partial_label(covers[0]) != 0)
+        known = mask | ((labels > 0) & (labels & bits == 0))
         share = float(known.float().mean()) / shown
-        if int(answer.sum()) >= _FEWEST and share > _LEAST_KNOWN:
-            possible.append((surfaces, answer, known))
-        elif not bool((labels & bits).any()) and share > 1 - _LEAST_KNOWN:
-            absent.append((surfaces, answer, known))
-    asked: list[RealAsked] = []
-    while possible and len(asked) < count:
+        if int(mask.sum()) >= _MIN_PIXELS and share > _MIN_KNOWN:
+            possible.append((covers, mask, known))
+        elif not bool((labels & bits).any()) and share > 1 - _MIN_KNOWN:
+            absent.append((covers, mask, known))
+    requests: list[WeakRequest] = []
+    while possible and len(requests) < count:
         pool = absent if absent and random.random() < _ABSENT_SHARE else possible
-        surfaces, answer, known = pool[int(random.integers(len(pool)))]
-        texts, task = _SENTENCES[surfaces], Task.REFERRING
-        if surfaces in _QUESTIONS and random.random() < 0.25:
-            texts, task = _QUESTIONS[surfaces], Task.REASONING
+        covers, mask, known = pool[int(random.integers(len(pool)))]
+        texts, task = _SENTENCES[covers], Task.REFERRING
+        if covers in _QUESTIONS and random.random() < 0.25:
+            texts, task = _QUESTIONS[covers], Task.REASONING
         text = texts[int(random.integers(len(texts)))]
-        asked.append(RealAsked(text, task, answer.float(), known))
-    return asked
+        requests.append(WeakRequest(text, task, mask.float(), known))
+    return requests
 
 
 def allowed_classes(labels: Tensor, cells: int) -> Tensor:
-    """Return which generated classes each cell may have: (classes, cells, cells) bool."""
+    """Return which classes of drawn scenes each cell may have: (classes, cells, cells) bool."""
     seen = torch.from_numpy(at_cells(labels.numpy(), cells))
     bits = torch.from_numpy(class_surfaces()).long()
     allowed: Tensor = (bits[:, None, None] & seen[None]) != 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
@@ -51,19 +50,11 @@ def learn_tokenizer(sentences: Iterable[str]) -> BytePairTokenizer:
     return BytePairTokenizer(tokenizer)
 
 
-def save_tokenizer(tokenizer: BytePairTokenizer, folder: Path) -> None:
-    """Write ``tokenizer.json`` into a checkpoint folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{TOKENIZER_FILE}.part"
-    partial.write_text(tokenizer.to_json(), encoding="utf-8")
-    partial.replace(folder / TOKENIZER_FILE)
-
-
 @torch.no_grad()
 def initial_embeddings(
     tokenizer: BytePairTokenizer, width: int, generator: torch.Generator
 ) -> Tensor:
-    """Draw word vectors (V, width); those of digits tell their fraction as positions are told."""
+    """Draw word vectors (V, width); those of digits encode a fraction like a position."""
     table = torch.randn(tokenizer.vocabulary_size, width, generator=generator) * 0.2
     texts = [*(f"{number:02d}" for number in range(100)), *(str(number) for number in range(10))]
     numbers = torch.tensor([float(f"0.{text}") for text in texts])

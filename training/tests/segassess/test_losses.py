@@ -12,15 +12,13 @@ import torch
 from torch import Tensor
 
 from geoseg_qgis.engine.models.segassess import SegAssess, SegAssessOutput
-from training.segassess import (
+from training.segassess.losses import (
     LossOptions,
     SegAssessLosses,
-    object_boundary,
-    quality_target,
+    edge_dice,
     segassess_losses,
 )
-from training.segassess.losses import edge_dice
-from training.segassess.targets import known_boundary
+from training.segassess.targets import known_boundary, object_boundary, quality_target
 
 ReadCase = Callable[[str], dict[str, Tensor]]
 

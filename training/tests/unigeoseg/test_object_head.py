@@ -1,4 +1,4 @@
-"""The object lesson: means over the cells of objects, and what it costs to take the wrong ones."""
+"""Means over the cells of objects, and what it costs to select the wrong ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from training.unigeoseg.object_head import FEWEST_CELLS, ObjectMeans, object_loss, objects_at_cells
+from training.unigeoseg.object_head import MIN_CELLS, ObjectMeans, object_loss, objects_at_cells
 from training.unigeoseg.queries import Mirror
-from training.unigeoseg.stored_scenes import SIDE, stored_scenes
+from training.unigeoseg.stored_scenes import SIDE, StoredScene
 
 
 @pytest.fixture
 def objects() -> torch.Tensor:
-    """Two pictures of 6 x 6 cells: objects of 18, 4 and 3 cells, and none."""
+    """Two images of 6 x 6 cells: objects of 18, 4 and 3 cells, and none."""
     numbers = torch.zeros(2, 6, 6, dtype=torch.int64)
     numbers[0, :3] = 1
     numbers[0, 4, :4] = 2
@@ -25,14 +25,14 @@ def objects() -> torch.Tensor:
 
 def test_means_are_those_of_the_cells_of_each_object(objects: torch.Tensor) -> None:
     means = ObjectMeans(objects)
-    assert FEWEST_CELLS == 4
+    assert MIN_CELLS == 4
     assert means.known.tolist() == [[True, True], [False, False]]
     maps = torch.arange(72.0).view(2, 1, 6, 6)
     found = means.of(maps)
     assert found.shape == (2, 1, 2)
     assert found[0, 0].tolist() == pytest.approx([8.5, 25.5])
     assert found[1, 0].tolist() == [0.0] * 2
-    # A number may be of few cells in one picture and of enough in another.
+    # A number may have few cells in one image and enough in another.
     objects[1, :, 0] = 3
     assert ObjectMeans(objects).known.tolist() == [[True, True, False], [False, False, True]]
 
@@ -65,7 +65,7 @@ def test_lookalikes_weigh_more(objects: torch.Tensor) -> None:
     assert float(object_loss(logits, means, meant, alike)) == pytest.approx(30.0 * 2 / 3 / 2)
 
 
-def test_pictures_without_objects_cost_nothing() -> None:
+def test_images_without_objects_cost_nothing() -> None:
     means = ObjectMeans(torch.zeros(1, 4, 4, dtype=torch.int64))
     logits = torch.randn(1, 2, 4, 4, requires_grad=True)
     meant = means.of(logits.detach())
@@ -76,8 +76,8 @@ def test_pictures_without_objects_cost_nothing() -> None:
     assert not logits.grad.any()
 
 
-def test_objects_are_seen_as_the_scene_is(tmp_path_factory: pytest.TempPathFactory) -> None:
-    (scene,) = stored_scenes(tmp_path_factory.mktemp("scenes"), (5,))
+def test_objects_are_mirrored_with_the_scene(scenes: list[StoredScene]) -> None:
+    scene = scenes[0]
     cells = SIDE // 4
     plain = objects_at_cells(scene, Mirror(), cells)
     assert plain.shape == (1, cells, cells)

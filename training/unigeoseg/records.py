@@ -1,29 +1,20 @@
-"""Samples: an image, what is asked of it, and the mask and words that answer it."""
+"""Records of published data sets: an image, an instruction, its mask and an answer in words."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import rasterio
-import torch
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-from torch import Tensor
 
-from geoseg_qgis.engine.methods.referring.unigeoseg.letterbox import Letterbox, normalise
-from geoseg_qgis.engine.models.unigeoseg.coordinates import parse_coordinates
-from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
-from geoseg_qgis.engine.models.unigeoseg.template import (
-    Tokenizer,
-    encode_answer,
-    encode_instruction,
-)
+
+from .run_length import decode_segmentation
 
 _FOREGROUND = 255
 
@@ -46,8 +37,8 @@ class Sample:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        mask: (H, W) uint8, 1 on the answer.
-        instruction: What is asked; coordinates inside are fractions of the image.
+        mask: (H, W) uint8, 1 where the instruction applies.
+        instruction: The instruction; coordinates inside are fractions of the image.
         answer: Words of the answer, may be empty.
         task: How the instruction is meant.
     """
@@ -95,36 +86,32 @@ class FileRecord:
         return Sample(image, mask, self.instruction, self.answer, self.task)
 
 
-class TrainingBatch(NamedTuple):
-    """Samples ready for the network."""
+@dataclasses.dataclass(frozen=True)
+class AnnotatedRecord:
+    """A sample whose mask is an annotation of a COCO-style file."""
 
-    pixels: Tensor
-    """(B, 3, S, S) float32, normalised."""
-    targets: Tensor
-    """(B, 1, S, S) uint8, 1 on the answer."""
-    requests: list[Request]
+    image: Path
+    segmentation: Any
+    instruction: str
+    task: Task = Task.REFERRING
 
+    def read(self) -> Sample:
+        """Read the image and draw the mask.
 
-def collate(samples: Sequence[Sample], tokenizer: Tokenizer, side: int) -> TrainingBatch:
-    """Letterbox images and masks to ``side`` and encode the words."""
-    pixels, targets, requests = [], [], []
-    for sample in samples:
-        letterbox = Letterbox(sample.image.shape[0], sample.image.shape[1], side)
-        pixels.append(normalise(letterbox.place_image(sample.image)))
-        targets.append(torch.from_numpy(letterbox.place_mask(sample.mask))[None, None])
-        requests.append(
-            Request(
-                encode_instruction(sample.instruction, tokenizer),
-                sample.task,
-                parse_coordinates(sample.instruction),
-                encode_answer(sample.answer, tokenizer),
-            )
-        )
-    return TrainingBatch(torch.cat(pixels), torch.cat(targets), requests)
+        Raises:
+            DataSetError: The image is missing or damaged.
+        """
+        image = read_image(self.image)
+        mask = decode_segmentation(self.segmentation, image.shape[0], image.shape[1])
+        return Sample(image, np.minimum(mask, 1), self.instruction, "", self.task)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an 8-bit image as (H, W, 3); one band is repeated, a fourth is dropped."""
+    """Read an 8-bit image as (H, W, 3); one band is repeated, a fourth is dropped.
+
+    Raises:
+        DataSetError: The file is missing or damaged, or its pixels have more than 8 bits.
+    """
     bands = _read_bands(path)
     if bands.dtype != np.uint8:
         raise DataSetError(
@@ -136,7 +123,11 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """Read the first band of a mask, 255 or 1 being the answer: (H, W) of 0 and 1."""
+    """Read the first band of a mask whose foreground is 255 or 1: (H, W) of 0 and 1.
+
+    Raises:
+        DataSetError: The file is missing or damaged.
+    """
     band = _read_bands(path)[0]
     mask: NDArray[np.uint8] = np.isin(band, (1, _FOREGROUND)).astype(np.uint8)
     return mask

@@ -5,19 +5,15 @@ Each returns records in the data set's own order; images are read later, one at 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 
 from .plain_pickle import PlainPickleError, read_plain_pickle
-from .run_length import decode_segmentation
-from .samples import DataSetError, FileRecord, Record, Sample, read_image
+from .records import AnnotatedRecord, DataSetError, FileRecord, Record
 
 _DOWNLOAD = "Download the data set again and keep its folders as they are."
 
@@ -45,7 +41,7 @@ def read_geoseg(base: Path, split: str) -> list[Record]:
 def read_earthreason(base: Path, split: str) -> list[Record]:
     """EarthReason: ``<split>/{images,labels,QAs}``, matched by order.
 
-    Every question trains; the first one alone is asked in other splits.
+    Every question trains; other splits have the first one alone.
     """
     folders = [base / split / name for name in ("images", "labels", "QAs")]
     lists = [sorted(folder.iterdir()) if folder.is_dir() else [] for folder in folders]
@@ -57,10 +53,10 @@ def read_earthreason(base: Path, split: str) -> list[Record]:
     for image, mask, words in zip(*lists, strict=True):
         content = _read_json(words)
         questions, answers = content["questions"], content["answer"] or [""]
-        asked = questions if split == "train" else questions[:1]
+        chosen = questions if split == "train" else questions[:1]
         records.extend(
             FileRecord(image, mask, question, answers[min(index, len(answers) - 1)], Task.REASONING)
-            for index, question in enumerate(asked)
+            for index, question in enumerate(chosen)
         )
     return records
 
@@ -81,22 +77,6 @@ def read_refsegrs(base: Path, split: str) -> list[Record]:
                 )
             )
     return records
-
-
-@dataclasses.dataclass(frozen=True)
-class AnnotatedRecord:
-    """A sample whose mask is part of an annotation file."""
-
-    image: Path
-    segmentation: Any
-    instruction: str
-    task: Task = Task.REFERRING
-
-    def read(self) -> Sample:
-        """Read the image and draw the mask."""
-        image = read_image(self.image)
-        mask = decode_segmentation(self.segmentation, image.shape[0], image.shape[1])
-        return Sample(image, np.minimum(mask, 1), self.instruction, "", self.task)
 
 
 def read_rrsisd(base: Path, split: str) -> list[Record]:
@@ -130,6 +110,22 @@ READERS: dict[str, Callable[[Path, str], list[Record]]] = {
     "refsegrs": read_refsegrs,
     "rrsisd": read_rrsisd,
 }
+
+
+def read_source(source: str) -> list[Record]:
+    """Read the data set that ``name:folder:split`` names.
+
+    Raises:
+        DataSetError: The text has another form, or the data set is unknown, missing or damaged.
+    """
+    name, _, rest = source.partition(":")
+    folder, _, split = rest.rpartition(":")
+    if name not in READERS or not folder:
+        raise DataSetError(
+            f"{source!r} is not a data set.",
+            f"Write name:folder:split with a name of {', '.join(sorted(READERS))}.",
+        )
+    return READERS[name](Path(folder), split)
 
 
 def _task_of(image: Path) -> Task:

@@ -1,4 +1,4 @@
-"""A finished run becomes part of a preset, and its numbers a table and a picture."""
+"""A finished run becomes part of a preset, and its numbers a table."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from geoseg_qgis.engine.metrics.quality import QualityCounts, calibrate
+from geoseg_qgis.engine.metrics.quality import QualityCounts
 from geoseg_qgis.engine.models.segassess import SegAssess
 from geoseg_qgis.engine.models.segassess.component import load_component
 from geoseg_qgis.engine.zoo.card import OtherComponent, parse_card
 from training.exported_networks import SEGASSESS
 from training.model_pages import put_section
-from training.preset_folder import put_member, read_checkpoint
-from training.segassess.calibration_plot import MARGIN, SIDE, draw_calibration
+from training.preset_folder import put_member
 from training.segassess.evaluate import EVALUATION_FILE, report, scores, trusting
 from training.segassess.export_preset import METHOD, main, page_section, score_lines, write_weights
-from training.segassess.train_preset import BUILT_IN, PresetNetwork, load_run
+from training.segassess.train import BUILT_IN, PresetNetwork, load_run
 from training.segassess.whole_images import Judgement
+from training.trainer import read_checkpoint
 
 CARD = {
     "name": "small",
@@ -122,14 +121,3 @@ def test_another_run_without_scores_keeps_the_numbers(run: Path, tmp_path: Path)
     evaluation.unlink()
     main(["--run", str(run), "--preset", str(preset)])
     assert (preset / "MODEL.md").read_text() == page
-
-
-def test_plot_puts_dots_where_they_belong(tmp_path: Path) -> None:
-    path = tmp_path / "plot.png"
-    pairs = calibrate(np.array([0.25, 0.25, 0.75]), np.array([0.5, 0.5, 0.25]))
-    draw_calibration(path, {"one": pairs, "two": pairs})
-    pixels = np.asarray(Image.open(path))
-    dot, paper = (0, 114, 178), (255, 255, 255)
-    for x, y, colour in ((0.25, 0.5, dot), (0.75, 0.25, dot), (0.1, 0.9, paper)):
-        place = round(MARGIN + (1 - y) * SIDE), round(MARGIN + x * SIDE)
-        assert tuple(pixels[place]) == colour

@@ -1,4 +1,4 @@
-"""Data sets in their published layouts, and plain data out of untrusted files."""
+"""Data sets in their published layouts."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from unigeoseg_facts import write_json, write_raster
 
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
-from training.unigeoseg.datasets import READERS
-from training.unigeoseg.plain_pickle import PlainPickleError, read_plain_pickle
-from training.unigeoseg.run_length import decode_runs, decode_segmentation
-from training.unigeoseg.samples import DataSetError, read_image
+from training.unigeoseg.published_datasets import READERS, read_source
+from training.unigeoseg.records import DataSetError
 
 # Two references as the older text form of pickle writes them.
 REFERENCES = (
@@ -23,14 +19,6 @@ REFERENCES = (
     b"Vthe grey part\np13\nsasa(dp14\ng2\nVtest\np15\nsg4\nI8\nsg5\nV00002.png\np16\n"
     b"sg7\n(lp17\n(dp18\ng10\nVthe top\np19\nsasa."
 )
-# [{"split": "train", "w": (1, 2.5, None, True, -70000, 2**40)}] in the binary form.
-BINARY = (
-    b"\x80\x02]q\x00}q\x01(X\x05\x00\x00\x00splitq\x02X\x05\x00\x00\x00trainq\x03"
-    b"X\x01\x00\x00\x00wq\x04(K\x01G@\x04\x00\x00\x00\x00\x00\x00N\x88J\x90\xee\xfe\xff"
-    b"\x8a\x06\x00\x00\x00\x00\x00\x01tq\x05ua."
-)
-
-
 IMAGE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 LEFT = np.zeros((4, 6), dtype=np.uint8)
 LEFT[:, :3] = 255
@@ -105,66 +93,8 @@ def test_missing_data_set(tmp_path: Path, name: str) -> None:
         READERS[name](tmp_path / "nothing", "test")
 
 
-def test_image_of_one_band_and_of_sixteen_bits(tmp_path: Path) -> None:
-    write_raster(tmp_path / "grey.png", LEFT)
-    assert np.array_equal(read_image(tmp_path / "grey.png"), np.stack([LEFT] * 3, axis=-1))
-    write_raster(tmp_path / "deep.tif", LEFT.astype(np.uint16))
-    with pytest.raises(DataSetError, match="uint16 pixels"):
-        read_image(tmp_path / "deep.tif")
-
-
-def test_plain_data() -> None:
-    assert read_plain_pickle(BINARY) == [
-        {"split": "train", "w": (1, 2.5, None, True, -70000, 2**40)}
-    ]
-    references = read_plain_pickle(REFERENCES)
-    assert references[1] == {
-        "split": "test",
-        "ann_id": 8,
-        "file_name": "00002.png",
-        "sentences": [{"sent": "the top"}],
-    }
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"cos\nsystem\n(S'true'\ntR.",
-        b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
-        b"",
-        b"(lp0\n",
-        b"a.",
-    ],
-)
-def test_code_and_damage_are_refused(content: bytes) -> None:
-    with pytest.raises(PlainPickleError):
-        read_plain_pickle(content)
-
-
-def compress(lengths: list[int]) -> str:
-    """Write run lengths as the annotation format does: differences in 6-bit characters."""
-    text = ""
-    for index, length in enumerate(lengths):
-        value = length - (lengths[index - 2] if index > 2 else 0)
-        more = True
-        while more:
-            bits = value & 0x1F
-            value >>= 5
-            more = value != (-1 if bits & 0x10 else 0)
-            text += chr((bits | 0x20 if more else bits) + 48)
-    return text
-
-
-@given(st.lists(st.integers(1, 5000), min_size=1, max_size=12))
-def test_compressed_run_lengths(lengths: list[int]) -> None:
-    total = sum(lengths)
-    runs = decode_runs({"size": [1, total], "counts": compress(lengths)})
-    assert np.array_equal(runs, decode_runs({"size": [1, total], "counts": lengths}))
-    assert runs.sum() == sum(lengths[1::2])
-
-
-def test_runs_go_down_the_columns() -> None:
-    mask = decode_segmentation({"size": [2, 3], "counts": [1, 2, 3]}, 2, 3)
-    assert mask.tolist() == [[0, 1, 0], [1, 0, 0]]
-    with pytest.raises(ValueError, match="do not fill"):
-        decode_runs({"size": [2, 3], "counts": [1, 2]})
+def test_sources_are_named_with_folder_and_split(tmp_path: Path) -> None:
+    with pytest.raises(DataSetError, match="Write name:folder:split"):
+        read_source("somewhere")
+    with pytest.raises(DataSetError, match=r"test\.json is missing"):
+        read_source(f"geoseg:{tmp_path}:test")

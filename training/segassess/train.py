@@ -2,7 +2,7 @@
 
 `python -m training.segassess.foreign_maps --data FOLDER` first computes the
 class maps of the built-in image and text encoder, then
-`python -m training.segassess.train_preset --data FOLDER --minutes 60` trains.
+`python -m training.segassess.train --data FOLDER --minutes 60` trains.
 A stopped run goes on from its last checkpoint. `evaluate` beside this module scores the result.
 """
 
@@ -32,7 +32,7 @@ from training.land_cover import BIT, SURFACES
 from training.losses import compatible, partial_cross_entropy, rarity
 from training.model_pages import write_run_page
 from training.prefetching import prefetch
-from training.trainer import Plan, Trainer
+from training.trainer import Plan, Trainer, read_checkpoint
 
 from .foreign_maps import stored_maps
 from .losses import LossOptions, segassess_losses
@@ -58,10 +58,10 @@ LOSSES = LossOptions(class_weights=(0.6, 1.6, 0.4, 2.0), as_published=False, edg
 
 
 class PresetNetwork(nn.Module):
-    """The network to train, and a head that names surfaces from its image features.
+    """The network to train, and a head that names land covers from its image features.
 
-    The head is left out of the result. It lets every labelled pixel teach the encoder, where a
-    mask tells about one kind of object only.
+    The head is not exported. It lets every labelled pixel train the encoder, while a mask is about
+    one kind of object only.
     """
 
     def __init__(self, model: SegAssess) -> None:
@@ -70,7 +70,7 @@ class PresetNetwork(nn.Module):
         self.surfaces = nn.Conv2d(model.configuration.decoder_width // 8, len(SURFACES), 1)
 
     def forward(self, images: Tensor, masks: Tensor) -> tuple[SegAssessOutput, Tensor]:
-        """Return the assessment (S / 2) and surface logits (B, C, S / 4, S / 4) as float32.
+        """Return the assessment (S / 2) and land cover logits (B, C, S / 4, S / 4) as float32.
 
         Half of the resolution is still twice that of the decoder, and a quarter of the work.
         """
@@ -86,7 +86,7 @@ class PresetObjective:
 
     Args:
         network: To be trained.
-        tiles: Draws so many tiles.
+        tiles: Draws a number of tiles.
         batch: Tiles a step.
     """
 
@@ -105,7 +105,7 @@ class PresetObjective:
         images = batch.images.contiguous(memory_format=torch.channels_last)
         with half_precision(self._device):
             output, surfaces = self._network(images, batch.masks)
-        # One pixel of four speaks for a cell, each in turn, so that no side gains.
+        # One pixel of four stands for a cell, each in turn, which keeps outlines in place.
         row, column = step // 2 % 2, step % 2
         masks, truth, valid = (
             tensor[..., row::2, column::2] for tensor in (batch.masks, batch.truth, batch.valid)
@@ -132,7 +132,7 @@ def averaged(trainer: Trainer) -> SegAssess:
 
 def load_run(run: Path) -> SegAssess:
     """Return the network with the averaged weights of a run's last checkpoint, in eval mode."""
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    state = read_checkpoint(run)
     network = PresetNetwork(SegAssess(BUILT_IN))
     network.load_state_dict(state["average"])
     return network.assess.eval()
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
     parser.add_argument(
-        "--without-maps", action="store_true", help="learn no mistakes of CLIP (make assess-maps)"
+        "--without-maps", action="store_true", help="train without maps of CLIP (make assess-maps)"
     )
     add_device_option(parser)
     options = parser.parse_args(arguments)
