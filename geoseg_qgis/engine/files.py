@@ -104,7 +104,7 @@ def _draft_path(final: Path) -> Path:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Return whether an error, or what caused it, says that the disk is full."""
+    """Return whether an error, or its cause, is that the disk is full."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _FULL:
@@ -124,7 +124,7 @@ def disk_full(
         folder: Where it was written to.
         needed: Bytes that are needed, if known.
         free: Bytes that are free, if known.
-        detail: What the library said.
+        detail: Message of the library.
     """
     message = f"The disk of {folder} is full."
     if needed is not None and free is not None:

@@ -1,4 +1,4 @@
-"""Which bands of a file are shown as red, green and blue, and which of their pixels count."""
+"""Which bands of a file are read as red, green and blue, and which of their pixels are valid."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from rasterio.windows import Window
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import RasterSource
 
+# A lattice of 5 x 5 small windows decides whether an alpha band is a mask: enough to see it, cheap
+# on any file.
 _ALPHA_WINDOWS = 5
 _ALPHA_SIDE = 64
 
@@ -26,10 +28,10 @@ class BandPlan:
         numbers: The same without repetition.
         dtype: Data type of the file.
         palette: Colours of shape (entries, 4) for a paletted band.
-        alpha: Band that is 0 where there is nothing.
+        alpha: Band that is 0 where there is no data; None without.
         masks: Bands whose mask the file stores.
         nodata: Nodata value of each band in ``numbers``, None without.
-        declared: Nodata values the user declared, in scaled units.
+        declared: Nodata values that the user declared, in scaled units.
         scale: Factor and offset of each band in ``numbers``.
     """
 
@@ -45,7 +47,7 @@ class BandPlan:
 
     @property
     def is_byte(self) -> bool:
-        """Whether values are 0..255 for display as they are."""
+        """Whether values can be displayed unchanged, as 0..255."""
         plain = all(pair == (1.0, 0.0) for pair in self.scale)
         return self.palette is not None or (self.dtype == "uint8" and plain)
 
@@ -113,12 +115,12 @@ def _representable(value: float, dtype: np.dtype[Any]) -> bool:
 def plan_bands(dataset: Any, source: RasterSource) -> BandPlan:
     """Return how the bands of a dataset are read for a source.
 
-    Bands that the source names come first, then those the file calls red, green and blue, then
-    the first three; fewer than three make one grey band. A band that is called alpha but holds
-    mostly intermediate values, as near infrared in four-band orthophotos does, is no mask.
+    The bands are those of the source; else those that the file declares as red, green and blue;
+    else the first three, or the first one where there are fewer. A band that is declared as alpha
+    but has mostly intermediate values, such as near infrared in four-band orthophotos, is no mask.
 
     Raises:
-        JobError: ``INVALID_JOB`` for band numbers the file does not have.
+        JobError: ``INVALID_JOB`` for band numbers that the file does not have.
     """
     alpha = source.alpha_band or _alpha_band(dataset)
     _check_numbers(dataset, source, alpha)

@@ -1,7 +1,7 @@
-"""Names of the values of a class raster, from wherever files keep them.
+"""Names of the values of a class raster.
 
-GeoSeg's own class text comes first, then the attribute table and the category names that GDAL and
-others keep in ``.aux.xml`` beside the file.
+They come from GeoSeg's own class text, else from the attribute table or the category names that
+GDAL and others write to ``.aux.xml`` beside the file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _FIELD = re.compile(
 )
 _ROW = re.compile(r"<Row[^>]*>(.*?)</Row>", re.DOTALL)
 _CELL = re.compile(r"<F\s*/>|<F>(.*?)</F>", re.DOTALL)
-# Usages of GDAL's raster attribute tables, and what columns without one are called.
+# Usages in GDAL's raster attribute tables (GFU_MinMax, GFU_Min, GFU_Name), and usual titles of
+# columns without one.
 _VALUE_USAGES, _NAME_USAGES = ("5", "3"), ("2",)
 _VALUE_TITLES = ("value",)
 _NAME_TITLES = ("name", "class", "class_name", "classname", "label", "category")

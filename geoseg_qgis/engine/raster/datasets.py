@@ -1,4 +1,4 @@
-"""Opening of files through GDAL, ground control points included."""
+"""Opening of files with GDAL, those with ground control points included."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class OpenDataset:
     file: Any
 
     def grid(self, crs_wkt: str) -> Grid:
-        """Return its grid, in ``crs_wkt`` if given.
+        """Return its grid, with ``crs_wkt`` as the CRS if given.
 
-        Without any georeference rows run downwards from the origin, where QGIS shows them.
+        Without georeferencing, rows run downwards from the origin, as QGIS shows them.
         """
         transform = self.dataset.transform
         if transform.is_identity:
@@ -50,7 +50,7 @@ class OpenDataset:
 
 
 def open_dataset(source: RasterSource, level: int | None = None) -> OpenDataset:
-    """Open what a source names, or one overview level of it.
+    """Open the file of a source, or one of its overview levels.
 
     A file that only has ground control points is warped to a north-up grid, as QGIS does.
 
@@ -83,7 +83,7 @@ def open_dataset(source: RasterSource, level: int | None = None) -> OpenDataset:
 
 
 def unreadable(name: str, error: BaseException) -> JobError:
-    """Return the error for a file that GDAL gives up on, with GDAL's own words."""
+    """Return the error for a file that GDAL cannot read, with GDAL's message."""
     cause = error.__cause__ or error
     reason = " ".join(str(cause).split()) or type(cause).__name__
     return JobError(

@@ -1,7 +1,7 @@
-"""Pixel grids: where the pixels of sources, networks and results lie on the ground.
+"""Pixel grids: where the pixels of sources, networks and results are on the ground.
 
 A grid is a transform, a size and a CRS. The grids of one run share the axes of the source raster,
-so a rectangle of one is a rectangle of any other, whatever the rotation or the CRS.
+so a rectangle of one is a rectangle of any other, with any rotation and in any CRS.
 
 Example:
     >>> source = Grid(Affine(0.5, 0, 1000, 0, -0.5, 2000), 400, 200, "")
@@ -27,11 +27,16 @@ from rasterio.windows import Window
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import Extent, GridRequest
 
+# Some 20 GB for a class raster.
 MAXIMUM_PIXELS = 2e10
+# Pixels 16 times finer than those of the source are a mistake in the units.
 MAXIMUM_REFINEMENT = 16.0
 MINIMUM_SIDE = 8
+# Rounding of coordinates in files, in pixels.
 _SNAP = 1e-3
+# A resampling by less than 2 % costs sharpness and gains nothing.
 _SAME_SIZE = 0.02
+# Scale errors of usual projections, such as UTM, are below 1 %.
 _TRUE_TO_SCALE = 0.01
 
 
@@ -53,12 +58,12 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns, as numpy has them."""
+        """Rows and columns, the shape of an array."""
         return self.height, self.width
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """Smallest xmin, ymin, xmax, ymax around the grid, in map units."""
+        """xmin, ymin, xmax, ymax of the grid, in map units."""
         corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
         xs, ys = zip(*(self.map_point(column, row) for column, row in corners))
         return min(xs), min(ys), max(xs), max(ys)
@@ -79,12 +84,24 @@ class Grid:
         t = ~self.transform
         return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
 
+    def map_points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the map coordinates of pixel positions (n, 2)."""
+        t, columns, rows = self.transform, points[:, 0], points[:, 1]
+        x, y = t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+        return np.stack([x, y], axis=1)
+
+    def pixel_points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the pixel positions of map coordinates (n, 2)."""
+        t, x, y = ~self.transform, points[:, 0], points[:, 1]
+        columns, rows = t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
+        return np.stack([columns, rows], axis=1)
+
     def ground_pixel_size(self) -> tuple[float, float] | None:
         """Return the metres of the centre pixel along a row and a column; None without a CRS.
 
-        Geographic systems are measured on their ellipsoid. Projected ones are taken at their
-        word, units converted, unless they stretch the ground by more than a percent there, as
-        Web Mercator does: then the ellipsoid decides too.
+        Geographic systems are measured on their ellipsoid. The units of projected systems are used
+        as they are, unless their scale is off by more than a percent there, as in Web Mercator:
+        then the ellipsoid is used as well.
         """
         if not self.crs_wkt:
             return None
@@ -179,12 +196,12 @@ def to_geographic(
 def output_grid(source: Grid, request: GridRequest) -> Grid:
     """Return the grid of the results.
 
-    Without a resolution it consists of the source's own pixels, those that the extent touches.
-    With one it has square pixels of that many map units, counted from the same corner.
+    Without a resolution it has the source's own pixels, those that the extent touches. With one it
+    has square pixels of that many map units, from the same corner.
 
     Raises:
-        JobError: ``EXTENT_OUTSIDE`` when extent and raster do not meet; ``RESOLUTION_UNUSABLE``
-            when the pixels would be too coarse, too fine or too many.
+        JobError: ``EXTENT_OUTSIDE`` when the extent does not overlap the raster;
+            ``RESOLUTION_UNUSABLE`` when the pixels would be too coarse, too fine or too many.
     """
     part = source if request.extent is None else _clip(source, request.extent)
     grid = part if request.resolution is None else _with_resolution(part, request.resolution)
@@ -257,14 +274,14 @@ def model_grid(output: Grid, source: Grid, preferred: float | None) -> Grid:
     """Return the grid that a network reads at scale 1.0.
 
     It covers the ground of ``output`` with pixels that are square on the ground: ``preferred``
-    metres where source and result are finer, else the coarser side of their own pixels, so that
-    nothing is enlarged. Sizes within 2 % of the result's own pixels are those pixels, which
-    spares a resampling. Without a CRS the pixels stay as they are.
+    metres where source and result are finer, else the longer side of their own pixels, so that
+    nothing is enlarged. Within 2 % of the size of the result's own pixels, those are used, which
+    saves a resampling. Without a CRS the pixels stay as they are.
 
     Args:
         output: Grid of the results.
         source: Grid of the raster they are made from.
-        preferred: Metres a pixel that the network likes; None or 0 for no wish.
+        preferred: Pixel size in metres that the network was made for; None or 0 for any.
     """
     finest = [
         max(source_size / output_size, 1.0)
@@ -293,18 +310,3 @@ def with_margin(window: Window, margin: int, grid: Grid) -> tuple[Window, tuple[
     row, column = int(window.row_off) - top, int(window.col_off) - left
     core = slice(row, row + int(window.height)), slice(column, column + int(window.width))
     return Window(left, top, right - left, bottom - top), core
-
-
-def map_window(window: Window, start: Grid, target: Grid) -> Window:
-    """Return the window of ``target``, in fractions of pixels, that covers ``window`` of ``start``.
-
-    Raises:
-        ValueError: When the two grids do not share their axes.
-    """
-    scale_x, offset_x, scale_y, offset_y = start.axes_to(target)
-    return Window(
-        window.col_off * scale_x + offset_x,
-        window.row_off * scale_y + offset_y,
-        window.width * scale_x,
-        window.height * scale_y,
-    )

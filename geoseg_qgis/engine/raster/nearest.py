@@ -1,6 +1,6 @@
-"""Values of a raster on the pixels of another grid: the nearest pixel, never a mixture.
+"""Values of a raster on the pixels of another grid: those of the nearest pixel, never a mean.
 
-For numbers that stand for something, such as classes and regions.
+For numbers that are ids, such as classes and regions.
 
 Example:
     >>> with open_nearest(RasterSource("reference.tif"), grid) as raster:  # doctest: +SKIP
@@ -26,16 +26,16 @@ from geoseg_qgis.protocol.source import RasterSource
 from .datasets import OpenDataset, open_dataset, unreadable
 from .grid import Grid
 
-# Any metric CRS will do where both rasters have none: source and target are then the same plane.
+# Where neither raster has a CRS, any one will do, as both are then in the same plane.
 _PLANE = "EPSG:3857"
 
 
 class NearestRaster:
-    """One band of whole numbers, seen on another grid; made by `open_nearest`.
+    """One band of whole numbers, read on another grid; made by `open_nearest`.
 
     Attributes:
         dtype: Type of the band.
-        nodata: Values that the file or the user declared as nodata.
+        nodata: Values that the file or the user declares as nodata.
     """
 
     def __init__(self, warped: WarpedVRT, source: RasterSource) -> None:
@@ -51,11 +51,10 @@ class NearestRaster:
     def read(self, window: Window) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the values of a window of the grid, and which of its pixels the raster reaches.
 
-        Both of shape (h, w). Nodata values are returned like any other; not-a-number counts as
-        outside.
+        Both of shape (h, w). Nodata values are returned like any others. NaN counts as outside.
 
         Raises:
-            JobError: ``SOURCE_UNREADABLE`` when the file is damaged there, or holds fractions.
+            JobError: ``SOURCE_UNREADABLE`` when the file is damaged there, or has fractions.
         """
         try:
             values = self._warped.read(self._band, window=window)
@@ -76,13 +75,13 @@ class NearestRaster:
 
 @contextmanager
 def open_nearest(source: RasterSource, grid: Grid) -> Iterator[NearestRaster]:
-    """Open a raster of whole numbers to be read on ``grid``, whatever its own CRS and pixels.
+    """Open a raster of whole numbers to be read on ``grid``, in any CRS and with any pixels.
 
-    A raster without a CRS is taken to have that of the grid, and the other way round.
+    A raster without a CRS is taken to be in that of the grid, and the other way round.
 
     Args:
-        source: The raster; the first of its bands that are named is read, else band 1.
-        grid: Where values are wanted.
+        source: The raster; the first of its bands is read, band 1 if it names none.
+        grid: Pixels to read on.
 
     Raises:
         JobError: ``SOURCE_UNREADABLE``; ``INVALID_JOB`` for a band that does not exist.
@@ -117,7 +116,7 @@ def _warp(opened: OpenDataset, source: RasterSource, grid: Grid) -> WarpedVRT:
         width=grid.width,
         height=grid.height,
         resampling=Resampling.nearest,
-        # Nodata as such would hide 0, which many class rasters declare as nodata and still mean.
+        # Many class rasters declare 0 as nodata and still use it, so GDAL must not hide it.
         src_nodata=None,
         add_alpha=ColorInterp.alpha not in dataset.colorinterp,
     )

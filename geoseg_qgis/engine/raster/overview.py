@@ -1,4 +1,4 @@
-"""A small picture of a raster with a class map over it, for pages."""
+"""A small image of a raster with a class map over it, for reports."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def sample_classes(
 def overview_png(
     pixels: NDArray[np.uint8], classes: NDArray[np.uint8], colors: Mapping[int, str]
 ) -> str:
-    """Return a PNG as the address that a page shows it by.
+    """Return a PNG as a data address, to be shown in a page.
 
     Args:
         pixels: (3, h, w).
-        classes: (h, w); those without a colour stay clear.
+        classes: (h, w); those without a colour are not drawn.
         colors: Class to ``#rrggbb``.
     """
-    picture = np.moveaxis(pixels, 0, -1).astype(np.float32)
+    blended = np.moveaxis(pixels, 0, -1).astype(np.float32)
     for value, color in colors.items():
         there = classes == value
-        picture[there] += (np.array(rgb(color), dtype=np.float32) - picture[there]) * _OPACITY
+        blended[there] += (np.array(rgb(color), dtype=np.float32) - blended[there]) * _OPACITY
     stream = io.BytesIO()
-    Image.fromarray(picture.round().astype(np.uint8)).save(stream, format="PNG")
+    Image.fromarray(blended.round().astype(np.uint8)).save(stream, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

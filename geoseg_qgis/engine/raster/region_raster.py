@@ -1,4 +1,4 @@
-"""A raster of region numbers of the user's own, on another grid without mixing numbers."""
+"""The user's own raster of region numbers, read on another grid."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .nearest import open_nearest
 def read_region_raster(
     source: RasterSource, grid: Grid, windows: Iterable[Window]
 ) -> Iterator[tuple[Window, NDArray[np.int32]]]:
-    """Yield each window with its region ids, nearest pixel, whatever the CRS of the raster.
+    """Yield each window with its region ids of the nearest pixels, from a raster in any CRS.
 
-    Different numbers become ids from 1 in the order in which they are met; 0 and nodata are no
+    Different numbers become ids from 1 in the order in which they occur; 0 and nodata are no
     region.
 
     Args:
         source: The raster; its first band is read.
-        grid: Where ids are wanted.
+        grid: Pixels to read on.
         windows: Windows of ``grid``.
 
     Raises:
-        JobError: ``SOURCE_UNREADABLE`` when it cannot be read or holds no whole numbers.
+        JobError: ``SOURCE_UNREADABLE`` when it cannot be read or has no whole numbers.
     """
     known: dict[int, int] = {}
     with open_nearest(source, grid) as raster:

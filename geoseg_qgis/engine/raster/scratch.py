@@ -1,8 +1,8 @@
-"""Arrays on disk, for logits and weights that would not fit into memory.
+"""Arrays on disk, for scores and weights that would not fit into memory.
 
-Files start sparse and are read and written piece by piece, so neither memory nor the disk holds
-more than was touched. Plain file access is used rather than memory maps: a full disk then raises
-an error where a map would end the process.
+Files start sparse and are read and written window by window, so neither memory nor the disk holds
+more than was written. They are not memory-mapped, because a full disk would then end the process
+instead of raising an error.
 
 Example:
     >>> with ScratchFolder(Path(".")) as folder:
@@ -33,14 +33,15 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 VARIABLE = "GEOSEG_SCRATCH"
 _PREFIX = ".geoseg-scratch-"
 _OWNER = "owner.lock"
+# Free space to leave to others.
 _MARGIN = 64 * 1024 * 1024
 
 
 class ScratchFolder:
-    """A folder for the scratch files of one run, gone when the run ends.
+    """A folder for the scratch files of one run, deleted when the run ends.
 
-    It lies in the folder that the variable ``GEOSEG_SCRATCH`` names, else in ``beside``. Folders
-    that a crashed engine left there are removed first.
+    It is made in the folder of the variable ``GEOSEG_SCRATCH``, else in ``beside``. Folders that a
+    crashed engine left there are deleted first.
 
     Args:
         beside: Folder of the results.
@@ -76,7 +77,7 @@ class ScratchFolder:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Remove the folder and all that is in it."""
+        """Delete the folder with everything in it."""
         for array in self._arrays:
             array.close()
         self._arrays.clear()
@@ -89,7 +90,7 @@ class ScratchFolder:
         self._arrays.append(array)
 
     def require(self, size: int) -> None:
-        """Check that ``size`` more bytes fit on the disk, beside what is promised already.
+        """Check that ``size`` more bytes fit on the disk, beside the arrays that there are already.
 
         Raises:
             JobError: ``DISK_FULL``.
@@ -101,7 +102,7 @@ class ScratchFolder:
 
 
 class ScratchArray:
-    """An array of shape (bands, height, width) in a file, zero at first.
+    """An array of shape (bands, height, width) in a file, filled with zeros at first.
 
     Args:
         folder: Folder of the run.
@@ -112,7 +113,7 @@ class ScratchArray:
         dtype: numpy type of the values.
 
     Raises:
-        JobError: ``DISK_FULL`` when it could not be filled.
+        JobError: ``DISK_FULL`` when there is no space for all of it.
     """
 
     def __init__(  # noqa: PLR0917

@@ -31,8 +31,11 @@ from .grid import Grid
 from .resampling.reads import AxisSampling, resample, sample_axis
 from .sparse import WrittenBlocks
 
+# GDAL's own default is 5 % of the memory, which grows with the computer.
 CACHE_BYTES = 256 * 1024 * 1024
+# Source pixels that are read at once.
 _BLOCK_BUDGET = 4 * 1024 * 1024
+# Below this, reading an overview saves no time.
 _OVERVIEW_FROM = 4.0
 
 
@@ -57,8 +60,8 @@ class Raster:
         bands: One-based numbers of the bands used as red, green and blue.
         dtype: Data type of the file, as numpy names it.
         is_palette: Whether they are colours of a palette.
-        is_byte: Whether values are 0..255 for display as they are: plain 8-bit, or a palette.
-        name: What people call it.
+        is_byte: Whether values can be displayed unchanged, as 0..255: plain 8-bit, or a palette.
+        name: Name to show.
     """
 
     def __init__(self, source: RasterSource) -> None:
@@ -88,10 +91,10 @@ class Raster:
     def read(self, grid: Grid, window: Window) -> Patch:
         """Return the pixels of a window of a grid.
 
-        The grid may be coarser or finer than the raster and the window may reach outside: coarser
-        pixels are averages of the valid pixels under them, finer ones are interpolated, and
-        pixels outside are invalid. Invalid are also nodata, transparent, masked and non-finite
-        pixels and blocks that were never written to a sparse file.
+        The grid may be coarser or finer than the raster and the window may reach outside. Coarser
+        pixels are means of the valid pixels that they cover, finer ones are interpolated. Pixels
+        outside are invalid, and so are nodata, transparent, masked and non-finite pixels and
+        blocks that were never written to a sparse file.
 
         Args:
             grid: Grid on the axes of this raster.
@@ -128,9 +131,9 @@ class Raster:
         return patch
 
     def has_data(self, grid: Grid, window: Window) -> bool:
-        """Return whether any block under a window was written, from the file's directory alone.
+        """Return whether any block under a window was written, without reading pixels.
 
-        False only where a sparse file holds nothing, or outside the raster.
+        False only where a sparse file has no data, or outside the raster.
         """
         scale_x, offset_x, scale_y, offset_y = grid.axes_to(self.grid)
         left = max(int(np.floor(offset_x + window.col_off * scale_x)), 0)
@@ -148,8 +151,8 @@ class Raster:
     def sample(self, grid: Grid, budget: int = 2_000_000) -> Patch:
         """Return about ``budget`` source pixels spread over the ground of ``grid``, unordered.
 
-        The pixels of an overview of fitting size, else those of windows in a regular lattice, so
-        that no large raster is decoded as a whole. Damaged windows are passed over.
+        They come from an overview of a suitable size, else from windows in a regular lattice, so
+        that no large raster is decoded as a whole. Damaged windows are left out.
 
         Returns:
             A patch whose values have shape (3, 1, n).
@@ -254,7 +257,7 @@ class Raster:
 
 @dataclass(frozen=True)
 class _View:
-    """Where the pixels of a window lie on those of an open dataset or overview."""
+    """Where the pixels of a window are on those of an open dataset or overview."""
 
     opened: OpenDataset
     left: float
@@ -292,11 +295,11 @@ def _spread(length: int, side: int) -> list[int]:
 
 @contextmanager
 def open_raster(source: RasterSource) -> Iterator[Raster]:
-    """Open a raster for reading, with GDAL's block cache bounded.
+    """Open a raster for reading, with a limit on GDAL's block cache.
 
     Raises:
         JobError: ``SOURCE_UNREADABLE`` when it cannot be opened or has no usable bands;
-            ``INVALID_JOB`` when bands are asked for that it does not have.
+            ``INVALID_JOB`` for bands that it does not have.
     """
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))

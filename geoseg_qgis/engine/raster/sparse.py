@@ -1,4 +1,4 @@
-"""Which blocks of a sparse GeoTIFF were ever written."""
+"""Which blocks of a sparse GeoTIFF were written."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# Looking up a block takes some microseconds; files with more blocks count as complete.
 _MOST_BLOCKS = 4_000_000
 
 
 @dataclass(frozen=True)
 class WrittenBlocks:
-    """A map of the blocks that hold bytes.
+    """The blocks that hold data.
 
     Attributes:
         written: Bool of shape (block rows, block columns); None when all count as written.
@@ -32,11 +33,11 @@ class WrittenBlocks:
 
     @classmethod
     def of(cls, dataset: Any, bands: tuple[int, ...]) -> WrittenBlocks:
-        """Return the map of a dataset; all is written in formats that cannot be sparse.
+        """Return the written blocks of a dataset; all of them in formats that cannot be sparse.
 
         Args:
             dataset: Open rasterio dataset.
-            bands: Bands that are used; a block counts when any of them has bytes.
+            bands: Bands that are used; a block counts when any of them is written.
         """
         height, width = dataset.block_shapes[bands[0] - 1]
         rows, columns = -(-dataset.height // height), -(-dataset.width // width)

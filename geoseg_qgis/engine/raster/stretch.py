@@ -1,4 +1,4 @@
-"""One linear stretch from band values to the 8-bit values that networks were trained on."""
+"""The linear stretch from band values to the 8-bit values that networks were trained on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from geoseg_qgis.protocol.source import Stretch, StretchKind
 from .grid import Grid
 from .source import Raster
 
+# As QGIS stretches by default.
 LOWER_PERCENTILE = 2.0
 UPPER_PERCENTILE = 98.0
 _UNCHANGED = ((0.0, 255.0),) * 3
@@ -30,7 +31,7 @@ class LinearStretch:
 
     @property
     def unchanged(self) -> bool:
-        """Whether values pass as they are."""
+        """Whether values stay as they are."""
         return self.limits == _UNCHANGED
 
     def apply(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -50,15 +51,15 @@ class LinearStretch:
 def measure_stretch(raster: Raster, grid: Grid, stretch: Stretch) -> LinearStretch:
     """Return the stretch of a run.
 
-    8-bit imagery and palettes pass unchanged under the default kind, because networks were
-    trained on such values; every other type is stretched between its 2 % and 98 % quantiles.
-    Quantiles and extremes are those of up to two million pixels spread over ``grid``, band by
-    band; a constant band becomes a constant grey.
+    By default 8-bit imagery and palettes stay unchanged, because networks were trained on such
+    values, and every other type is stretched between its 2 % and 98 % percentiles. Percentiles and
+    extremes are those of up to two million pixels spread over ``grid``, for each band. A constant
+    band becomes a constant grey.
 
     Args:
         raster: Open raster.
         grid: Part that is processed.
-        stretch: What the job asks for.
+        stretch: Stretch of the job.
 
     Raises:
         JobError: ``INVALID_JOB`` when limits are missing or values are not 8-bit without a

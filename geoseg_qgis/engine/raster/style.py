@@ -1,4 +1,4 @@
-"""How class rasters and polygons look: colour tables, names, and styles that QGIS loads."""
+"""Colour tables, names and QGIS styles of class rasters and polygons."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def color_table(legend: tuple[LegendClass, ...]) -> dict[int, tuple[int, int, in
 
 
 def metadata_xml(legend: tuple[LegendClass, ...]) -> str:
-    """Return category names and attribute table of a class band, as GDAL keeps them in XML."""
+    """Return category names and attribute table of a class band, as the XML that GDAL reads."""
     by_id = {item.class_id: item for item in legend}
     names = [
         f"    <Category>{_text(by_id[value].name if value in by_id else UNCLASSIFIED)}</Category>"
@@ -81,7 +81,7 @@ def raster_style(legend: tuple[LegendClass, ...]) -> str:
 
 
 def polygon_style(legend: tuple[LegendClass, ...], field: str) -> str:
-    """Return a QGIS style (QML) for polygons, one category a class.
+    """Return a QGIS style (QML) for polygons, with one category for each class.
 
     Args:
         legend: The classes.

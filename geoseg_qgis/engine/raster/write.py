@@ -1,7 +1,7 @@
 """Writers of GeoTIFFs that appear under their final name only when they are complete.
 
-A writer fills a file of another name in the same folder. Leaving the ``with`` block moves it into
-place together with its style; an error or a cancel deletes it and leaves what was there before.
+A writer fills a draft in the same folder. At the end of the ``with`` block it gets its final name,
+together with its style. After an error or a cancel it is deleted, and the file before stays.
 
 Example:
     >>> with ClassRasterWriter(path, grid, legend, {"method": "gumix"}) as writer:  # doctest: +SKIP
@@ -36,6 +36,7 @@ SCORE_STEPS = 254
 SCORE_NODATA = 255
 CLASSES_TAG = "GEOSEG_CLASSES"
 _BLOCK = 512
+# Smaller rasters are drawn quickly without overviews.
 _OVERVIEWS_FROM = 2048
 _Writer = TypeVar("_Writer", bound="GeoTiffWriter")
 _metadata_file = appended(".aux.xml")
@@ -49,14 +50,14 @@ _SIDECARS: tuple[Sidecar, ...] = (_metadata_file, appended(".ovr"), appended(".m
 
 
 class GeoTiffWriter:
-    """What the writers share; use one of its children.
+    """Base class of the writers.
 
     Args:
         path: Final name.
         grid: Pixels of the file.
         bands: Number of bands.
         dtype: numpy name of the type.
-        nodata: Value that means nothing.
+        nodata: Value of pixels without data.
         provenance: How the file was made; goes into its tags.
     """
 
@@ -83,7 +84,7 @@ class GeoTiffWriter:
         self._dataset: Any = None
 
     def __enter__(self: _Writer) -> _Writer:
-        """Make the draft.
+        """Open the draft.
 
         Raises:
             JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
@@ -107,7 +108,7 @@ class GeoTiffWriter:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Move the draft into place, or delete it after an error.
+        """Give the draft its final name, or delete it after an error.
 
         Raises:
             JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL`` when it is not complete.
@@ -146,14 +147,14 @@ class GeoTiffWriter:
         return profile
 
     def _describe(self, dataset: Any) -> None:
-        """Set what must stand before the pixels: colours, names, scales."""
+        """Set what must be in the file before the pixels: colours, names, scales."""
 
     def _style(self) -> str | None:
         """Return the QGIS style of the file."""
         return None
 
     def _metadata(self) -> str | None:
-        """Return XML for the band that GDAL keeps beside the file."""
+        """Return XML about the band, which GDAL reads from beside the file."""
         return None
 
     def _write(self, window: Window, values: NDArray[Any]) -> None:
@@ -198,7 +199,7 @@ class GeoTiffWriter:
 
 
 class ClassRasterWriter(GeoTiffWriter):
-    """Class ids as 8-bit values, 0 for none, with colours, names and a QGIS style.
+    """Writes class ids as 8-bit values, 0 for none, with colours, names and a QGIS style.
 
     Args:
         path: Final name.
@@ -219,7 +220,7 @@ class ClassRasterWriter(GeoTiffWriter):
     ) -> None:
         super().__init__(path, grid, 1, "uint8", 0, provenance)
         self._legend = legend
-        # Class text tells ids by their order; others stand in the attribute table alone.
+        # Class text has ids by order; any others are in the attribute table only.
         if [item.class_id for item in legend] == list(range(1, len(legend) + 1)):
             self._tags[CLASSES_TAG] = format_classes(legend)
 
@@ -243,9 +244,9 @@ class ClassRasterWriter(GeoTiffWriter):
 
 
 class ScoresWriter(GeoTiffWriter):
-    """The probability of each class, one band a class, as 8-bit values of 1/254; 255 is nodata.
+    """Writes probabilities, one band for each class, as 8-bit steps of 1/254; 255 is nodata.
 
-    Scale, class names, class text and colours stand in the file, see `read_scores_legend`.
+    Scale, class names, class text and colours are in the file, see `read_scores_legend`.
 
     Args:
         path: Final name.
@@ -286,7 +287,7 @@ class ScoresWriter(GeoTiffWriter):
 
 
 class RegionRasterWriter(GeoTiffWriter):
-    """Numbers of regions as 32-bit integers, 0 for none.
+    """Writes numbers of regions as 32-bit integers, 0 for none.
 
     Args:
         path: Final name.
@@ -352,7 +353,7 @@ def read_scores_legend(path: str | Path) -> tuple[LegendClass, ...]:
 
 
 def _check_complete(path: Path, level: int | None = None) -> None:
-    """Read a raster or one of its overviews again, as GDAL only logs what fails late.
+    """Read a raster or one of its overviews again, as GDAL only logs some errors.
 
     Raises:
         OSError: When it cannot be read as a whole.

@@ -1,19 +1,19 @@
-"""Class areas as polygons with shared outlines, streamed from a raster of any size.
+"""Class areas as polygons with shared outlines, from a raster of any size.
 
-The parts fit together here: `components` numbers the areas, `trace` follows their outlines,
-`outlines` simplifies them. Outlines are matched at every node, which polygons of GDAL are not: a
-neighbour's corner on a straight edge is no vertex there, so a coverage of them cannot be simplified
-without gaps.
+`components` numbers the areas, `trace` follows their outlines, `outlines` simplifies them.
+Neighbours share every vertex. Polygons of GDAL do not: a neighbour's corner on a straight edge is
+no vertex there, so they cannot be simplified without gaps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg_qgis.engine.progress import Progress
 from geoseg_qgis.engine.raster.grid import Grid
 
 from .components import Components, ReadClasses, ReadScores, find_components, labelled_bands
@@ -43,17 +43,17 @@ def trace_areas(  # noqa: PLR0917
     read_scores: ReadScores | None = None,
     minimum_area: float = 0.0,
     tolerance: float = 0.0,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> TracedAreas:
     """Return the 4-connected areas of equal class; class 0 belongs to none.
 
     Args:
         grid: Pixels of the class raster.
-        read_classes: Gives class ids (h, w) of a window of full rows.
-        read_scores: Gives scores (h, w) of a window and its class ids, or None.
+        read_classes: Returns the class ids (h, w) of a window of full rows.
+        read_scores: Returns the scores (h, w) of a window and its class ids; None without.
         minimum_area: Smallest area kept, in square metres (square map units without a CRS).
         tolerance: Largest deviation of simplified outlines in pixels; neighbours stay matched.
-        progress: Called with the finished share; may raise to stop.
+        progress: Called with the finished fraction; may raise to stop.
     """
     report = progress or _ignore
     found = find_components(grid.shape, read_classes, read_scores, lambda done: report(done / 2))

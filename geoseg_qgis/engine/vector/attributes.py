@@ -1,4 +1,4 @@
-"""Fields of a vector layer, carried from one file into another with their names and types."""
+"""Fields of a vector layer, copied from one file to another with their names and types."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Attributes:
     empty: tuple[NDArray[np.bool_], ...] = ()
 
     def column(self, name: str) -> list[Any]:
-        """Return the values of a column as Python has them, None where they are NULL.
+        """Return the values of a column as Python objects, None where they are NULL.
 
         Raises:
             KeyError: When there is no such column.
@@ -51,7 +51,7 @@ class Attributes:
         )
 
     def with_columns(self, columns: Mapping[str, NDArray[Any]]) -> Attributes:
-        """Return these columns and more; a new name that is taken gets ``_1`` or a later number."""
+        """Return these and more columns; a new name that exists already gets ``_1`` or so."""
         filled = (np.zeros(len(column), np.bool_) for column in columns.values())
         return Attributes(
             (*self.names, *free_names(columns, self.names)),
@@ -61,9 +61,9 @@ class Attributes:
 
 
 def free_names(wanted: Iterable[str], taken: Iterable[str]) -> tuple[str, ...]:
-    """Return each wanted name, with ``_1``, ``_2`` ... behind it where it is taken.
+    """Return each wanted name, with ``_1``, ``_2`` ... appended where it exists already.
 
-    Files tell names apart by letters alone, so ``Score`` takes ``score``.
+    Letter case does not matter, as in GeoPackages: ``Score`` and ``score`` are the same.
     """
     known = {name.casefold() for name in taken}
     names = []
@@ -82,13 +82,13 @@ def attributes_of(
 ) -> Attributes:
     """Return the attributes of a layer that pyogrio has read.
 
-    Whole numbers and booleans beside NULLs arrive as fractions and get their type back; lists,
-    which few formats hold, become JSON; bytes are left out.
+    pyogrio returns whole numbers and booleans beside NULLs as floating point; they get their type
+    back. Lists, which few formats support, become JSON. Binary fields are left out.
 
     Args:
         source: The layer, read again where large whole numbers were rounded.
-        meta: What ``pyogrio.raw.read`` says of the fields.
-        columns: What it has read.
+        meta: Description of the fields by ``pyogrio.raw.read``.
+        columns: Values of the fields by the same.
     """
     names, values, empty = [], [], []
     for name, kind, field_type, column in zip(

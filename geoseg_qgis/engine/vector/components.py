@@ -1,8 +1,8 @@
 """Connected areas of a class raster, found one band of rows after the other.
 
-A first pass labels each band on its own, joins the labels that touch across bands and sums up what
-is known of each area; a second pass labels the bands again, with the final numbers. Memory grows
-with the number of areas, not with the raster.
+A first pass labels each band, joins labels that touch across bands, and sums the pixels of each
+area. A second pass labels the bands again, with the final numbers. Memory grows with the number of
+areas, not with the raster.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from geoseg_qgis.engine.progress import Progress
 
 ReadClasses = Callable[[Window], NDArray[np.uint8]]
 ReadScores = Callable[[Window, NDArray[np.uint8]], NDArray[np.float32]]
@@ -46,7 +48,7 @@ class Components:
 
 
 def row_windows(shape: tuple[int, int]) -> list[Window]:
-    """Return the bands of full rows in which a raster is worked through."""
+    """Return the bands of full rows in which a raster is processed."""
     height, width = shape
     rows = max(1, min(height, BAND_PIXELS // width))
     return [Window(0, top, width, min(rows, height - top)) for top in range(0, height, rows)]
@@ -56,15 +58,15 @@ def find_components(
     shape: tuple[int, int],
     read_classes: ReadClasses,
     read_scores: ReadScores | None,
-    progress: Callable[[float], None],
+    progress: Progress,
 ) -> Components:
     """Find the connected areas of a class raster; 0 belongs to none.
 
     Args:
         shape: Rows and columns.
-        read_classes: Gives class ids (h, w) of a window.
-        read_scores: Gives scores (h, w) of a window and its class ids, or None.
-        progress: Called with the finished share; may raise to stop.
+        read_classes: Returns the class ids (h, w) of a window.
+        read_scores: Returns the scores (h, w) of a window and its class ids; None without.
+        progress: Called with the finished fraction; may raise to stop.
     """
     bands, sums = BandLabels(), _Sums()
     for window in row_windows(shape):
@@ -83,7 +85,7 @@ def labelled_bands(
 
     Args:
         shape: Rows and columns.
-        read_classes: Gives class ids (h, w) of a window, the same as before.
+        read_classes: Returns the class ids (h, w) of a window, the same as before.
         numbers: Number of each label of each band, `Components.joins` renumbered.
     """
     start = 0

@@ -1,23 +1,27 @@
-"""The way from the CRS of features to that of a raster."""
+"""Transformations from the CRS of features to that of a raster, and to its pixels."""
 
 from __future__ import annotations
 
+import numpy as np
+import shapely
+from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
+from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 
 def transformer_between(crs: str, target: str, what: str) -> Transformer | None:
-    """Return what turns coordinates, x first; None where nothing is to be turned or known.
+    """Return the transformer of coordinates, x first; None where the CRSs are equal or unknown.
 
     Args:
-        crs: CRS of the features, in any words that PROJ takes; may be empty.
+        crs: CRS of the features, in any form that PROJ reads; may be empty.
         target: CRS of the raster, likewise.
-        what: Plural word for the features, for sentences.
+        what: What the features are, in the plural, for messages.
 
     Raises:
-        JobError: ``SOURCE_UNREADABLE`` when there is no way from one to the other.
+        JobError: ``SOURCE_UNREADABLE`` when there is no transformation.
     """
     if not crs or not target:
         return None
@@ -29,7 +33,28 @@ def transformer_between(crs: str, target: str, what: str) -> Transformer | None:
     except CRSError as error:
         raise JobError(
             ErrorCode.SOURCE_UNREADABLE,
-            f"The CRS of the {what} cannot be brought onto that of the raster.",
+            f"The CRS of the {what} cannot be transformed to that of the raster.",
             f"Save the {what} in the raster's CRS.",
             str(error),
         ) from error
+
+
+def to_pixels(
+    shapes: NDArray[np.object_], transformer: Transformer | None, grid: Grid
+) -> NDArray[np.object_]:
+    """Return shapes (n,) in pixel coordinates, empty polygons where they cannot be transformed.
+
+    Args:
+        shapes: Geometries in any CRS.
+        transformer: To the CRS of the grid; None where it is the same.
+        grid: Pixels of the raster.
+    """
+
+    def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        if transformer is not None:
+            points = np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
+        return grid.pixel_points(points)
+
+    placed = np.asarray(shapely.transform(shapes, place), dtype=object)
+    placed[~np.isfinite(shapely.bounds(placed)).all(axis=1)] = shapely.Polygon()
+    return placed

@@ -1,4 +1,4 @@
-"""GeoPackages of polygons that open styled in QGIS and appear only when complete."""
+"""GeoPackages of polygons with a style that QGIS loads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STYLES_TABLE = """CREATE TABLE IF NOT EXISTS layer_styles (
     styleName TEXT(30), styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT,
     owner TEXT(30), ui TEXT(30),
     update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))"""
-# What GDAL of QGIS 3.22 reads without a warning.
+# The GDAL of QGIS 3.22 reads this version without a warning.
 _VERSION = "1.3"
 # SQLite would apply a log that an earlier file of this name has left to the new one.
 _SIDECARS = tuple(appended(suffix) for suffix in ("-journal", "-wal", "-shm"))
@@ -45,7 +45,7 @@ def write_geopackage(
     style_field: str = "class",
     empty: Mapping[str, NDArray[np.bool_]] = MappingProxyType({}),
 ) -> None:
-    """Write polygons with a style by class.
+    """Write polygons, styled by class; the file appears when it is complete.
 
     Args:
         path: Final name.
@@ -54,10 +54,10 @@ def write_geopackage(
             Heights are kept, and None is a feature without a geometry.
         fields: Name to (n,) values.
         crs_wkt: CRS; empty for none.
-        legend: Values and colours of the field that the style goes by; empty for no style.
-        metadata: Kept with the layer.
-        style_field: That field.
-        empty: Name of a field to (n,) where it is NULL, beside not-a-number.
+        legend: Values and colours of the field of the style; empty for no style.
+        metadata: Metadata of the layer.
+        style_field: Field of the style.
+        empty: Name of a field to (n,) where it is NULL. NaN is NULL as well.
 
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.

@@ -15,7 +15,7 @@ def pixel_areas(
 ) -> NDArray[np.float64]:
     """Return the ground areas of pixels in square metres.
 
-    Without a CRS, or with one that has no ellipsoid, they are square map units.
+    Without a CRS, or with one that has no ellipsoid, they are in square map units.
 
     Args:
         grid: The raster.

@@ -1,4 +1,4 @@
-"""Polygons from shared arcs: simplified once an arc, so that neighbours keep their common edges."""
+"""Polygons from shared arcs. Each arc is simplified once, so neighbours keep their common edges."""
 
 from __future__ import annotations
 

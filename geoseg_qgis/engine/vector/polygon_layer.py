@@ -1,4 +1,4 @@
-"""Polygons of the user's, brought onto a raster's pixels."""
+"""Polygon layers, read onto the pixels of a raster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import VectorSource
 
-from .crs import transformer_between
+from .crs import to_pixels, transformer_between
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class PlacedPolygons:
 
     Attributes:
         polygons: (n,) valid polygons or multipolygons, x to the right and y down, in pixels.
-        values: (n,) value of the field asked for, or None.
-        skipped: Features left out because they have no area.
-        features: (n,) place of each polygon in the layer, from 0.
-        repaired: Polygons whose outlines were broken, such as by crossing themselves.
+        values: (n,) values of the wanted field, or None.
+        skipped: Number of features that were left out because they have no area.
+        features: (n,) position of each polygon in the layer, from 0.
+        repaired: Number of polygons whose outlines were invalid, such as crossing themselves.
     """
 
     polygons: NDArray[np.object_]
@@ -70,16 +70,16 @@ class PlacedPolygons:
 
 
 def read_polygons(source: VectorSource, grid: Grid, field_name: str = "") -> PlacedPolygons:
-    """Read a polygon layer onto a grid, whatever its CRS; broken outlines are repaired.
+    """Read a polygon layer in any CRS onto a grid; invalid outlines are repaired.
 
     Args:
         source: File and layer.
-        grid: Where the polygons are wanted.
-        field_name: Field whose values are wanted as well; empty for none.
+        grid: Pixels to read on.
+        field_name: Field whose values are read as well; empty for none.
 
     Raises:
         JobError: ``SOURCE_UNREADABLE`` when the layer cannot be read, has no such field or a CRS
-            that cannot be brought onto the grid's.
+            that cannot be transformed to that of the grid.
     """
     try:
         meta, _, geometry, columns = pyogrio.raw.read(
@@ -94,10 +94,10 @@ def read_polygons(source: VectorSource, grid: Grid, field_name: str = "") -> Pla
             "Choose one of its fields.",
         )
     drawn = shapely.from_wkb(geometry, on_invalid="fix")
-    broken = ~shapely.is_valid(drawn)
-    placed = _to_pixels(
-        _areas_of(shapely.make_valid(drawn)), source.crs_wkt or meta["crs"] or "", grid
-    )
+    invalid = ~shapely.is_valid(drawn)
+    crs = source.crs_wkt or meta["crs"] or ""
+    transformer = transformer_between(crs, grid.crs_wkt, "polygons")
+    placed = to_pixels(_areas_of(shapely.make_valid(drawn)), transformer, grid)
     usable = (shapely.get_dimensions(placed) == 2) & ~shapely.is_empty(placed)
     values = columns[0][usable] if field_name else None
     return PlacedPolygons(
@@ -105,12 +105,12 @@ def read_polygons(source: VectorSource, grid: Grid, field_name: str = "") -> Pla
         values,
         int(np.count_nonzero(~usable)),
         np.flatnonzero(usable),
-        int(np.count_nonzero(broken & usable)),
+        int(np.count_nonzero(invalid & usable)),
     )
 
 
 def _areas_of(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Return shapes without the loose lines and points that a repair can leave beside areas."""
+    """Return shapes without the lines and points that a repair can leave beside areas."""
     mixed = np.flatnonzero(shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION)
     for index in mixed:
         parts = shapely.get_parts(shapely.get_parts(shapes[index]))
@@ -136,7 +136,7 @@ def read_bounds(source: VectorSource) -> tuple[tuple[float, float, float, float]
     """Return xmin, ymin, xmax, ymax of a layer in its own CRS, and that CRS as WKT.
 
     Raises:
-        JobError: ``SOURCE_UNREADABLE`` when the layer cannot be read or holds nothing.
+        JobError: ``SOURCE_UNREADABLE`` when the layer cannot be read or is empty.
     """
     try:
         found = pyogrio.read_info(source.path, layer=source.layer or None, force_total_bounds=True)
@@ -155,7 +155,7 @@ def read_bounds(source: VectorSource) -> tuple[tuple[float, float, float, float]
 
 
 def read_crs(source: VectorSource) -> str:
-    """Return the CRS of a layer as its file names it, or as WKT; empty without one.
+    """Return the CRS of a layer, as in its file or as WKT; empty without one.
 
     Raises:
         JobError: ``SOURCE_UNREADABLE`` when the layer cannot be read.
@@ -175,19 +175,3 @@ def _unreadable(source: VectorSource, error: Exception) -> JobError:
         "Check the file, or export the layer to a GeoPackage.",
         str(error),
     )
-
-
-def _to_pixels(shapes: NDArray[np.object_], crs: str, grid: Grid) -> NDArray[np.object_]:
-    transformer = transformer_between(crs, grid.crs_wkt, "polygons")
-    t = ~grid.transform
-
-    def to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = points[:, 0], points[:, 1]
-        if transformer is not None:
-            x, y = transformer.transform(x, y)
-        return np.stack([t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f], axis=1)
-
-    placed = shapely.transform(shapes, to_pixels)
-    finite = np.isfinite(shapely.bounds(placed)).all(axis=1)
-    placed[~finite] = shapely.Polygon()
-    return np.asarray(placed, dtype=object)

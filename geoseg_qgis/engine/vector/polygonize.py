@@ -5,7 +5,7 @@ Neighbours share their simplified outlines. Memory grows with the polygons, not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from geoseg_qgis.engine.progress import Progress
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.protocol.legend import LegendClass
 from geoseg_qgis.protocol.polygons import PolygonOptions
@@ -24,7 +25,6 @@ from .geopackage import write_geopackage
 from .measure import measure_polygons, pixel_areas
 from .right_angles import square_polygon
 
-Progress = Callable[[float], None]
 Polygons = NDArray[np.object_]
 LAYER = "polygons"
 
@@ -51,8 +51,8 @@ def write_polygons(
         destination: GeoPackage to write; it appears only when complete.
         provenance: How the raster was made; kept as metadata of the layer.
         confidence: Raster of probabilities on the same pixels, scaled bytes.
-        progress: Told the finished fraction; raises to stop.
-        texts: Name and value of more fields, the same for every polygon.
+        progress: Called with the finished fraction; raises to stop.
+        texts: Names and values of more fields, the same for every polygon.
 
     Returns:
         Number of polygons of each class id.
@@ -64,8 +64,8 @@ def write_polygons(
     polygons = fill_small_holes(areas.polygons, grid, options.minimum_hole)
     names = {item.class_id: item.name for item in legend}
     squared = {item.class_id for item in legend if item.name in options.right_angles}
-    turned = np.isin(areas.class_ids, list(squared))
-    polygons[turned] = square_outlines(polygons[turned], grid, options.simplify)
+    chosen = np.isin(areas.class_ids, list(squared))
+    polygons[chosen] = square_outlines(polygons[chosen], grid, options.simplify)
     progress(0.8)
     placed = place(polygons, grid)
     ground_areas, perimeters = measure_polygons(placed, grid.crs_wkt)
@@ -132,7 +132,7 @@ def square_metres(polygons: Polygons, grid: Grid) -> NDArray[np.float64]:
 
 
 def fill_small_holes(polygons: Polygons, grid: Grid, minimum: float) -> Polygons:
-    """Fill holes of less than ``minimum`` square metres that hold no other polygon."""
+    """Fill holes of less than ``minimum`` square metres that contain no other polygon."""
     if minimum <= 0.0 or len(polygons) == 0:
         return polygons
     rings, owners = shapely.get_rings(polygons, return_index=True)
@@ -157,8 +157,8 @@ def square_outlines(polygons: Polygons, grid: Grid, tolerance: float) -> Polygon
     """Give polygons in pixel coordinates right angles on the ground.
 
     Args:
-        polygons: (n,) outlines to turn.
-        grid: Tells the proportions of a pixel.
+        polygons: (n,) polygons.
+        grid: Gives the proportions of a pixel.
         tolerance: Steps shorter than this many pixels are dropped, but at least one.
     """
     across, down = grid.ground_pixel_size() or grid.pixel_size
@@ -171,10 +171,4 @@ def square_outlines(polygons: Polygons, grid: Grid, tolerance: float) -> Polygon
 
 def place(polygons: Polygons, grid: Grid) -> Polygons:
     """Return polygons in map coordinates."""
-    t = grid.transform
-
-    def to_map(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = points[:, 0], points[:, 1]
-        return np.stack([t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f], axis=1)
-
-    return np.asarray(shapely.transform(polygons, to_map), dtype=object)
+    return np.asarray(shapely.transform(polygons, grid.map_points), dtype=object)

@@ -1,4 +1,4 @@
-"""The features of a prompt layer, brought onto the pixels of a raster."""
+"""The features of a prompt layer, on the pixels of a raster."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import VectorSource
 
 from .attributes import Attributes, attributes_of
-from .crs import transformer_between
+from .crs import to_pixels, transformer_between
 
+# Pieces of a line that is transformed to another CRS.
 _SEGMENTS = 64
+# A rectangle of the map fills its envelope but for rounding. In another CRS it is turned a little.
 _RECTANGLE_IN_MAP = 0.999
 _RECTANGLE_IN_PIXELS = 0.97
 _NEGATIVE_WORDS = frozenset({"false", "f", "no", "n", "negative", "background", "-"})
@@ -34,10 +36,10 @@ class PromptLayer:
         shapes: Geometries in pixel coordinates, x to the right and y down, pixels being areas;
             empty where a feature has none.
         boxes: Whether a shape is a rectangle along the axes of the raster or of the map.
-        positive: Whether a feature points at its object, False where it points away from it.
-        objects: Number of the object each belongs to, from 0 in the order of the features.
+        positive: Whether a feature is a positive prompt; False for a negative one.
+        objects: Number of the object of each feature, from 0 in the order of the features.
         attributes: All fields.
-        notes: Sentences about what had to be assumed.
+        notes: Sentences about what was assumed.
     """
 
     shapes: NDArray[np.object_]
@@ -51,21 +53,21 @@ class PromptLayer:
 def read_prompts(
     source: VectorSource, grid: Grid, label_field: str = "", group_field: str = ""
 ) -> PromptLayer:
-    """Read a prompt layer onto a grid, whatever its CRS and kinds of geometry.
+    """Read a prompt layer onto a grid, in any CRS and with any kinds of geometry.
 
-    Curves become lines of many short pieces. The lines and outlines of another CRS are cut into
-    pieces before they are transformed, so that they stay where the map shows them.
+    Curves become lines of many short pieces. Lines and outlines of another CRS are cut into pieces
+    before they are transformed, so that they stay where the map shows them.
 
     Args:
         source: File and layer; its CRS goes before that of the file.
-        grid: Where the prompts are wanted.
+        grid: Pixels to read on.
         label_field: Field of positive (1) and negative (0) prompts; NULL counts as positive.
         group_field: Field whose equal values make one object; NULL is an object of its own.
 
     Raises:
         JobError: ``SOURCE_UNREADABLE`` when the layer cannot be read, has no such field or a CRS
-            that cannot be brought onto the raster's; ``INVALID_JOB`` when it is empty or holds
-            labels of no known meaning.
+            that cannot be transformed to that of the raster; ``INVALID_JOB`` when it is empty or
+            has labels that are neither positive nor negative.
     """
     try:
         meta, _, geometry, columns = pyogrio.raw.read(source.path, layer=source.layer or None)
@@ -114,7 +116,7 @@ def _column(attributes: Attributes, name: str, count: int) -> list[Any]:
 
 
 def _readable_shapes(geometry: NDArray[Any]) -> NDArray[np.object_]:
-    """Return repaired geometries, empty where there is nothing to use.
+    """Return repaired geometries, empty where there are none.
 
     Outlines without an area become lines, lines without a length become points.
     """
@@ -136,7 +138,7 @@ def _is_positive(label: Any, field: str) -> bool:
     except ValueError as error:
         raise JobError(
             ErrorCode.INVALID_JOB,
-            f"The field {field} holds {str(label)!r}, which says neither positive nor negative.",
+            f"The field {field} holds {str(label)!r}, which is neither positive nor negative.",
             "Write 1 for points on the object and 0 for points that are not on it.",
         ) from error
 
@@ -156,7 +158,7 @@ def _number_objects(groups: list[Any]) -> NDArray[np.int64]:
 
 
 def _fills_envelope(shapes: NDArray[np.object_], share: float) -> NDArray[np.bool_]:
-    """Mark single areas without holes that fill so much of the rectangle round them."""
+    """Mark single polygons that fill at least this share of their envelope."""
     single = (shapely.get_type_id(shapes) == shapely.GeometryType.POLYGON) | (
         (shapely.get_type_id(shapes) == shapely.GeometryType.MULTIPOLYGON)
         & (shapely.get_num_geometries(shapes) == 1)
@@ -188,17 +190,7 @@ def _to_pixels(
         long = lengths > 0
         shapes = shapes.copy()
         shapes[long] = shapely.segmentize(shapes[long], lengths[long] / _SEGMENTS)
-    t = ~grid.transform
-
-    def to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = points[:, 0], points[:, 1]
-        if transformer is not None:
-            x, y = transformer.transform(x, y)
-        return np.stack([t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f], axis=1)
-
-    placed = np.asarray(shapely.transform(shapes, to_pixels), dtype=object)
-    lost = ~np.isfinite(shapely.bounds(placed)).all(axis=1)
-    placed[lost] = shapely.Point()
+    placed = to_pixels(shapes, transformer, grid)
     areal = shapely.get_dimensions(placed) == 2
     placed[areal] = shapely.make_valid(placed[areal])
     return placed

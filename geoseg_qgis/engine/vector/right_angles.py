@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+# IoU with the outline before.
 LEAST_OVERLAP = 0.8
 Line = tuple[float, bool, float]
 
@@ -117,7 +118,7 @@ def _mean(first: Line, second: Line) -> Line:
 
 
 def _drop_steps(lines: list[Line], tolerance: float) -> list[Line]:
-    """Join parallel lines that a step of less than ``tolerance`` parts, smallest step first."""
+    """Join parallel lines that are less than ``tolerance`` apart, the closest first."""
     while len(lines) > 4:
         count = len(lines)
         steps = [abs(lines[i][0] - lines[(i + 2) % count][0]) for i in range(count)]

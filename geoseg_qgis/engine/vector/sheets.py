@@ -1,4 +1,4 @@
-"""Overlapping polygons on several sheets, so that each can be burnt onto all of its own pixels."""
+"""Overlapping polygons on several sheets, so that each is rasterized with all of its pixels."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ _SLIVER = 0.25
 
 
 def assign_sheets(polygons: NDArray[np.object_]) -> tuple[NDArray[np.int32], int]:
-    """Give each polygon a sheet, such that those of one sheet do not overlap.
+    """Assign a sheet to each polygon, so that those of one sheet do not overlap.
 
-    Polygons that only touch, or share a sliver of less than a quarter of a pixel, may lie on one
-    sheet.
+    Polygons that only touch, or overlap by less than a quarter of a pixel, may be on one sheet.
 
     Args:
         polygons: (n,) polygons in pixels.
 
     Returns:
-        The sheet of each polygon from 0, and how many polygons overlap one of their own sheet
-        because more than `MOST_SHEETS` lie one above the other.
+        The sheet of each polygon from 0, and how many polygons overlap another of their own sheet
+        because more than `MOST_SHEETS` are on top of each other.
     """
     sheets = np.zeros(len(polygons), dtype=np.int32)
     neighbours = _overlaps(polygons)
     sheets[list(neighbours)] = -1
     crowded = 0
-    # The larger ones first: most polygons then stay on the first sheets.
+    # Large polygons first, as then most of the others stay on the first sheets.
     for index in sorted(neighbours, key=lambda one: -shapely.area(polygons[one])):
         taken = {int(sheets[other]) for other in neighbours[index] if sheets[other] >= 0}
         free = [sheet for sheet in range(MOST_SHEETS) if sheet not in taken]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from affine import Affine
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pyproj import CRS, Geod
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.raster.grid import Grid, map_window, model_grid, output_grid
+from geoseg_qgis.engine.raster.grid import Grid, model_grid, output_grid, with_margin
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import Extent, GridRequest
 
@@ -166,14 +167,37 @@ windows = st.tuples(
 
 
 @given(windows, st.floats(0, 360), st.integers(20, 900), st.integers(20, 900))
-def test_windows_come_back_from_another_grid(
+def test_positions_come_back_from_another_grid(
     window: Window, degrees: float, width: int, height: int
 ) -> None:
     grid = rotated(degrees)
     other = grid.rescaled(width, height)
-    back = map_window(map_window(window, grid, other), other, grid)
-    for name in ("col_off", "row_off", "width", "height"):
-        assert getattr(back, name) == pytest.approx(getattr(window, name), abs=1e-3)
+    column, row = window.col_off, window.row_off
+    for start, end in ((grid, other), (other, grid)):
+        scale_x, offset_x, scale_y, offset_y = start.axes_to(end)
+        column, row = column * scale_x + offset_x, row * scale_y + offset_y
+    assert (column, row) == pytest.approx((window.col_off, window.row_off), abs=1e-3)
+
+
+@given(windows, st.floats(0, 360))
+def test_many_points_are_mapped_as_one_is(window: Window, degrees: float) -> None:
+    grid = rotated(degrees)
+    corners = np.array([[window.col_off, window.row_off], [window.width, window.height]], float)
+    mapped = grid.map_points(corners)
+    assert mapped.tolist() == [list(grid.map_point(*corner)) for corner in corners.tolist()]
+    assert grid.pixel_points(mapped) == pytest.approx(corners, abs=1e-6)
+
+
+@given(windows, st.integers(0, 50))
+def test_margins_stay_inside_of_the_grid(window: Window, margin: int) -> None:
+    grid = HALF_METRE
+    outer, (rows, columns) = with_margin(window, margin, grid)
+    inner = outer.row_off + rows.start, outer.col_off + columns.start
+    assert inner == (window.row_off, window.col_off)
+    assert (rows.stop - rows.start, columns.stop - columns.start) == (window.height, window.width)
+    assert min(outer.row_off, outer.col_off) >= 0
+    assert rows.start == min(margin, window.row_off)
+    assert outer.col_off + outer.width == min(window.col_off + window.width + margin, grid.width)
 
 
 @given(windows, st.floats(0, 360))

@@ -181,7 +181,7 @@ def test_labels_without_meaning_are_refused(tmp_path: Path) -> None:
 def test_a_date_is_no_label(tmp_path: Path) -> None:
     dates = np.array(["2020-05-01"], dtype="datetime64[D]")
     source = write_layer(tmp_path / "a.gpkg", points(1), {"label": dates})
-    with pytest.raises(JobError, match="holds '2020-05-01', which says neither"):
+    with pytest.raises(JobError, match="holds '2020-05-01', which is neither"):
         read_prompts(source, GRID, "label")
 
 
