@@ -1,7 +1,7 @@
-"""Scores of class maps from one matrix of counted pairs, reference in rows, result in columns.
+"""Scores of class maps from a confusion matrix, reference in rows, result in columns.
 
-Class 0 is "no class": pixels of the reference that hold none of the classes (its row) and pixels
-of the result that are unclassified (its column).
+Class 0 is "no class": pixels of the reference with none of the classes (its row), and unclassified
+pixels of the result (its column).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class ConfusionScores:
     Attributes:
         per_class: Scores of each class, "no class" first.
         accuracy: Share of the pixels that are right (overall accuracy).
-        kappa: Cohen's kappa: how much better than chance with the same class shares.
-        mean: Mean over the classes that occur in reference or result; "no class" takes part when
+        kappa: Cohen's kappa: agreement beyond that of chance with the same class shares.
+        mean: Mean over the classes that occur in reference or result, including "no class" when
             the reference has such pixels.
     """
 
@@ -37,7 +37,7 @@ class ConfusionScores:
 def count_pairs(
     reference: NDArray[np.integer], result: NDArray[np.integer], shape: tuple[int, int]
 ) -> Counts:
-    """Count how often each pair of numbers meets.
+    """Count how often each pair of numbers occurs.
 
     Args:
         reference: Numbers 0 to ``shape[0]``, exclusive, of any shape.

@@ -1,8 +1,8 @@
-"""Scores of quality maps (panoramic quality mapping): how well TP, FP, TN, FN were foretold.
+"""Scores of quality maps (panoramic quality mapping): how well TP, FP, TN and FN were predicted.
 
-`QualityCounts` sums over everything and leaves out what never occurs. `PublishedQualityMeter`
-averages over batches as the SegAssess paper's tables do, where a class that is absent from both
-maps of a batch scores 50 % (IoU 33.3 %).
+`QualityCounts` sums over all maps and leaves out classes that never occur. `PublishedQualityMeter`
+averages over batches as the tables of the SegAssess paper do, where a class that is absent from
+both maps of a batch scores 50 % (IoU 33.3 %).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 CLASS_NAMES = ("TP", "FP", "TN", "FN")
 _FALSE_POSITIVE, _FALSE_NEGATIVE = 1, 3
+# Added to every count, as in the published code; it makes an absent class score 50 %.
 _PUBLISHED_FLOOR = 1e-9
 
 ClassMap = NDArray[np.integer]
@@ -100,7 +101,7 @@ def _ratio(part: float, whole: float) -> float:
 
 
 class QualityCounts:
-    """Scores from counts summed over all maps; memory does not grow."""
+    """Scores from counts that are summed over all maps."""
 
     def __init__(self) -> None:
         self.matrix: Matrix = np.zeros((4, 4))
@@ -166,10 +167,10 @@ class PublishedQualityMeter:
         return mean_scores(self._errors)
 
     def selection_score(self) -> float:
-        """Return the score that chose the published checkpoints.
+        """Return the score by which the published checkpoints were selected.
 
-        It is the mean over the batches of the running means of the FP and FN IoU, so that early
-        batches count more.
+        It is the mean over the batches of the running means of the FP and FN IoU, so early batches
+        count more.
 
         Raises:
             ValueError: No batch was added.
@@ -194,7 +195,7 @@ class Calibration:
         predicted: Mean predicted score of each bin, NaN for an empty bin, (bins,).
         actual: Mean true score of each bin, (bins,).
         count: Pairs in each bin, (bins,).
-        error: Mean distance of the bins' means, weighed by their counts.
+        error: Mean distance between predicted and actual means, weighed by the counts.
         correlation: Pearson correlation of all pairs; NaN if either never varies.
     """
 

@@ -1,7 +1,7 @@
-"""Scores of masks that answer an instruction: gIoU, cIoU and precision at IoU thresholds.
+"""Scores of masks for instructions: gIoU, cIoU and precision at IoU thresholds.
 
-Definitions of the UniGeoSeg evaluation: an empty mask on an empty truth counts as a full match,
-anything found on an empty truth as none.
+Definitions of the UniGeoSeg evaluation: with an empty ground truth, an empty mask has an IoU of 1
+and any other mask one of 0.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from scipy import ndimage
 IGNORED_VALUE = 255
 PRECISION_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
+# Those of the published code.
 _SAMPLE_EPSILON = 1e-5
 _TOTAL_EPSILON = 1e-10
 
@@ -25,7 +26,7 @@ Mask = NDArray[np.bool_] | NDArray[np.integer]
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """Foreground pixels of one prediction and its truth."""
+    """Foreground pixels of one prediction and its ground truth."""
 
     intersection: int
     union: int
@@ -59,11 +60,11 @@ class ReferringScores:
 
 
 class ReferringMeter:
-    """Collects samples, one by one, and scores them.
+    """Collects samples and scores them.
 
     Args:
-        transform: Applied to every prediction first, such as ``fill_bounding_box`` for data sets
-            whose truth is a box.
+        transform: Applied to every prediction first, such as `fill_bounding_box` for data sets
+            whose ground truth is a box.
     """
 
     def __init__(self, transform: Callable[[Mask], Mask] | None = None) -> None:
@@ -75,7 +76,7 @@ class ReferringMeter:
 
         Args:
             predicted: (H, W), foreground where not zero.
-            truth: (H, W), foreground where not zero, left out where 255.
+            truth: (H, W), foreground where not zero, ignored where 255.
 
         Raises:
             ValueError: The shapes differ.
@@ -86,7 +87,7 @@ class ReferringMeter:
         return overlap
 
     def scores(self) -> ReferringScores:
-        """Score what was collected so far."""
+        """Return the scores of the samples so far."""
         count = len(self._overlaps)
         if not count:
             empty = dict.fromkeys(PRECISION_THRESHOLDS, math.nan)
@@ -106,7 +107,7 @@ class ReferringMeter:
 
 
 def measure_overlap(predicted: Mask, truth: Mask) -> Overlap:
-    """Count foreground pixels shared by, and in either of, two masks of one shape.
+    """Count the foreground pixels in both and in either of two masks of the same shape.
 
     Raises:
         ValueError: The shapes differ.

@@ -1,4 +1,4 @@
-"""The page of an assessment: numbers, where errors lie, the worst places, how far to trust it."""
+"""The report of an assessment: numbers, where errors are, the worst places, how far to trust it."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class RunFacts:
     Attributes:
         scene: Imagery and grids.
         card: The model.
-        settings: Those of its network.
-        warnings: Sentences that the user must see.
+        settings: Settings of its network.
+        warnings: Warnings of the run.
         provenance: How the page was made.
     """
 
@@ -188,7 +188,7 @@ def _limits(assessment: Assessment, task: AssessTask, run: RunFacts) -> dict[str
     }[task.variant]
     width = assessment.options.minimum_width
     return {
-        "What it is": "The opinion of a network that sees image and mask. It was not compared "
+        "What it is": "The estimate of a network that reads image and mask. It was not compared "
         "with ground truth here: check a sample of polygons before you rely on the numbers.",
         "Trained on": ", ".join(run.settings.objects) or "the card does not say",
         "Image read at": f"{reads}{made_for}",

@@ -1,4 +1,4 @@
-"""The page of an evaluation: scores, the confusion matrix as a heat map, and how it was done."""
+"""The report of an evaluation: scores, the confusion matrix as a heat map, how it was compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CSV of an evaluation: one row a class, one over all, and the confusion matrix beside."""
+"""The CSV of an evaluation: one row for each class, one for all, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 def write_table(path: str, evaluation: Evaluation) -> None:
-    """Write the table; columns ``as <class>`` say what the result makes of each class.
+    """Write the table; columns ``as <class>`` are the confusion matrix.
 
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.

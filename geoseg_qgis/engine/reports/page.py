@@ -1,4 +1,4 @@
-"""HTML pages that stand alone: style and figures are inside, nothing is loaded from anywhere."""
+"""HTML pages with style and figures inside, so that they can be read offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came out of an evaluation: numbers by class and over all, for files and outputs."""
+"""The numbers of an evaluation, for each class and for all."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class ClassRow:
 
     Attributes:
         name: Name of the class.
-        result_values: What stands for it in the result.
-        reference_values: What stands for it in the reference.
+        result_values: Its values in the result.
+        reference_values: Its values in the reference.
         result_pixels: Pixels of the result.
         reference_pixels: Pixels of the reference.
         hits: Pixels where both have it.
@@ -67,7 +67,7 @@ class Evaluation:
         objects: Object scores of each class, "no class" first.
         area: Square metres that were compared, NaN without a CRS.
         left_out: Pixels of the result that were not compared.
-        tolerance: Boundary tolerance in words.
+        tolerance: Boundary tolerance with its unit.
     """
 
     names: tuple[str, str]

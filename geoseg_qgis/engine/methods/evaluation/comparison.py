@@ -1,4 +1,4 @@
-"""Result and reference on the same pixels, read once and kept as small numbers."""
+"""Result and reference on the same pixels, read once and kept as bytes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Comparison:
             context.progress((number + 1) / len(self.windows), "Reading result and reference")
 
     def require_overlap(self) -> None:
-        """Refuse layers that share no pixel.
+        """Refuse layers that have no pixel in common.
 
         Raises:
             JobError: ``EXTENT_OUTSIDE``.
@@ -78,15 +78,15 @@ class Comparison:
             what = "polygon" if isinstance(empty, PolygonClasses) else "data"
             message = f"No {what} of {empty.name!r} lies where {other.name!r} is compared."
         else:
-            message = f"{result.name!r} and {reference.name!r} share no pixel with data."
+            message = f"{result.name!r} and {reference.name!r} have no pixel with data in common."
         raise JobError(
             ErrorCode.EXTENT_OUTSIDE,
             message,
-            "Check that both cover the same place, that their CRSs are set right, and the extent.",
+            "Check that both cover the same place, that their CRSs are right, and the extent.",
         )
 
     def reader(self, matching: Matching) -> ReadCodes:
-        """Return what reads the classes of a window, 255 in both where either is left out."""
+        """Return a function that reads the classes of a window, 255 where either is left out."""
         tables = self.tables(matching)
 
         def read(window: Window) -> tuple[Codes, Codes]:
