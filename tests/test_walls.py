@@ -25,7 +25,7 @@ MAY_IMPORT = {
 }
 # Packages and modules of the engine from the top down: each may import what is below it.
 ENGINE_FLOORS = (
-    {"server", "cli", "__main__", "arguments", "argument_values", "assess_arguments", "terminal"},
+    {"server", "cli", "__main__", "arguments", "terminal"},
     {"jobs"},
     {"reports"},
     {"methods"},

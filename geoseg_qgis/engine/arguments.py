@@ -87,8 +87,8 @@ def _help(item: Parameter) -> str:
         for word, meaning in item.words.items()
         if word not in item.only_in_dialogs
     )
-    parts = [f"{item.title}.", item.help, f"{meanings}." if meanings else "", _default(item)]
-    return " ".join(part for part in parts if part).replace("%", "%%")
+    sentences = [f"{item.title}.", item.help, f"{meanings}." if meanings else "", _default(item)]
+    return " ".join(filter(None, sentences)).replace("%", "%%")
 
 
 def _default(item: Parameter) -> str:

@@ -1,4 +1,4 @@
-"""The engine as a server: JSON-RPC over stdio, one job at a time, models warm between jobs.
+"""The engine as a server: JSON-RPC over stdio, one job at a time. Models stay loaded between jobs.
 
 A daemon thread owns stdin from the first instant: it answers ``hello`` before any heavy import,
 takes ``cancel`` while a job runs, and ends the process when the other side is gone. Jobs run on the
@@ -53,7 +53,7 @@ class Server:
 
     Args:
         requests: Stream of request lines.
-        responses: Stream for answers and notifications.
+        responses: Stream for responses and notifications.
         limits: See `IdleLimits`.
     """
 
@@ -136,11 +136,11 @@ class Server:
         failure: JobError | None = None
         try:
             result = self._do(call)
-        except Exception as error:  # noqa: BLE001  whatever a job raises must not end the engine
+        except Exception as error:  # noqa: BLE001  no error of a job may end the engine
             failure = as_job_error(error)
             if failure.code is ErrorCode.OUT_OF_MEMORY:
                 _release_memory()
-        # Who has the answer must find the engine free.
+        # A client that has the response must find the engine free.
         self._running = None
         with self._lock:
             self._open.pop(call.identifier, None)
@@ -207,7 +207,7 @@ def _release_memory() -> None:
 def _unknown_method(method: Any) -> JobError:
     return JobError(
         ErrorCode.PROTOCOL_MISMATCH,
-        f"The engine knows no request called {method!r}.",
+        f"The engine has no request called {method!r}.",
         "Restart QGIS so that both halves come from the same version of GeoSeg.",
     )
 

@@ -1,6 +1,6 @@
 """The engine's end of the wire: private copies of stdin and stdout, and a writer for threads.
 
-Whatever a library prints goes to stderr from then on, so that it cannot break the stream.
+From then on, everything that libraries print goes to stderr and cannot break the stream.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class Writer:
         self._lock = threading.Lock()
 
     def respond(self, identifier: Any, result: dict[str, Any]) -> None:
-        """Answer a request."""
+        """Send the response to a request."""
         self._write(messages.response(identifier, result))
 
     def fail(self, identifier: Any, error: JobError) -> None:
-        """Answer a request with an error."""
+        """Send an error in response to a request."""
         self._write(messages.error_response(identifier, error))
 
     def notify(self, method: str, params: dict[str, Any]) -> None:
-        """Tell something that nobody asked for."""
+        """Send a notification."""
         self._write(messages.notification(method, params))
 
     def _write(self, line: bytes) -> None:

@@ -71,7 +71,7 @@ class OptionsPage(QgsOptionsPageWidget):
         self.show_state()
 
     def settings(self) -> Settings:
-        """Return what the page says."""
+        """Return the settings of the page."""
         return Settings(
             self.interpreter.filePath().strip(),
             self.model_folder.filePath().strip(),
@@ -79,11 +79,11 @@ class OptionsPage(QgsOptionsPageWidget):
         )
 
     def apply(self) -> None:
-        """Store what the page says; called on OK."""
+        """Store the settings of the page; called on OK."""
         self.settings().write()
 
     def show_state(self) -> None:
-        """Say whether an engine is at hand, and which."""
+        """Show whether an engine is available, and which."""
         try:
             location = locate_engine(self.interpreter.filePath().strip())
         except JobError as error:
@@ -134,7 +134,7 @@ class OptionsPage(QgsOptionsPageWidget):
         form.addRow(tr("Interpreter"), self.interpreter)
         self.device = QComboBox()
         titles = {
-            "auto": tr("Fastest at hand"),
+            "auto": tr("Fastest available"),
             "cuda": tr("NVIDIA card (cuda)"),
             "cuda:all": tr("All NVIDIA cards (cuda:all)"),
             "mps": tr("Apple chip (mps)"),
@@ -173,7 +173,7 @@ class OptionsPage(QgsOptionsPageWidget):
 
 
 def _short(path: Path) -> str:
-    """Return a path as people would say it: from the plugin's folder or from home."""
+    """Return a short path, relative to the plugin or to the home folder."""
     for start, prefix in ((PACKAGE.parent, ""), (Path.home(), "~/")):
         if start in path.parents:
             return prefix + path.relative_to(start).as_posix()
@@ -181,7 +181,7 @@ def _short(path: Path) -> str:
 
 
 def _setup_values(settings: Settings) -> Dict[str, str]:
-    """Return the values of a set-up: an environment that GeoSeg made elsewhere is mended there."""
+    """Return the values of a set-up; an environment that GeoSeg made elsewhere is repaired."""
     chosen = Path(settings.interpreter).expanduser()
     for environment in (chosen, chosen.parent.parent):
         if settings.interpreter and read_stamp(environment):

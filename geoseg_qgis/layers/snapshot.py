@@ -91,7 +91,7 @@ def plan_snapshot(
 
     Args:
         frozen: The layer.
-        extent: Part to take, in the CRS of the layer; None for all of it.
+        extent: Area to take, in the CRS of the layer; None for all of it.
         resolution: Map units per pixel, or None.
 
     Raises:
@@ -197,7 +197,7 @@ def write_snapshot(
         raise JobError(
             ErrorCode.SOURCE_UNREADABLE,
             f"The server of {frozen.name!r} sent nothing for this extent.",
-            "Look at the layer in the map, then choose another extent or a coarser resolution.",
+            "Check the layer in the map, then choose another extent or a coarser resolution.",
         )
     source = dataclasses.replace(
         frozen.source,

@@ -1,4 +1,4 @@
-"""Result files into layers that explain themselves: legend, group, metadata."""
+"""Result files into styled layers: legend, group and metadata."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _channels(color: str) -> List[int]:
 
 
 def layer_metadata(title: str, provenance: Mapping[str, str]) -> QgsLayerMetadata:
-    """Return metadata that tells how a layer was made."""
+    """Return metadata with the provenance of a layer."""
     metadata = QgsLayerMetadata()
     metadata.setTitle(title)
     metadata.setType("dataset")
@@ -134,10 +134,10 @@ def finish_polygon_file(
 
 
 class LayerStyler(QgsProcessingLayerPostProcessorInterface):
-    """Dresses a result once QGIS has loaded it; runs on the main thread, never headless.
+    """Styles a result once QGIS has loaded it; runs on the main thread, never headless.
 
-    Rasters bring their style in their files. Use `create`: QGIS takes no reference, and a styler
-    that Python has forgotten is silently not called.
+    Rasters have their style in their files. Use `create`: QGIS keeps no reference, and a styler
+    that was garbage-collected is silently not called.
     """
 
     _kept: ClassVar[List[LayerStyler]] = []
@@ -167,7 +167,7 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
         """Return a styler that lives until it has run.
 
         Args:
-            style: Makes the renderer of a vector layer; None keeps what the file brings.
+            style: Makes the renderer of a vector layer; None keeps that of the file.
             provenance: How the layer was made.
             group: Layer tree group to move the layer to; '' leaves it where it is.
             hidden: Whether the layer starts unchecked.
@@ -183,7 +183,7 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
         context: QgsProcessingContext,
         _feedback: QgsProcessingFeedback,
     ) -> None:
-        """Dress ``layer``."""
+        """Style ``layer``."""
         if isinstance(layer, QgsVectorLayer) and self._style is not None:
             layer.setRenderer(self._style())
         layer.setMetadata(layer_metadata(layer.name(), self._provenance))

@@ -1,4 +1,4 @@
-"""The part of imagery around the features of another layer."""
+"""The area around the features of another layer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def surroundings(
     except QgsCsException as error:
         raise JobError(
             ErrorCode.EXTENT_OUTSIDE,
-            "The features cannot be brought into the CRS of the imagery.",
+            "The features cannot be transformed to the CRS of the imagery.",
             "Check the CRS of both layers.",
             str(error),
         ) from error

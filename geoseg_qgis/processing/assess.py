@@ -42,7 +42,7 @@ class AssessAlgorithm(ImageryAlgorithm):
         The quality raster has four classes: 1 correctly mapped (TP), 2 wrongly mapped (FP), 3
         correctly left out (TN), 4 missed (FN). Each polygon gets its predicted precision, recall,
         IoU and F1 and a rank, the worst first, so that you can correct one place after the other.
-        The numbers are estimates of a network. The report says how far to trust them."""
+        The numbers are estimates of a network. The report explains how reliable they are."""
     NUMBERS = {
         "PRECISION": "Predicted precision of the mask, 0 to 1",
         "RECALL": "Predicted recall of the mask, 0 to 1",

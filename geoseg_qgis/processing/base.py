@@ -1,4 +1,4 @@
-"""What every algorithm of GeoSeg shares: lifecycle, errors as sentences, help, the engine call."""
+"""Base of all algorithms: lifecycle, errors as sentences, help, and the call of the engine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class GeoSegAlgorithm(QgsProcessingAlgorithm):
-    """Base of all algorithms: subclasses say what they are in class attributes.
+    """Base of all algorithms; subclasses describe themselves in class attributes.
 
     A subclass implements `declare`, `check`, `prepare` (main thread: freeze layers) and `process`
     (worker thread). Each of them may raise a `JobError`, whose two sentences reach the user.
@@ -62,7 +62,7 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
         return type(self)()
 
     def name(self) -> str:
-        """Return the part of the id after the colon."""
+        """Return the id without the provider."""
         return self.NAME
 
     def displayName(self) -> str:
@@ -95,7 +95,8 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
 
     def svgIconPath(self) -> str:
         """Return the path of the icon."""
-        return str(ICONS / f"{self.NAME}.svg")
+        own = ICONS / f"{self.NAME}.svg"
+        return str(own if own.is_file() else ICONS / "geoseg.svg")
 
     def initAlgorithm(self, _configuration: Optional[Dict[str, Any]] = None) -> None:
         """Add parameters and outputs."""

@@ -32,7 +32,7 @@ _FILTERS = {Role.HTML_FILE: "HTML (*.html)", Role.CSV_FILE: "CSV (*.csv)"}
 
 
 def definitions(item: Parameter) -> List[QgsProcessingParameterDefinition]:
-    """Return the parameter of Processing; a layer of two types is two parameters if it says so."""
+    """Return the parameters of Processing: two for a layer whose polygons have their own name."""
     if item.polygons:
         raster = QgsProcessingParameterRasterLayer(
             item.name, tr("{} raster").format(tr(item.label)), optional=True

@@ -221,7 +221,7 @@ class JobAlgorithm(GeoSegAlgorithm):
         delivered: Dict[str, Any],
         result: Result,
     ) -> Sequence[OutputLayer]:
-        """Return how the outputs look in the project, the lowest in the layer tree first."""
+        """Return how outputs are shown in the project, the lowest in the layer tree first."""
         del values, files, delivered, result
         return ()
 

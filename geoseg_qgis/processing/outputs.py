@@ -35,7 +35,7 @@ _LAYERS = (
 
 @dataclass(frozen=True)
 class OutputLayer:
-    """How an output looks in the project.
+    """How an output is shown in the project.
 
     Attributes:
         name: Name of the output.
@@ -127,8 +127,8 @@ def style_outputs(
     Args:
         values: Those of the run.
         delivered: Outputs of the run by name.
-        layers: How they look, the lowest in the layer tree first.
-        result: Says how they were made.
+        layers: How they are shown, the lowest in the layer tree first.
+        result: The result, for the provenance.
         source_name: What the layer group is named after.
     """
     context = values.context

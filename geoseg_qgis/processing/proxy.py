@@ -1,4 +1,4 @@
-"""The proxy that the user told QGIS, in the variables that installers and the engine read."""
+"""The proxy of QGIS, as the variables that installers and the engine read."""
 
 from __future__ import annotations
 

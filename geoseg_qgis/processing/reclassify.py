@@ -45,7 +45,7 @@ class ReclassifyAlgorithm(ClassResults):
                 )
 
     def plain_values(self, values: Values) -> Dict[Members, Any]:
-        """Return the values, after a look at the classes that they name."""
+        """Return the values, once the classes that they name are checked."""
         plain = super().plain_values(values)
         names = class_names(values.raster("SCORES"))
         parse_thresholds(plain["task", "thresholds"], names)

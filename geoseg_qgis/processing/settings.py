@@ -1,4 +1,4 @@
-"""What the user set once for all runs, kept in the settings of QGIS."""
+"""Settings for all runs, stored in the settings of QGIS."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Settings:
     Attributes:
         interpreter: Python of the engine; empty for the environment the plugin makes.
         model_folder: Folder of models, which downloads go to; empty for that of the account.
-        device: Where models run when an algorithm says ``auto``.
+        device: Where models run when the device of an algorithm is ``auto``.
     """
 
     interpreter: str = ""
@@ -58,7 +58,7 @@ class Settings:
 
 
 def engine_variables() -> Dict[str, str]:
-    """Return what the engine is told in variables: the proxy of QGIS and the model folder."""
+    """Return the variables for the engine: the proxy of QGIS and the model folder."""
     variables = proxy_variables()
     folder = Settings.read().model_folder
     if folder:

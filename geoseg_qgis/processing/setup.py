@@ -63,7 +63,7 @@ class SetupAlgorithm(GeoSegAlgorithm):
         self.addOutput(QgsProcessingOutputString("VERSION", tr("Version of the engine")))
 
     def process(self, values: Values, feedback: QgsProcessingFeedback) -> Dict[str, Any]:
-        """Install, start the engine once and say where it is."""
+        """Install the engine, start it once and return where it is."""
         chosen = values.text("DESTINATION")
         # A running engine holds its files open, and some systems cannot replace those.
         close_shared()

@@ -1,6 +1,6 @@
 """Dataclasses to JSON and back, strictly: unknown, missing and mistyped members are errors.
 
-A dataclass with a ``TAG`` carries it as the member ``type``, so that unions can be told apart.
+A dataclass with a ``TAG`` carries it as the member ``type``, which names the class in a union.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def from_json(cls: Type[T], data: Any, where: str = "") -> T:
     """Build dataclass ``cls`` from its JSON form.
 
     Args:
-        cls: A dataclass whose annotations say the types of its members.
+        cls: A dataclass whose annotations are the types of its members.
         data: The parsed JSON object.
         where: Path of the object within the whole, for messages.
 

@@ -30,7 +30,7 @@ class Job:
     Attributes:
         source: The raster to read, None for jobs that name what they read in their task.
         task: The job's own parameters, a class of `geoseg_qgis.protocol.tasks`.
-        grid: Part and pixel size to process.
+        grid: Extent and pixel size to process.
         method: Static method name, for example ``gumix``; empty or ``auto`` for the one that the
             model is recommended for.
         model: Preset name or folder; empty for the default of the method.
@@ -113,7 +113,7 @@ class Job:
         """Build a job from its JSON form.
 
         Raises:
-            JobError: ``INVALID_JOB`` naming what does not fit; `validate` tells what may.
+            JobError: ``INVALID_JOB`` naming what does not fit, see `validate`.
         """
         if not isinstance(data, dict):
             raise JobError(
@@ -129,10 +129,10 @@ class Job:
 
 
 def validate(job: Job) -> Job:
-    """Return a job in its normal form, after a look at every value in it.
+    """Check every value of a job and return the job in its normal form.
 
-    Each door does this before it hands a job on. Numbers must be finite and within their limits,
-    texts and lists not longer than they may be, words among their choices.
+    Everything that makes or takes jobs does this. Numbers must be finite and within their limits,
+    texts and lists must not be too long, and words must be among their choices.
 
     Raises:
         JobError: ``INVALID_JOB`` with the label of the parameter that does not fit, or

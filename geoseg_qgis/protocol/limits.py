@@ -16,7 +16,7 @@ MOST_ITEMS = 100_000
 
 
 def checked(value: T, path: Members = (), name: str = "The job") -> T:
-    """Return a dataclass in its normal form, after a look at everything in it.
+    """Check everything in a dataclass and return it in its normal form.
 
     A dataclass that has more to check than the limits of its parameters does so in a method
     ``checked``, which returns the dataclass or a corrected copy.
@@ -27,7 +27,7 @@ def checked(value: T, path: Members = (), name: str = "The job") -> T:
         name: How messages name it.
 
     Raises:
-        JobError: ``INVALID_JOB``, or whatever a method ``checked`` raises.
+        JobError: ``INVALID_JOB``, or what a method ``checked`` raises.
     """
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         _check_plain(value, path, name)

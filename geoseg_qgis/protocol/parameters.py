@@ -52,7 +52,7 @@ class Choice(str, Enum):
 
 
 class Role(str, Enum):
-    """What a text stands for, where the type of its field does not say it."""
+    """What a text stands for, where the type of its field is not enough."""
 
     VALUE = "value"
     LINES = "lines"
@@ -92,7 +92,7 @@ class Parameter:
         suggestion: What dialogs start with, where that differs from the default of jobs.
         layer: Name of the layer parameter that a field belongs to.
         polygons: Processing name of a second parameter for a layer of polygons.
-        by_default: Whether dialogs ask for this output unless told otherwise.
+        by_default: Whether dialogs ask for this output by default.
         path: Members that lead to the value in a `Job`.
         annotation: Type of the field as written.
         default: Default of the field, `REQUIRED` when it has none.
@@ -206,7 +206,7 @@ class Parameter:
         return self.error(f"Nothing was given for {self.label}.", self._advice())
 
     def error(self, message: str, hint: str) -> JobError:
-        """Return an error about this parameter; its detail tells where the value stands."""
+        """Return an error about this parameter; its detail is the path of the value."""
         return JobError(ErrorCode.INVALID_JOB, message, hint, ".".join(("Job", *self.path)))
 
     def _check_one(self, value: Any) -> None:

@@ -146,7 +146,7 @@ class VectorSource:
 
 
 LayerSource = Union[RasterSource, VectorSource]
-"""A layer of either type; its JSON form says which in the member ``type``."""
+"""A layer of either type; the member ``type`` of its JSON form is ``raster`` or ``vector``."""
 
 
 @dataclass(frozen=True)
@@ -161,16 +161,16 @@ class Extent:
 
 @dataclass(frozen=True)
 class GridRequest:
-    """Which part of the raster to process, and how finely.
+    """Which extent of the raster to process, and with which pixel size.
 
     Attributes:
-        extent: Part to process; None for all of the raster.
+        extent: Extent to process; None for all of the raster.
         resolution: Map units per pixel of the results; None for the raster's own pixels.
     """
 
     extent: Optional[Extent] = parameter(
         "Extent",
-        "Part of the layer to process, in its CRS. All of it is processed when empty.",
+        "Area to process, in the CRS of the layer. All of the layer is processed when empty.",
         None,
         name="EXTENT",
     )

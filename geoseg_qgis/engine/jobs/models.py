@@ -47,8 +47,9 @@ def run(job: Job, context: JobContext) -> Result:
     Raises:
         JobError: What prevents the job, with the next step.
     """
-    task = _task(job)
-    files = {} if task.table is None else {"TABLE": task.table}
+    task: ModelsTask = job.task
+    _check_folder(task)
+    files = job.outputs
     if files:
         check_destinations(files, "Give a file for the table.")
     folders = model_folders([Path(task.folder).expanduser()] if task.folder else None)
@@ -77,27 +78,13 @@ def run(job: Job, context: JobContext) -> Result:
     return Result(files, numbers, (), tuple(context.warnings), provenance, summaries)
 
 
-def _task(job: Job) -> ModelsTask:
-    task = job.task
-    if not isinstance(task, ModelsTask):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            "The job's task is not one of models.",
-            "Write the members of a models task.",
-        )
-    if not task.models and task.action in (ModelAction.DOWNLOAD, ModelAction.REMOVE):
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            f"No model to {task.action.value} was named.",
-            "Name one or several; the action list shows their names.",
-        )
+def _check_folder(task: ModelsTask) -> None:
     if task.adopt_from and not Path(task.adopt_from).expanduser().is_dir():
         raise JobError(
             ErrorCode.INVALID_JOB,
             f"There is no folder {task.adopt_from}.",
-            "Set ADOPT_FROM to the folder that the files were downloaded to.",
+            "Choose the folder that you downloaded files to.",
         )
-    return task
 
 
 def _chosen(task: ModelsTask, folders: Sequence[Path], context: JobContext) -> list[Preset]:

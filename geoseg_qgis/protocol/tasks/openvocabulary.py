@@ -56,8 +56,8 @@ class OpenVocabularyTask:
     )
     rivals: bool = parameter(
         "Leave the rest unclassified",
-        "Common land cover that you did not name takes part as background prompts, and pixels "
-        "that match these better stay unclassified. Switch it off when your classes cover "
+        "Common land cover that you did not name is used as background prompts, and pixels that "
+        "match these better stay unclassified. Switch it off when your classes cover "
         "everything in the image. Naming a class background has the same effect. A single class "
         "always keeps its background prompts.",
         True,

@@ -72,7 +72,7 @@ class PromptsTask:
     )
     minimum_score: float = parameter(
         "Minimum score",
-        "Outlines with a lower score are left out. The score says how far the model trusts an "
+        "Outlines with a lower score are left out. The score is the model's confidence in an "
         "outline.",
         0.0,
         name="MINIMUM_SCORE",
@@ -83,8 +83,8 @@ class PromptsTask:
     polygons: PolygonOptions = field(default_factory=PolygonOptions)
     polygon_file: Optional[str] = parameter(
         "Polygons",
-        "One outline for each object, with the attributes of its first feature, score (how far "
-        "the model trusts it, 0 to 1) and area_m2 (on the ellipsoid). source_id is the number of "
+        "One outline for each object, with the attributes of its first feature, score (the "
+        "model's confidence, 0 to 1) and area_m2 (on the ellipsoid). source_id is the number of "
         "that feature in its layer; a field of yours called fid becomes fid_1.",
         None,
         name="POLYGONS",
