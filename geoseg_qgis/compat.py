@@ -32,6 +32,11 @@ def real_field(name: str) -> QgsField:
     return _field(name, "Double", "Double")
 
 
+def binary_field(name: str) -> QgsField:
+    """Return a field of bytes."""
+    return _field(name, "QByteArray", "ByteArray")
+
+
 def id_field(name: str) -> QgsField:
     """Return a 64-bit integer field."""
     return _field(name, "LongLong", "LongLong")

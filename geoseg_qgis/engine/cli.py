@@ -101,16 +101,18 @@ def _run(job: Job, reporter: TerminalReporter) -> Result:
     cancelled = threading.Event()
 
     def cancel(number: int, frame: FrameType | None) -> None:
-        """Ask once, and let a second Ctrl+C end the process."""
-        del number, frame
+        """Ask once, and let a second signal end the process."""
+        del frame
         cancelled.set()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
 
-    before = signal.signal(signal.SIGINT, cancel)
+    # Batch schedulers end a job with SIGTERM.
+    before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return run_job(job, JobContext(reporter.progress, reporter.log, cancelled.is_set))
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _print_result(result: Result, as_json: bool) -> None:

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import re
+import shutil
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +26,7 @@ Sidecar = Callable[[Path], Path]
 # File systems allow 255 bytes; what a library appends to a draft (.aux.xml, -journal) must fit too.
 _LONGEST_DRAFT = 230
 _LONGEST_SUFFIX = 16
+_DRAFT = re.compile(r"\.([0-9a-f]{4})-(\d+)-[0-9a-f]{8}\.part")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_WORDS = ("no space left", "disk full", "not enough space", "file too large", "disk quota")
 
@@ -44,7 +49,9 @@ class Draft:
     """
 
     def __init__(self, final: Path, sidecars: tuple[Sidecar, ...] = ()) -> None:
-        self.path = _draft_path(final)
+        # A symbolic link stays; the file that it names is replaced.
+        self._target = Path(os.path.realpath(final))
+        self.path = _draft_path(self._target)
         self._final = final
         self._sidecars = sidecars
 
@@ -54,10 +61,10 @@ class Draft:
         Raises:
             OSError: The draft could not be moved.
         """
-        self.path.replace(self._final)
+        self.path.replace(self._target)
         for sidecar in self._sidecars:
             if sidecar(self.path).exists():
-                sidecar(self.path).replace(sidecar(self._final))
+                shutil.move(sidecar(self.path), sidecar(self._final))
             else:
                 sidecar(self._final).unlink(missing_ok=True)
 
@@ -98,9 +105,36 @@ def draft(
 def _draft_path(final: Path) -> Path:
     """Return a name of its own beside ``final`` that is short enough for any file system."""
     suffix = final.suffix if len(os.fsencode(final.suffix)) <= _LONGEST_SUFFIX else ""
-    ending = f".{uuid.uuid4().hex[:8]}.part{suffix}"
+    ending = f".{_computer()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part{suffix}"
     stem = os.fsencode(final.name.removesuffix(suffix))[: _LONGEST_DRAFT - len(ending)]
     return final.with_name(f".{stem.decode('utf-8', 'ignore')}{ending}")
+
+
+def _computer() -> str:
+    """Return four digits for this computer: process numbers mean nothing on another one."""
+    return f"{zlib.crc32(platform.node().encode()) & 0xFFFF:04x}"
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Delete the drafts in a folder that processes of this computer left behind when they died."""
+    for path in folder.glob(".*.part*"):
+        owner = _DRAFT.search(path.name)
+        if owner and owner[1] == _computer() and not _is_alive(int(owner[2])):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":
+        # Windows refuses to delete what a living process has open.
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def is_disk_full(error: BaseException) -> bool:

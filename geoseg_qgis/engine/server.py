@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from geoseg_qgis.protocol import PLUGIN_VERSION, PROTOCOL_VERSION, messages
+from geoseg_qgis.protocol.codec import from_json
 from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.registry import KINDS
+from geoseg_qgis.protocol.source import RasterSource
 
 from .failures import as_job_error
 from .wire import Reporter, Writer, take_standard_streams
@@ -96,8 +98,8 @@ class Server:
             while line := self._requests.readline(messages.MAXIMUM_LINE):
                 try:
                     self._take(messages.decode(line))
-                except JobError as error:
-                    self._writer.fail(None, error)
+                except Exception as error:  # noqa: BLE001  no line may make the engine deaf
+                    self._writer.fail(None, as_job_error(error))
         os._exit(0)
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -114,7 +116,7 @@ class Server:
             self._writer.respond(identifier, _greeting())
         elif method == "status" and self._running is not None:
             self._writer.respond(identifier, {**_greeting(), "busy": True, "devices": None})
-        elif method in ("run", "status", "release"):
+        elif method in ("run", "bounds", "status", "release"):
             call = _Call(identifier, str(method), params, threading.Event())
             with self._lock:
                 self._open[identifier] = call
@@ -153,6 +155,8 @@ class Server:
         if call.method == "release":
             _release_memory()
             return {}
+        if call.method == "bounds":
+            return _bounds_of(call.params)
         if call.method == "status":
             return {**_greeting(), "busy": False, **_machine_status()}
         return self._run(call)
@@ -196,6 +200,15 @@ def _machine_status() -> dict[str, Any]:
     from .models.device import list_devices  # noqa: PLC0415  imports torch
 
     return {"devices": list_devices(), "memory": resident_memory()}
+
+
+def _bounds_of(params: dict[str, Any]) -> dict[str, Any]:
+    """Return where a raster lies as the libraries of the engine see it."""
+    source = from_json(RasterSource, params, "source")
+    from .raster.datasets import open_dataset  # noqa: PLC0415  imports GDAL
+
+    with contextlib.closing(open_dataset(source)) as opened:
+        return {"bounds": list(opened.grid(source.crs_wkt).bounds)}
 
 
 def _release_memory() -> None:

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 from geoseg_qgis.protocol import messages
 from geoseg_qgis.protocol.errors import JobError
 
+from .failures import as_job_error
+
 PROGRESS_INTERVAL = 0.1
 
 
@@ -41,8 +43,12 @@ class Writer:
         self._lock = threading.Lock()
 
     def respond(self, identifier: Any, result: dict[str, Any]) -> None:
-        """Send the response to a request."""
-        self._write(messages.response(identifier, result))
+        """Answer a request; with an error where the result has no JSON form."""
+        try:
+            line = messages.response(identifier, result)
+        except (ValueError, TypeError, RecursionError) as error:
+            line = messages.error_response(identifier, as_job_error(error))
+        self._write(line)
 
     def fail(self, identifier: Any, error: JobError) -> None:
         """Send an error in response to a request."""

@@ -9,12 +9,14 @@ import queue
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 from ..protocol import PLUGIN_VERSION, PROTOCOL_VERSION, messages
+from ..protocol.codec import to_json
 from ..protocol.errors import CancelledError, ErrorCode, JobError
 from ..protocol.job import Job
 from ..protocol.result import Result
+from ..protocol.source import RasterSource
 from .locate import EngineLocation, data_folder, locate_engine
 from .process import EngineProcess
 
@@ -108,6 +110,19 @@ class EngineClient:
         with self._exclusive_use(on_log, is_cancelled):
             response = self._call("run", job.to_json(), on_progress, on_log, is_cancelled)
         return Result.from_json(response)
+
+    def bounds(
+        self, source: RasterSource, is_cancelled: CancelCallback = _never
+    ) -> Tuple[float, float, float, float]:
+        """Return xmin, ymin, xmax, ymax of a raster as the engine's own libraries place it.
+
+        Raises:
+            JobError: ``SOURCE_UNREADABLE`` when they cannot open it.
+        """
+        with self._exclusive_use(_ignore_log, is_cancelled):
+            response = self._call("bounds", to_json(source), is_cancelled=is_cancelled)
+        xmin, ymin, xmax, ymax = response["bounds"]
+        return xmin, ymin, xmax, ymax
 
     def start(self, is_cancelled: CancelCallback = _never) -> None:
         """Start the engine if it is not running, so that the first job does not wait for it."""

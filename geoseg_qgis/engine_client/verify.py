@@ -11,8 +11,8 @@ from .commands import CommandError, CommandRunner
 MODULES = (
     "numpy", "scipy", "rasterio", "affine", "shapely", "pyogrio", "pyproj", "PIL", "torch",
     "torchvision", "timm", "open_clip", "transformers", "tokenizers", "safetensors",
-    "huggingface_hub", "httpx2", "pooch", "pydantic", "jinja2", "matplotlib", "portalocker", "hydra",
-    "iopath", "sam2", "tqdm", "yaml",
+    "huggingface_hub", "httpx2", "pooch", "pydantic", "jinja2", "matplotlib", "portalocker",
+    "hydra", "iopath", "sam2", "tqdm", "yaml",
 )  # fmt: skip
 
 # Incompatible binaries can be imported and fail in use, so each family of them computes something.

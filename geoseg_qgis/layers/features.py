@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Collection, Iterator, List, Tuple
 
 from qgis.core import (
-    QgsCoordinateTransformContext,
     QgsFeature,
     QgsFeatureRequest,
     QgsFeatureSink,
@@ -19,9 +18,10 @@ from qgis.core import (
     QgsWkbTypes,
 )
 
-from ..compat import id_field, is_plain_field, text_field
+from ..compat import binary_field, id_field, is_plain_field, text_field
 from ..protocol.errors import CancelledError, ErrorCode, JobError
 from ..protocol.source import VectorSource
+from .placement import PLACED, Placement, plain_type, without_triangles
 from .source import crs_text
 
 SOURCE_ID = "source_id"
@@ -33,6 +33,7 @@ _COLUMNS = ["FID=geoseg_row", "GEOMETRY_NAME=geoseg_shape"]
 def copied_fields(fields: QgsFields, keys: Collection[int]) -> Tuple[QgsFields, List[int]]:
     """Return the fields that are copied, and where each comes from.
 
+    Names that differ from another one in letter case alone, which files cannot hold, get a number.
     Primary keys are left out: they number rows of their own table, and a copy of them stops the
     output from numbering its own. The number stays as `SOURCE_ID`, the first field.
 
@@ -47,7 +48,12 @@ def copied_fields(fields: QgsFields, keys: Collection[int]) -> Tuple[QgsFields, 
         if index in keys:
             continue
         field = fields.at(index)
-        copied.append(QgsField(field) if is_plain_field(field) else text_field(field.name()))
+        copy = QgsField(field) if is_plain_field(field) else text_field(field.name())
+        number = 0
+        while any(copy.name().lower() == other.name().lower() for other in copied):
+            number += 1
+            copy.setName(f"{field.name()}_{number}")
+        copied.append(copy)
         origins.append(index)
     return copied, origins
 
@@ -56,7 +62,7 @@ def write_features(
     source: QgsFeatureSource,
     keys: Collection[int],
     path: Path,
-    transform_context: QgsCoordinateTransformContext,
+    placement: Placement,
     feedback: QgsFeedback,
 ) -> VectorSource:
     """Write all features of ``source`` to the GeoPackage ``path``; any thread.
@@ -67,7 +73,7 @@ def write_features(
         source: What is to be written.
         keys: Indices of the primary key, see `copied_fields`.
         path: File that is not there yet.
-        transform_context: That of the project.
+        placement: Their way onto the raster.
         feedback: Asked for a cancel.
 
     Raises:
@@ -83,12 +89,18 @@ def write_features(
         )
     fields, origins = copied_fields(source.fields(), keys)
     numbered = fields.count() - len(origins)
+    fields.append(binary_field(PLACED))
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "GPKG"
     options.layerName = TABLE
     options.layerOptions = _COLUMNS
     writer = QgsVectorFileWriter.create(
-        str(path), fields, source.wkbType(), source.sourceCrs(), transform_context, options
+        str(path),
+        fields,
+        plain_type(source.wkbType()),
+        source.sourceCrs(),
+        placement.context,
+        options,
     )
     for feature in _as_made(source):
         if feedback.isCanceled():
@@ -97,8 +109,9 @@ def write_features(
         values = feature.attributes()
         kept = [_plain(values[index]) for index in origins]
         copy = QgsFeature(fields)
-        copy.setAttributes([feature.id()] * numbered + kept)
-        copy.setGeometry(feature.geometry())
+        geometry = feature.geometry()
+        copy.setAttributes([feature.id()] * numbered + kept + [placement.wkb(geometry)])
+        copy.setGeometry(without_triangles(geometry))
         writer.addFeature(copy, QgsFeatureSink.Flag.FastInsert)
     problem = writer.errorMessage()
     del writer
@@ -108,7 +121,9 @@ def write_features(
             f"The features of {name!r} could not be written to {path}: {problem}",
             "Make room in the temporary folder, or set another one in the Processing options.",
         )
-    return VectorSource(str(path), TABLE, crs_text(source.sourceCrs()), name)
+    return VectorSource(
+        str(path), TABLE, crs_text(source.sourceCrs()), name=name, placed_field=PLACED
+    )
 
 
 def _as_made(source: QgsFeatureSource) -> Iterator[QgsFeature]:

@@ -35,9 +35,10 @@ from qgis.core import (
     QgsWkbTypes,
 )
 
-from ..compat import is_success
+from ..compat import binary_field, is_success
 from ..protocol.errors import CancelledError, ErrorCode, JobError
 from ..protocol.source import RasterSource, Stretch, StretchKind, VectorSource
+from .placement import PLACED, Placement, plain_type, without_triangles
 from .source import FrozenRaster, crs_text
 
 LARGEST_UNASKED = 4096 * 4096
@@ -161,8 +162,8 @@ def _snap(frozen: FrozenRaster, area: QgsRectangle, width: float, height: float)
     )
     unit = f"units of {frozen.crs.authid() or 'its CRS'}" if frozen.crs.isValid() else "map units"
     description = (
-        f"No file backs {frozen.name!r}: a picture of {columns} x {rows} pixels of "
-        f"{width:.6g} {unit} is taken first."
+        f"{frozen.name!r} is copied into a file first: {columns} x {rows} pixels of "
+        f"{width:.6g} {unit}."
     )
     return SnapshotPlan(extent, width, columns, rows, description)
 
@@ -330,12 +331,18 @@ def freeze_polygons(layer: QgsVectorLayer, field: str = "") -> FrozenPolygons:
 def write_polygons(
     frozen: FrozenPolygons,
     path: Path,
-    transform_context: QgsCoordinateTransformContext,
+    placement: Placement,
     feedback: QgsFeedback,
 ) -> VectorSource:
     """Write the geometries of ``frozen`` to the GeoPackage ``path``; any thread.
 
     The values of its field, if any, go into the field `CLASS_FIELD`.
+
+    Args:
+        frozen: The layer.
+        path: File that is not there yet.
+        placement: Their way onto the raster.
+        feedback: Asked for a cancel.
 
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``CANCELLED``.
@@ -352,8 +359,10 @@ def write_polygons(
         # Its own name might be that of the id or the geometry of a GeoPackage.
         copied.setName(CLASS_FIELD)
         fields.append(copied)
+    fields.append(binary_field(PLACED))
+    kind = plain_type(frozen.geometry_type)
     writer = QgsVectorFileWriter.create(
-        str(path), fields, frozen.geometry_type, frozen.crs, transform_context, options
+        str(path), fields, kind, frozen.crs, placement.context, options
     )
     for feature in frozen.features.getFeatures(request):
         if feedback.isCanceled():
@@ -362,7 +371,8 @@ def write_polygons(
         bare = QgsFeature(fields)
         if frozen.field is not None:
             bare.setAttribute(CLASS_FIELD, feature.attribute(frozen.field.name()))
-        bare.setGeometry(feature.geometry())
+        bare.setAttribute(PLACED, placement.wkb(feature.geometry()))
+        bare.setGeometry(without_triangles(feature.geometry()))
         writer.addFeature(bare, QgsFeatureSink.Flag.FastInsert)
     problem = writer.errorMessage()
     del writer
@@ -372,4 +382,4 @@ def write_polygons(
             f"The polygons of {frozen.name!r} could not be written to {path}: {problem}",
             "Make room in the temporary folder, or set another one in the Processing options.",
         )
-    return VectorSource(str(path), "regions", crs_text(frozen.crs), frozen.name)
+    return VectorSource(str(path), "regions", crs_text(frozen.crs), frozen.name, PLACED)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from qgis.core import (
     Qgis,
@@ -29,6 +29,10 @@ Limits = Tuple[float, float]
 _ONLY_HERE = ("/vsimem/", "|option:", "|credential:", " authcfg=")
 # Where QGIS could measure nothing, limits are the range of the data type.
 _MEASURABLE = 1e30
+# Pixels of the largest result.
+_LARGEST = 40_000.0 * 40_000.0
+_SAME_PIXELS = 2.0
+_SAME_SHARE = 0.002
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class FrozenRaster:
         extent: Extent in that CRS.
         columns: Width in pixels; 0 where the server decides.
         rows: Height in pixels; 0 where the server decides.
-        provider: A data provider of its own, only when `needs_snapshot`.
+        provider: A data provider of its own, for a snapshot.
         renderer: Clone of the renderer for providers of pictures; None copies data values.
         resolutions: Pixel sizes that a tile server offers, in map units.
         notes: Sentences about choices that were made for the user.
@@ -60,7 +64,28 @@ class FrozenRaster:
     @property
     def needs_snapshot(self) -> bool:
         """Whether no file backs the layer."""
-        return self.provider is not None
+        return not self.source.uri
+
+    @property
+    def is_vast(self) -> bool:
+        """Whether a file stands for a map service of the whole world, too large for any run."""
+        return float(self.columns) * self.rows > _LARGEST
+
+    def lies_at(self, bounds: Tuple[float, float, float, float]) -> bool:
+        """Return whether bounds (xmin, ymin, xmax, ymax) are those of the layer, but for rounding.
+
+        Warps of ground control points differ by about a pixel from version to version.
+        """
+        extent = self.extent
+        wide = max(_SAME_PIXELS / max(self.columns, 1), _SAME_SHARE) * extent.width()
+        high = max(_SAME_PIXELS / max(self.rows, 1), _SAME_SHARE) * extent.height()
+        sides = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())
+        allowed = (wide, high, wide, high)
+        return all(abs(a - b) <= most for a, b, most in zip(sides, bounds, allowed))
+
+    def without_file(self) -> FrozenRaster:
+        """Return the layer as one that no file backs, so that QGIS copies it."""
+        return replace(self, source=replace(self.source, uri=""))
 
     @property
     def name(self) -> str:
@@ -97,12 +122,15 @@ def freeze_raster(
     reading = _Reading(StretchKind.NONE)
     if not is_picture:
         reading = _choose_stretch(layer, chosen, stretch)
+    hidden = (*_declared_nodata(provider, chosen), *_transparent_ranges(layer, chosen))
     source = RasterSource(
         uri=uri,
         name=layer.name(),
         crs_wkt=crs_text(layer.crs()),
         bands=chosen,
-        nodata=_declared_nodata(provider, chosen),
+        nodata=tuple(low for low, high in hidden if low == high),
+        nodata_ranges=tuple(limits for limits in hidden if limits[0] < limits[1]),
+        nodata_colors=_transparent_colors(layer, chosen),
         stretch=Stretch(reading.kind, reading.limits),
     )
     return FrozenRaster(
@@ -111,7 +139,7 @@ def freeze_raster(
         extent=layer.extent(),
         columns=layer.width(),
         rows=layer.height(),
-        provider=None if uri else _own_provider(layer),
+        provider=_own_provider(layer),
         renderer=layer.renderer().clone() if is_picture and layer.renderer() else None,
         resolutions=tuple(sorted(provider.nativeResolutions())),
         notes=reading.notes,
@@ -255,11 +283,35 @@ def _enhancement_limits(
     return None
 
 
-def _declared_nodata(provider: QgsRasterDataProvider, bands: Tuple[int, ...]) -> Tuple[float, ...]:
-    """Return the single values that the user declared as nodata; ranges have no counterpart."""
-    values = []
-    for band in bands or (1,):
-        for span in provider.userNoDataValues(band):
-            if span.min() == span.max() and span.min() not in values:
-                values.append(span.min())
-    return tuple(values)
+def _declared_nodata(provider: QgsRasterDataProvider, bands: Tuple[int, ...]) -> Tuple[Limits, ...]:
+    """Return the ranges of values that the user declared as nodata."""
+    spans = [span for band in bands or (1,) for span in provider.userNoDataValues(band)]
+    return tuple(dict.fromkeys((span.min(), span.max()) for span in spans))
+
+
+def _transparent_ranges(layer: QgsRasterLayer, bands: Tuple[int, ...]) -> Tuple[Limits, ...]:
+    """Return the values of a single band that the layer shows fully transparent."""
+    renderer = layer.renderer()
+    transparency = renderer.rasterTransparency() if renderer is not None else None
+    if transparency is None or len(bands) == 3:
+        return ()
+    pixels = transparency.transparentSingleValuePixelList()
+    return tuple((item.min, item.max) for item in pixels if _is_invisible(item))
+
+
+def _transparent_colors(
+    layer: QgsRasterLayer, bands: Tuple[int, ...]
+) -> Tuple[Tuple[float, float, float], ...]:
+    """Return the colours of three bands that the layer shows fully transparent."""
+    renderer = layer.renderer()
+    transparency = renderer.rasterTransparency() if renderer is not None else None
+    if transparency is None or len(bands) != 3:
+        return ()
+    pixels = transparency.transparentThreeValuePixelList()
+    return tuple((item.red, item.green, item.blue) for item in pixels if _is_invisible(item))
+
+
+def _is_invisible(pixel: Any) -> bool:
+    # QGIS 3.38 has shares of opacity where older versions have percentages of transparency.
+    opacity = getattr(pixel, "opacity", None)
+    return bool(opacity == 0 if opacity is not None else pixel.percentTransparent >= 100)

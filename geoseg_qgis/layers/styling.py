@@ -21,13 +21,17 @@ from qgis.core import (
     QgsSingleSymbolRenderer,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtXml import QDomDocument
 
 from ..protocol.legend import LegendClass
+from .style_table import store_style
 
 _FILL_OPACITY = 140
 _QUALITY_OPACITY = 215
 # Five steps from vermilion to blue that stay apart for colour-blind eyes (ColorBrewer RdYlBu).
 _QUALITY_COLORS = ("#d7191c", "#fdae61", "#ffffbf", "#abd9e9", "#2c7bb6")
+_OWN_STYLE = "geoseg/style"
+"""Property of a layer that marks a style file as one of GeoSeg."""
 _FILES_WITH_SIDECAR = {".shp", ".geojson", ".json", ".fgb"}
 
 Style = Callable[[], QgsFeatureRenderer]
@@ -111,26 +115,44 @@ def finish_polygon_file(
 ) -> None:
     """Put style and metadata into the polygon file, so that it loads styled anywhere; any thread.
 
-    Databases and layers in memory are left alone.
+    Nothing here may ask the user. Databases and layers in memory are left alone, and so is a style
+    file that somebody else wrote.
     """
-    path = Path(destination.split("|", maxsplit=1)[0])
-    if not path.is_file():
+    path, _, table = destination.partition("|layername=")
+    file = Path(path.split("|", maxsplit=1)[0])
+    if not file.is_file():
         return
-    uri = destination
-    if path.suffix.lower() == ".gpkg" and "|" not in destination:
-        # Metadata go into a GeoPackage only by the name of their table.
-        uri = f"{destination}|layername={path.stem}"
-    layer = QgsVectorLayer(uri, path.stem, "ogr")
+    in_geopackage = file.suffix.lower() == ".gpkg"
+    table = table or file.stem
+    # Metadata go into a GeoPackage only by the name of their table.
+    uri = f"{file}|layername={table}" if in_geopackage else destination
+    layer = QgsVectorLayer(uri, table, "ogr")
     if not layer.isValid():
         return
     layer.setRenderer(renderer)
-    layer.setMetadata(layer_metadata(path.stem, provenance))
-    if path.suffix.lower() == ".gpkg":
-        layer.saveStyleToDatabase("geoseg", "GeoSeg", True, "")
+    layer.setMetadata(layer_metadata(table, provenance))
+    if in_geopackage:
+        store_style(file, table, _qml(layer))
         layer.saveDefaultMetadata()
-    elif path.suffix.lower() in _FILES_WITH_SIDECAR:
-        layer.saveDefaultStyle()
+    elif file.suffix.lower() in _FILES_WITH_SIDECAR:
+        layer.setCustomProperty(_OWN_STYLE, True)
+        if _may_write_style(file.with_suffix(".qml")):
+            layer.saveDefaultStyle()
         layer.saveDefaultMetadata()
+
+
+def _qml(layer: QgsVectorLayer) -> str:
+    document = QDomDocument()
+    layer.exportNamedStyle(document)
+    return str(document.toString())
+
+
+def _may_write_style(style: Path) -> bool:
+    """Return whether there is no style of this name yet, or one of an earlier result."""
+    try:
+        return not style.exists() or _OWN_STYLE in style.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
 
 
 class LayerStyler(QgsProcessingLayerPostProcessorInterface):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
@@ -15,7 +16,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
-from ..engine_client import engine_ready, shared_client
+from ..engine_client import EngineClient, engine_ready, shared_client
 from ..protocol.errors import CancelledError, JobError
 from ..protocol.job import Job
 from ..protocol.result import Result
@@ -153,6 +154,15 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
         values = Values(self, parameters, context)
         return self._guard(lambda: self.process(values, feedback), feedback)
 
+    @staticmethod
+    def engine() -> EngineClient:
+        """Return the client of the engine.
+
+        Raises:
+            JobError: ``ENGINE_MISSING``.
+        """
+        return shared_client(Settings.read().interpreter, engine_variables())
+
     def run_job(self, job: Job, feedback: QgsProcessingFeedback) -> Result:
         """Have the engine do ``job``; its progress fills the whole bar.
 
@@ -173,13 +183,17 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
             else:
                 feedback.pushInfo(text)
 
-        client = shared_client(Settings.read().interpreter, engine_variables())
+        started = time.time()
         try:
-            result: Result = client.run(job, on_progress, on_log, feedback.isCanceled)
+            return self.engine().run(job, on_progress, on_log, feedback.isCanceled)
         except CancelledError:
-            feedback.pushInfo(tr("No output was written."))
+            whole = [Path(path) for path in job.outputs.values() if _is_newer(Path(path), started)]
+            if whole:
+                names = ", ".join(path.name for path in whole)
+                feedback.pushInfo(tr("These outputs were complete already: {}.").format(names))
+            else:
+                feedback.pushInfo(tr("No output was written."))
             raise
-        return result
 
     def _guard(self, work: Callable[[], T], feedback: QgsProcessingFeedback) -> T:
         # Only this exception may leave an algorithm: anything else shows up as a bare traceback.
@@ -197,3 +211,11 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
             raise QgsProcessingException(
                 reason.format(f"{type(error).__name__}: {error}")
             ) from error
+
+
+def _is_newer(path: Path, moment: float) -> bool:
+    """Return whether a file was written after a moment."""
+    try:
+        return path.stat().st_mtime >= moment
+    except OSError:
+        return False

@@ -54,10 +54,10 @@ class ImageryAlgorithm(JobAlgorithm):
             feedback.pushInfo(note)
 
     def freeze(self, values: Values) -> None:
-        """Remember the layers, and the extent; web maps without one are read around a layer."""
+        """Remember the layers, and the extent; maps of the world are read around another layer."""
         super().freeze(values)
         self.area = values.extent("EXTENT", self.frozen.crs)
-        if self.area is None and self.frozen.needs_snapshot:
+        if self.area is None and (self.frozen.needs_snapshot or self.frozen.is_vast):
             self.area = self._surroundings(values)
 
     def freeze_layer(self, item: Parameter, values: Values) -> Optional[LayerInput]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
@@ -14,11 +15,13 @@ from qgis.core import (
 )
 
 from ..layers.source import FrozenRaster
+from ..protocol.errors import ErrorCode, JobError
 from ..protocol.job import Job, make_job, parameters_of
 from ..protocol.parameters import Members, Parameter, Role
 from ..protocol.registry import KINDS
 from ..protocol.result import Result
 from ..protocol.source import Extent, LayerSource, RasterSource, VectorSource
+from ..translation import tr
 from .base import GeoSegAlgorithm
 from .definitions import definitions
 from .layer_inputs import LayerInput, freeze_input
@@ -167,6 +170,7 @@ class JobAlgorithm(GeoSegAlgorithm):
         feedback: QgsProcessingFeedback,
     ) -> Job:
         """Return the job; layers without a file are written into ``folder``."""
+        self._copy_what_only_qgis_reads(feedback)
         members: Dict[Members, Any] = {
             path: self.write_layer(given, values, folder, feedback)
             for path, given in self.inputs.items()
@@ -181,7 +185,28 @@ class JobAlgorithm(GeoSegAlgorithm):
         self, given: LayerInput, values: Values, folder: Path, feedback: QgsProcessingFeedback
     ) -> LayerSource:
         """Return what the engine reads of one layer."""
-        return given.write(values, folder, feedback)
+        return given.write(values, folder, self.extent_crs(), feedback)
+
+    def _copy_what_only_qgis_reads(self, feedback: QgsProcessingFeedback) -> None:
+        """Have rasters copied by QGIS that the engine cannot open or would place elsewhere."""
+        for path, given in self.inputs.items():
+            frozen = given.frozen
+            if not isinstance(frozen, FrozenRaster) or frozen.needs_snapshot:
+                continue
+            try:
+                bounds = self.engine().bounds(frozen.source, feedback.isCanceled)
+                reason = tr("the engine's libraries place it elsewhere than QGIS does")
+            except JobError as error:
+                if error.code is not ErrorCode.SOURCE_UNREADABLE:
+                    raise
+                bounds, reason = None, error.message
+            if bounds is None or not frozen.lies_at(bounds):
+                feedback.pushInfo(
+                    tr("QGIS copies {!r} into a file first: {}.").format(
+                        frozen.name, reason.rstrip(".")
+                    )
+                )
+                self.inputs[path] = replace(given, frozen=frozen.without_file())
 
     def deliver(
         self,

@@ -16,6 +16,7 @@ from qgis.core import (
 )
 
 from ..layers.features import write_features
+from ..layers.placement import Placement
 from ..layers.snapshot import (
     CLASS_FIELD,
     FrozenPolygons,
@@ -77,8 +78,20 @@ class LayerInput:
             return values.copied_field(name, self.name)
         return CLASS_FIELD if isinstance(self.frozen, FrozenPolygons) else ""
 
-    def write(self, values: Values, folder: Path, feedback: QgsProcessingFeedback) -> LayerSource:
+    def write(
+        self,
+        values: Values,
+        folder: Path,
+        crs: QgsCoordinateReferenceSystem,
+        feedback: QgsProcessingFeedback,
+    ) -> LayerSource:
         """Return what the engine reads, written into ``folder`` where no file backs the layer.
+
+        Args:
+            values: Those of the run.
+            folder: Folder of intermediate files.
+            crs: CRS of the raster that features are placed on.
+            feedback: Asked for a cancel.
 
         Raises:
             JobError: ``OUTPUT_UNWRITABLE``, ``SOURCE_UNREADABLE`` or ``CANCELLED``.
@@ -87,9 +100,11 @@ class LayerInput:
         stem = folder / self.name.lower()
         if self.frozen is None:
             source, keys = values.features(self.name), values.keys(self.name)
-            return write_features(source, keys, stem.with_suffix(".gpkg"), transforms, feedback)
+            placement = Placement(source.sourceCrs(), crs, transforms)
+            return write_features(source, keys, stem.with_suffix(".gpkg"), placement, feedback)
         if isinstance(self.frozen, FrozenPolygons):
-            return write_polygons(self.frozen, stem.with_suffix(".gpkg"), transforms, feedback)
+            placement = Placement(self.frozen.crs, crs, transforms)
+            return write_polygons(self.frozen, stem.with_suffix(".gpkg"), placement, feedback)
         if not self.frozen.needs_snapshot:
             return self.frozen.source
         plan = plan_snapshot(self.frozen, None, None)

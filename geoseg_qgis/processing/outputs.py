@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Sequence, Set
 
 from qgis.core import (
+    QgsProcessingParameterFeatureSink,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterRasterDestination,
@@ -23,9 +24,9 @@ from ..layers.styling import LayerStyler, Style, finish_polygon_file
 from ..protocol.errors import ErrorCode, JobError
 from ..protocol.result import Result
 from ..translation import tr
+from .sinks import check_sink, plain_file
 from .values import Values
 
-_DATABASES = ("memory:", "ogr:", "postgres:", "postgis:", "mssql:", "spatialite:", "oracle:")
 _LAYERS = (
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterMapLayer,
@@ -81,7 +82,9 @@ def check_destinations(values: Values, names: Sequence[str], needs_output: bool)
         )
     taken = dict.fromkeys(_source_files(values), tr("an input"))
     for name in names:
-        path, label = _plain_path(values.destination(name)), values.label(name)
+        if _is_sink(values, name):
+            check_sink(values, name)
+        path, label = plain_file(values.destination(name)), values.label(name)
         if path is None:
             continue
         use = taken.setdefault(os.path.realpath(path), label)
@@ -160,6 +163,11 @@ def _is_raster(values: Values, name: str) -> bool:
     return isinstance(definition, QgsProcessingParameterRasterDestination)
 
 
+def _is_sink(values: Values, name: str) -> bool:
+    definition = values.algorithm.parameterDefinition(name)
+    return isinstance(definition, QgsProcessingParameterFeatureSink)
+
+
 def _source_files(values: Values) -> Set[str]:
     """Return the files of the layers that are read."""
     registry, files = QgsProviderRegistry.instance(), set()
@@ -184,10 +192,3 @@ def _is_held(path: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def _plain_path(destination: str) -> Optional[Path]:
-    """Return the file of a destination, or None for temporary, memory and database outputs."""
-    if destination in ("", "TEMPORARY_OUTPUT") or destination.startswith(_DATABASES):
-        return None
-    return Path(destination).absolute()

@@ -9,17 +9,13 @@ from typing import Any, Dict, Optional, Tuple
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeatureRequest,
-    QgsFeatureSink,
-    QgsFields,
     QgsMapLayer,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
-    QgsProcessingException,
     QgsProcessingFeatureSource,
     QgsProcessingOutputLayerDefinition,
     QgsRasterLayer,
     QgsRectangle,
-    QgsWkbTypes,
 )
 
 from ..layers.features import SOURCE_ID
@@ -174,31 +170,6 @@ class Values:
         """Return the file of a raster destination that is given; call once a run."""
         path: str = self.algorithm.parameterAsOutputLayer(self.parameters, name, self.context)
         return path
-
-    def polygon_sink(
-        self, name: str, fields: QgsFields, crs: QgsCoordinateReferenceSystem
-    ) -> Tuple[QgsFeatureSink, str]:
-        """Return a sink of multipolygons, and its id or path.
-
-        Raises:
-            JobError: ``OUTPUT_UNWRITABLE``.
-        """
-        kind = QgsWkbTypes.Type.MultiPolygon
-        reason = ""
-        try:
-            sink, destination = self.algorithm.parameterAsSink(
-                self.parameters, name, self.context, fields, kind, crs
-            )
-        except QgsProcessingException as error:
-            sink, destination, reason = None, "", str(error)
-        if sink is None:
-            raise JobError(
-                ErrorCode.OUTPUT_UNWRITABLE,
-                tr("{} cannot be written to {}.").format(self.label(name), self.destination(name)),
-                tr("Choose another file, or close the program that uses this one."),
-                reason,
-            )
-        return sink, destination
 
     def destination(self, name: str) -> str:
         """Return what the user wrote for a destination; '' for none."""

@@ -1,6 +1,7 @@
 """JSON-RPC 2.0 over pipes, one message a line.
 
-Requests to the engine: ``hello``, ``run`` (params: a job), ``status``, ``release``, ``shutdown``.
+Requests to the engine: ``hello``, ``run`` (params: a job), ``bounds``
+(params: a raster source), ``status``, ``release``, ``shutdown``.
 Notifications to the engine: ``cancel`` (params: ``{"id": request id}``).
 Notifications from the engine: ``progress`` (``{"id", "fraction", "phase"}``), ``log``
 (``{"id", "level", "text"}``) and ``heartbeat`` while a job runs.
@@ -17,9 +18,13 @@ MAXIMUM_LINE = 8 * 1024 * 1024
 
 
 def encode(message: Dict[str, Any]) -> bytes:
-    """Return one line of UTF-8 with its newline."""
-    text = json.dumps(message, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8") + b"\n"
+    """Return one line of ASCII with its newline; half a surrogate pair in a text survives.
+
+    Raises:
+        ValueError: A number is not finite, or something has no JSON form.
+    """
+    text = json.dumps(message, separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> Dict[str, Any]:
@@ -29,22 +34,24 @@ def decode(line: bytes) -> Dict[str, Any]:
         JobError: ``PROTOCOL_MISMATCH`` when the line is no JSON-RPC 2.0 message.
     """
     try:
-        message = json.loads(line.decode("utf-8"))
-    except (UnicodeDecodeError, ValueError) as error:
-        raise JobError(
-            ErrorCode.PROTOCOL_MISMATCH,
-            "A line on the wire is not JSON.",
-            "Restart the engine.",
-            repr(line[:200]),
-        ) from error
+        message = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise _mismatch("A line on the wire is not JSON.", line) from error
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
-        raise JobError(
-            ErrorCode.PROTOCOL_MISMATCH,
-            "A line on the wire is not a JSON-RPC 2.0 message.",
-            "Restart the engine.",
-            repr(line[:200]),
-        )
+        raise _mismatch("A line on the wire is not a JSON-RPC 2.0 message.", line)
+    if not isinstance(message.get("id"), (str, int, type(None))):
+        raise _mismatch("The id of a message is neither a number nor a text.", line)
+    if not isinstance(message.get("params", {}), (dict, type(None))):
+        raise _mismatch("The parameters of a message are not an object.", line)
     return message
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _mismatch(sentence: str, line: bytes) -> JobError:
+    return JobError(ErrorCode.PROTOCOL_MISMATCH, sentence, "Restart the engine.", repr(line[:200]))
 
 
 def request(identifier: int, method: str, params: Optional[Dict[str, Any]] = None) -> bytes:

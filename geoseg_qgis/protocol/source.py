@@ -67,6 +67,8 @@ class RasterSource:
         bands: One-based band numbers used as red, green, blue (one band is used three times);
             empty chooses the visible ones.
         nodata: Values the user declared as nodata besides the file's own.
+        nodata_ranges: Smallest and largest value of each range that the layer shows as nodata.
+        nodata_colors: Values of the three bands of each colour that the layer shows transparent.
         stretch: See `Stretch`.
         alpha_band: Band that holds 0 where nothing was rendered, for snapshots.
         class_names: Value to class name, as the map layer shows it; these names take precedence
@@ -100,6 +102,8 @@ class RasterSource:
     stretch: Stretch = field(default_factory=Stretch)
     alpha_band: Optional[int] = None
     class_names: Dict[str, str] = field(default_factory=dict)
+    nodata_ranges: Tuple[Tuple[float, float], ...] = ()
+    nodata_colors: Tuple[Tuple[float, float, float], ...] = ()
 
     @property
     def location(self) -> str:
@@ -130,6 +134,8 @@ class VectorSource:
         layer: Layer in the file; empty for its first.
         crs_wkt: CRS of the layer as WKT; empty means that of the file, if any.
         name: What people call the layer.
+        placed_field: Binary field with each geometry as WKB in the CRS of the raster, where QGIS
+            has worked that out; empty leaves the transformation to the engine.
     """
 
     TAG: ClassVar[str] = "vector"
@@ -138,6 +144,7 @@ class VectorSource:
     layer: str = ""
     crs_wkt: str = ""
     name: str = ""
+    placed_field: str = ""
 
     @property
     def location(self) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from geoseg_qgis.engine.files import Draft, Sidecar, appended, draft
+from geoseg_qgis.engine.files import Draft, Sidecar, appended, draft, sweep_drafts
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 
@@ -93,3 +96,30 @@ def test_sidecars_move_with_their_file(tmp_path: Path) -> None:
         fail(tmp_path / "x.tif", KeyError(), sidecars)
     assert (tmp_path / "x.tif.aux.xml").read_text() == "metadata"
     assert names(tmp_path) == {"x.tif", "x.tif.aux.xml"}
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    target, link = tmp_path / "far" / "real.csv", tmp_path / "link.csv"
+    target.write_text("before")
+    link.symlink_to(target)
+    with draft(link, sidecars=(appended(".aux"),)) as unfinished:
+        unfinished.write_text("after")
+        appended(".aux")(unfinished).write_text("beside")
+    assert link.is_symlink()
+    assert target.read_text() == "after"
+    assert names(tmp_path / "far") == {"real.csv"}
+    assert (tmp_path / "link.csv.aux").read_text() == "beside"
+
+
+def test_drafts_of_dead_processes_are_swept(tmp_path: Path) -> None:
+    kept = Draft(tmp_path / "kept.tif").path
+    kept.write_text("of this process")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = kept.with_name(kept.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-"))
+    foreign = tmp_path / ".x.0000-1-01234567.part.tif"
+    for path in (dead, foreign):
+        path.write_text("left behind")
+    sweep_drafts(tmp_path)
+    assert names(tmp_path) == {kept.name, foreign.name}

@@ -20,10 +20,15 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QDate, QVariant
 
 from geoseg_qgis.layers.features import write_features
+from geoseg_qgis.layers.placement import PLACED, Placement, without_triangles
 from geoseg_qgis.layers.surroundings import surroundings
 from geoseg_qgis.protocol.errors import CancelledError, JobError
 
 CONTEXT = QgsCoordinateTransformContext()
+
+
+def placed(layer: QgsVectorLayer) -> Placement:
+    return Placement(layer.crs(), layer.crs(), CONTEXT)
 
 
 def make_layer(kind: str, wkts: list[str], fields: list[QgsField], rows: list[list[object]]):
@@ -40,14 +45,14 @@ def make_layer(kind: str, wkts: list[str], fields: list[QgsField], rows: list[li
 
 def written(layer: QgsVectorLayer, folder: Path) -> QgsVectorLayer:
     keys = layer.primaryKeyAttributes()
-    source = write_features(layer, keys, folder / "features.gpkg", CONTEXT, QgsFeedback())
+    source = write_features(layer, keys, folder / "features.gpkg", placed(layer), QgsFeedback())
     copy = QgsVectorLayer(f"{source.path}|layername={source.layer}", "copy", "ogr")
     assert copy.isValid()
     return copy
 
 
 def attributes(layer: QgsVectorLayer) -> list[dict[str, object]]:
-    names = [field.name() for field in layer.fields() if field.name() != "geoseg_row"]
+    names = [field.name() for field in layer.fields() if field.name() not in ("geoseg_row", PLACED)]
     return [{name: feature[name] for name in names} for feature in layer.getFeatures()]
 
 
@@ -126,7 +131,7 @@ def test_cancel_leaves_no_source(qgis_app, tmp_path) -> None:
     feedback = QgsFeedback()
     feedback.cancel()
     with pytest.raises(CancelledError):
-        write_features(layer, (), tmp_path / "features.gpkg", CONTEXT, feedback)
+        write_features(layer, (), tmp_path / "features.gpkg", placed(layer), feedback)
 
 
 def test_unsaved_features_follow_those_that_were_saved(qgis_app, tmp_path) -> None:
@@ -155,3 +160,30 @@ def test_surroundings_reach_100_metres_in_any_unit(qgis_app) -> None:
     assert back.width() == pytest.approx(1500.0)
     york = QgsRectangle(-73.98, 40.75, -73.98, 40.75)
     assert surroundings(york, degrees, feet, CONTEXT).height() == pytest.approx(656.167, abs=0.01)
+
+
+def test_triangles_become_polygons(qgis_app, tmp_path) -> None:
+    layer = make_layer("Polygon", [], [], [])
+    layer.dataProvider().addFeatures([])
+    triangle = QgsFeature()
+    triangle.setGeometry(QgsGeometry.fromWkt("Triangle ((0 0, 4 0, 0 4, 0 0))"))
+    assert without_triangles(triangle.geometry()).asWkt() == "Polygon ((0 0, 4 0, 0 4, 0 0))"
+
+
+def test_places_are_those_of_the_projects_own_operations(qgis_app) -> None:
+    here, there = (QgsCoordinateReferenceSystem(f"EPSG:{code}") for code in (5514, 32633))
+    context = QgsCoordinateTransformContext()
+    # A shift of 1,000 km that no PROJ would choose by itself.
+    operation = "+proj=affine +xoff=1000000 +yoff=2000000"
+    context.addCoordinateOperation(here, there, operation)
+    wkb = Placement(here, there, context).wkb(QgsGeometry.fromWkt("Point (5 7)"))
+    place = QgsGeometry()
+    place.fromWkb(wkb)
+    assert place.asWkt() == "Point (1000005 2000007)"
+
+
+def test_names_that_differ_in_case_alone_get_a_number(qgis_app, tmp_path) -> None:
+    fields = [QgsField("type", QVariant.String), QgsField("TYPE", QVariant.String)]
+    layer = make_layer("Point", ["Point (1 2)"], fields, [["a", "b"]])
+    (row,) = attributes(written(layer, tmp_path))
+    assert (row["type"], row["TYPE_1"]) == ("a", "b")

@@ -19,6 +19,7 @@ from qgis.core import (
 )
 from qgis_layers import make_virtual_layer, tile_extent, tile_size
 
+from geoseg_qgis.layers.placement import Placement
 from geoseg_qgis.layers.snapshot import (
     LARGEST_UNASKED,
     freeze_polygons,
@@ -177,7 +178,12 @@ def test_polygons_are_written_with_their_crs(qgis_new_project, tmp_path: Path) -
     layer.dataProvider().addFeature(feature)
     frozen = freeze_polygons(layer)
     del layer
-    source = write_polygons(frozen, tmp_path / "regions.gpkg", TRANSFORMS, QgsFeedback())
+    source = write_polygons(
+        frozen,
+        tmp_path / "regions.gpkg",
+        Placement(frozen.crs, frozen.crs, TRANSFORMS),
+        QgsFeedback(),
+    )
     written = QgsVectorLayer(f"{source.path}|layername={source.layer}", "regions", "ogr")
     areas = [item.geometry().area() for item in written.getFeatures()]
     assert areas == [300.0]

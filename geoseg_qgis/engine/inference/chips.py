@@ -66,14 +66,18 @@ class Chip:
 class ChipReader:
     """Reads windows of a grid and remembers the places that could not be read.
 
-    Attributes:
-        failures: One sentence for each window that stayed unreadable after a second try.
+    A second try opens the file anew, as the raster closes it after an error.
     """
 
     def __init__(self, raster: Raster, stretch: LinearStretch) -> None:
         self._raster = raster
         self._stretch = stretch
-        self.failures: list[str] = []
+        self._failures: list[str] = []
+
+    @property
+    def failures(self) -> list[str]:
+        """One sentence for each place that stayed unreadable after a second try."""
+        return [*self._failures, *self._raster.failures]
 
     @property
     def source_grid(self) -> Grid:
@@ -89,7 +93,7 @@ class ChipReader:
                 if error.code is not ErrorCode.SOURCE_UNREADABLE:
                     raise
                 if attempt + 1 == READ_ATTEMPTS:
-                    self.failures.append(error.message)
+                    self._failures.append(error.message)
             else:
                 return Chip(self._stretch.apply(patch.values, patch.valid), patch.valid)
         return None

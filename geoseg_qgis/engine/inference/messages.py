@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from geoseg_qgis.engine.progress import JobContext
+from geoseg_qgis.engine.raster.fill_values import is_washed_out, suspected_fill
 from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.source import Raster
+from geoseg_qgis.engine.raster.stretch import LinearStretch
 from geoseg_qgis.engine.zoo.card import PixelSize
 from geoseg_qgis.engine.zoo.vocabulary import Vocabulary
 
 from .chips import ChipReader
 
+_SAMPLED_PIXELS = 200_000
 POOR_RESULTS = "Expect poor results, or choose another model."
 
 
@@ -69,6 +73,35 @@ def report_unknown_words(
         f"{title} does not know {', '.join(words)}: its result is a guess. "
         f"Use other words{examples}, or {another_model}."
     )
+
+
+def report_stretch(raster: Raster, grid: Grid, stretch: LinearStretch, context: JobContext) -> None:
+    """Warn where undeclared no-data values spoil the contrast stretch of a run.
+
+    8-bit values that pass as they are have no limits that could be spoilt.
+
+    Args:
+        raster: Open raster.
+        grid: Part that is processed.
+        stretch: That of the run.
+        context: Takes the message.
+    """
+    if stretch.unchanged:
+        return
+    patch = raster.sample(grid, _SAMPLED_PIXELS)
+    fill = suspected_fill(patch)
+    if fill is not None and any(fill[0] in limits for limits in stretch.limits):
+        context.warn(
+            f"{fill[1]:.0%} of the pixels hold {fill[0]:g}, far from all other values, and the "
+            f"contrast stretch reaches to it. If they hold no data, add {fill[0]:g} to the "
+            "no-data values of the layer (--nodata on the command line) and run again."
+        )
+    elif is_washed_out(patch, stretch):
+        limits = "; ".join(f"{low:g} to {high:g}" for low, high in stretch.limits)
+        context.warn(
+            f"With the contrast stretch ({limits}) nearly all pixels have the same few grey "
+            "levels. Set narrower limits in the layer's style, or choose another stretch."
+        )
 
 
 def report_unreadable(reader: ChipReader, consequence: str, context: JobContext) -> None:

@@ -40,7 +40,7 @@ def run(job: Job, context: JobContext) -> Result:
     models = load_models(job, context)
     made_for = models.card.pixel_size
     folder = Path(next(iter(files.values()))).resolve().parent
-    with prepare_scene(job, folder, made_for) as scene:
+    with prepare_scene(job, folder, made_for, context) as scene:
         reading = context.span(0.01, 0.08)
         mask = open_mask(
             task,

@@ -10,6 +10,7 @@ from geoseg_qgis.engine.inference.messages import (
 from geoseg_qgis.engine.methods.open_vocabulary.background_prompts import (
     BackgroundPrompts,
     add_background_prompts,
+    different_things,
 )
 from geoseg_qgis.engine.methods.open_vocabulary.labelling import LabellingRules, RasterLabelling
 from geoseg_qgis.engine.methods.open_vocabulary.method import (
@@ -46,9 +47,10 @@ def run(job: Job, context: JobContext) -> Result:
     context.progress(0.0, "Loading the models")
     models = load_models(job, context)
     _report_unknown_words(models, legend, context)
+    _report_commas(legend, context)
     made_for = models.card.pixel_size
     prompts = add_background_prompts([item.synonyms for item in legend], task.rivals)
-    with prepare_scene(job, files.folder, made_for) as scene:
+    with prepare_scene(job, files.folder, made_for, context) as scene:
         report_pixel_size(models.card.title, scene.base, made_for, context)
         request = MatchRequest(scene, models, prompts, task)
         labelling = _label(match, request, context.span(0.02, 0.9))
@@ -88,6 +90,16 @@ def score_legend(
     if prompts.queries.class_count == len(legend):
         return legend
     return (*legend, LegendClass(len(legend) + 1, (EVERYTHING_ELSE,), REST_COLOR))
+
+
+def _report_commas(legend: tuple[LegendClass, ...], context: JobContext) -> None:
+    """Ask about a list with commas alone whose words mean different things."""
+    words = different_things(legend[0].synonyms) if len(legend) == 1 else []
+    if words:
+        context.warn(
+            f"All words are mapped as one class called {legend[0].name}, because commas separate "
+            f"synonyms. Separate classes with semicolons: {'; '.join(words)}."
+        )
 
 
 def _report_unknown_words(

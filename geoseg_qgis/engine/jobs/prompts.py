@@ -53,7 +53,7 @@ def run(job: Job, context: JobContext) -> Result:
     task: PromptsTask = job.task
     files = ResultFiles(task.mask_raster, task.polygon_file)
     files.check()
-    with prepare_scene(job, files.folder, None) as scene:
+    with prepare_scene(job, files.folder, None, context) as scene:
         context.progress(0.0, "Reading prompts")
         layer = read_prompts(task.prompts, scene.output, task.label_field, task.group_field)
         for note in layer.notes:

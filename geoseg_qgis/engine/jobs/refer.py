@@ -52,7 +52,7 @@ def run(job: Job, context: JobContext) -> Result:
         task.threshold,
         None if made_for is None else made_for.coarsest,
     )
-    with prepare_scene(job, files.folder, made_for) as scene:
+    with prepare_scene(job, files.folder, made_for, context) as scene:
         span = context.span(0.02, 0.85)
         prediction = predict_raster(
             scene, segmenter, instruction, lambda done: span.progress(done, FOLLOWING)

@@ -13,7 +13,7 @@ from geoseg_qgis.protocol.methods import AUTO
 from geoseg_qgis.protocol.registry import KINDS
 from geoseg_qgis.protocol.result import Result
 
-from .destinations import refuse_overwriting
+from .destinations import refuse_overwriting, report_foreign_styles
 
 
 class JobModule(Protocol):
@@ -47,4 +47,5 @@ def run_job(job: Job, context: JobContext) -> Result:
     """
     job = _with_method(validate(job), context)
     refuse_overwriting(job)
+    report_foreign_styles(job, context)
     return job_module(job.kind).run(job, context)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
+from geoseg_qgis.engine.inference.messages import report_stretch
+from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.raster.grid import model_grid, output_grid
 from geoseg_qgis.engine.raster.scratch import ScratchFolder
 from geoseg_qgis.engine.raster.source import open_raster
@@ -16,13 +18,16 @@ from geoseg_qgis.protocol.job import Job
 
 
 @contextmanager
-def prepare_scene(job: Job, folder: Path, made_for: PixelSize | None) -> Iterator[RasterScene]:
+def prepare_scene(
+    job: Job, folder: Path, made_for: PixelSize | None, context: JobContext
+) -> Iterator[RasterScene]:
     """Open the raster of a job; it is closed and the scratch files are removed in the end.
 
     Args:
         job: Names the raster, the part to process and the stretch.
         folder: Folder of the results, where scratch files may lie.
         made_for: Pixel sizes of the model; None lets it read the pixels of the result.
+        context: Told of values that spoil the contrast stretch.
 
     Raises:
         JobError: ``SOURCE_UNREADABLE``, ``EXTENT_OUTSIDE``, ``OUTPUT_UNWRITABLE``, ``DISK_FULL``
@@ -32,5 +37,6 @@ def prepare_scene(job: Job, folder: Path, made_for: PixelSize | None) -> Iterato
         output = output_grid(raster.grid, job.grid)
         base = model_grid(output, raster.grid, made_for.preferred if made_for else None)
         with ScratchFolder(folder) as scratch:
-            reader = ChipReader(raster, measure_stretch(raster, output, job.raster.stretch))
-            yield RasterScene(reader, output, base, scratch)
+            stretch = measure_stretch(raster, output, job.raster.stretch)
+            report_stretch(raster, output, stretch, context)
+            yield RasterScene(ChipReader(raster, stretch), output, base, scratch)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
@@ -17,6 +19,11 @@ from geoseg_qgis.protocol.source import RasterSource
 # on any file.
 _ALPHA_WINDOWS = 5
 _ALPHA_SIDE = 64
+# Software writes the lowest number of a float with few digits, for example -3.4e38; no imagery
+# holds values of that size.
+_OUT_OF_RANGE = 1e37
+# That of a number written as float32.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class BandPlan:
         alpha: Band that is 0 where there is no data; None without.
         masks: Bands whose mask the file stores.
         nodata: Nodata value of each band in ``numbers``, None without.
-        declared: Nodata values that the user declared, in scaled units.
+        declared: Ranges of values that the user declared as nodata, in scaled units.
+        colors: Values of the shown bands that the user declared as transparent, likewise.
         scale: Factor and offset of each band in ``numbers``.
     """
 
@@ -42,7 +50,8 @@ class BandPlan:
     alpha: int | None
     masks: tuple[int, ...]
     nodata: tuple[float | None, ...]
-    declared: tuple[float, ...]
+    declared: tuple[tuple[float, float], ...]
+    colors: tuple[tuple[float, float, float], ...]
     scale: tuple[tuple[float, float], ...]
 
     @property
@@ -64,10 +73,13 @@ class BandPlan:
             if (factor, offset) != (1.0, 0.0):
                 values[index] = values[index] * factor + offset
         valid &= np.isfinite(values).all(axis=0)
-        for value in self.declared:
-            valid &= ~self._combine(values == np.float32(value))
-        places = [self.numbers.index(band) for band in self.shown]
-        return values[places], valid
+        for low, high in self.declared:
+            inside = (values >= np.float32(low)) & (values <= np.float32(high))
+            valid &= ~self._combine(inside)
+        shown = values[[self.numbers.index(band) for band in self.shown]]
+        for color in self.colors:
+            valid &= (shown != np.array(color, np.float32)[:, None, None]).any(axis=0)
+        return shown, valid
 
     def _stored_masks(
         self, dataset: Any, window: Window, shape: tuple[int, int]
@@ -83,7 +95,7 @@ class BandPlan:
         matches = np.zeros(raw.shape, dtype=np.bool_)
         for plane, match, value in zip(raw, matches, self.nodata):
             if value is not None and _representable(value, raw.dtype):
-                np.equal(plane, np.asarray(value).astype(raw.dtype), out=match)
+                match[:] = _equals(plane, value)
         return self._combine(matches)
 
     def _combine(self, matches: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -95,12 +107,21 @@ class BandPlan:
         self, indices: NDArray[Any], valid: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         palette = np.zeros((0, 4), np.uint8) if self.palette is None else self.palette
-        for value in self.declared:
-            valid &= indices != value
+        for low, high in self.declared:
+            valid &= (indices < low) | (indices > high)
         known = np.minimum(indices, len(palette) - 1)
         colors = palette[known]
         valid &= (indices < len(palette)) & (colors[..., 3] != 0)
         return np.ascontiguousarray(colors[..., :3].transpose(2, 0, 1), dtype=np.float32), valid
+
+
+def _equals(plane: NDArray[Any], value: float) -> NDArray[np.bool_]:
+    """Return which pixels hold a nodata value, though rounding may have moved either of them."""
+    if not np.issubdtype(plane.dtype, np.floating):
+        return np.asarray(plane == np.asarray(value).astype(plane.dtype))
+    if abs(value) >= _OUT_OF_RANGE:
+        return np.asarray(plane * np.sign(value) >= _OUT_OF_RANGE)
+    return np.isclose(plane, value, rtol=_ROUNDING, atol=0.0)
 
 
 def _representable(value: float, dtype: np.dtype[Any]) -> bool:
@@ -135,7 +156,8 @@ def plan_bands(dataset: Any, source: RasterSource) -> BandPlan:
         alpha=alpha,
         masks=_stored_mask_bands(dataset, numbers),
         nodata=tuple(dataset.nodatavals[band - 1] for band in numbers),
-        declared=source.nodata,
+        declared=(*((value, value) for value in source.nodata), *source.nodata_ranges),
+        colors=source.nodata_colors,
         scale=tuple((dataset.scales[band - 1], dataset.offsets[band - 1]) for band in numbers),
     )
 
@@ -192,8 +214,10 @@ def _is_mask_like(dataset: Any, band: int) -> bool:
             height = min(side, dataset.height - int(row))
             width = min(side, dataset.width - int(column))
             window = Window(int(column), int(row), width, height)
-            pieces.append(dataset.read(band, window=window).ravel())
-    values = np.concatenate(pieces)
+            # Part of a mosaic may be missing; the other windows tell as much.
+            with suppress(RasterioError):
+                pieces.append(dataset.read(band, window=window).ravel())
+    values = np.concatenate(pieces or [np.zeros(0)])
     shown = values[values != 0]
     return shown.size == 0 or float((shown == shown.max()).mean()) > 0.5
 

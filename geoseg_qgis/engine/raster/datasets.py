@@ -43,6 +43,11 @@ class OpenDataset:
             return ()
         return tuple(self.dataset.overviews(1))
 
+    @property
+    def is_mosaic(self) -> bool:
+        """Whether other files stand behind it, some of which may be missing."""
+        return self.file.driver in ("VRT", "GTI")
+
     def close(self) -> None:
         """Close the dataset."""
         self.dataset.close()

@@ -84,6 +84,21 @@ class Grid:
         t = ~self.transform
         return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
 
+    def nearest_turn(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return longitudes moved by whole turns to where they are nearest to the grid.
+
+        A raster may begin at 179.9 degrees and end at 180.1, where features have -179.9.
+        Coordinates of other kinds are returned as they are.
+        """
+        if not self.crs_wkt:
+            return x
+        crs = _parse_crs(self.crs_wkt)
+        if not crs.is_geographic:
+            return x
+        turn = math.tau / crs.axis_info[0].unit_conversion_factor
+        centre, _ = self.map_point(self.width / 2.0, self.height / 2.0)
+        return np.asarray(x - np.round((x - centre) / turn) * turn)
+
     def map_points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the map coordinates of pixel positions (n, 2)."""
         t, columns, rows = self.transform, points[:, 0], points[:, 1]

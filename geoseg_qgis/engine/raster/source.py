@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import rasterio
@@ -37,6 +36,8 @@ CACHE_BYTES = 256 * 1024 * 1024
 _BLOCK_BUDGET = 4 * 1024 * 1024
 # Below this, reading an overview saves no time.
 _OVERVIEW_FROM = 4.0
+# Side of the smallest piece that is tried alone where part of a mosaic is missing.
+_SMALLEST_PIECE = 32
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ class Raster:
         bands: One-based numbers of the bands used as red, green and blue.
         dtype: Data type of the file, as numpy names it.
         is_palette: Whether they are colours of a palette.
-        is_byte: Whether values can be displayed unchanged, as 0..255: plain 8-bit, or a palette.
-        name: Name to show.
+        is_byte: Whether values are 0..255 for display as they are: plain 8-bit, or a palette.
+        name: What people call it.
+        failures: One sentence for each place of a mosaic whose pixels could not be read.
     """
 
     def __init__(self, source: RasterSource) -> None:
@@ -69,6 +71,7 @@ class Raster:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._open: list[OpenDataset] = []
+        self.failures: list[str] = []
         first = self._handle(None)
         self.name = source.name or source.uri
         self.grid = first.grid(source.crs_wkt)
@@ -79,6 +82,8 @@ class Raster:
         self.dtype: str = self._plan.dtype
         self.is_palette = self._plan.palette is not None
         self.is_byte = self._plan.is_byte
+        if first.is_mosaic:
+            self._reopen(None)
 
     def close(self) -> None:
         """Close the file in all threads."""
@@ -112,11 +117,12 @@ class Raster:
 
     def _read(self, grid: Grid, window: Window, level: int | None) -> Patch:
         scale_x, offset_x, scale_y, offset_y = grid.axes_to(self.grid)
-        opened = self._handle(level)
-        ratio_x = self.grid.width / opened.dataset.width
-        ratio_y = self.grid.height / opened.dataset.height
+        dataset = self._handle(level).dataset
+        ratio_x = self.grid.width / dataset.width
+        ratio_y = self.grid.height / dataset.height
         view = _View(
-            opened,
+            level,
+            (dataset.height, dataset.width),
             (offset_x + window.col_off * scale_x) / ratio_x,
             scale_x / ratio_x,
             (offset_y + window.row_off * scale_y) / ratio_y,
@@ -201,6 +207,13 @@ class Raster:
                 self._open.append(handles[level])
         return handles[level]
 
+    def _reopen(self, level: int | None) -> None:
+        """Close this thread's handle: GDAL may read zeros from a damaged file next."""
+        opened = self._local.handles.pop(level)
+        with self._lock:
+            self._open.remove(opened)
+        opened.close()
+
     def _fill(
         self, view: _View, patch: Patch, rows: tuple[int, int], columns: tuple[int, int]
     ) -> None:
@@ -226,8 +239,7 @@ class Raster:
         patch.valid[place] = valid
 
     def _written(self, view: _View, down: AxisSampling, across: AxisSampling) -> bool:
-        ratio_x = self.grid.width / view.opened.dataset.width
-        ratio_y = self.grid.height / view.opened.dataset.height
+        ratio_y, ratio_x = self.grid.height / view.shape[0], self.grid.width / view.shape[1]
         return self._blocks.any_in(
             int(down.first * ratio_y),
             int(np.ceil(down.last * ratio_y)),
@@ -238,28 +250,77 @@ class Raster:
     def _read_pixels(
         self, view: _View, down: AxisSampling, across: AxisSampling
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        dataset: Any = view.opened.dataset
         window = Window(
             across.first, down.first, across.last - across.first, down.last - down.first
         )
-        try:
-            values, valid = self._plan.read(dataset, window)
-        except (RasterioError, ValueError, MemoryError) as error:
-            raise unreadable(self.name, error) from error
+        values, valid = self._read_window(view, window)
         if not self._blocks.complete:
-            ratio_x = self.grid.width / dataset.width
-            ratio_y = self.grid.height / dataset.height
+            ratio_y, ratio_x = self.grid.height / view.shape[0], self.grid.width / view.shape[1]
             rows = ((np.arange(down.first, down.last) + 0.5) * ratio_y).astype(np.int64)
             columns = ((np.arange(across.first, across.last) + 0.5) * ratio_x).astype(np.int64)
             valid &= self._blocks.at(rows, columns)
         return values, valid
 
+    def _read_window(
+        self, view: _View, window: Window
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        opened = self._handle(view.level)
+        try:
+            return self._plan.read(opened.dataset, window)
+        except (RasterioError, ValueError, MemoryError) as error:
+            self._reopen(view.level)
+            failure = unreadable(self.name, error)
+            if not opened.is_mosaic or isinstance(error, MemoryError):
+                raise failure from error
+        return self._read_pieces(view, window, failure)
+
+    def _read_pieces(
+        self, view: _View, window: Window, failure: JobError
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Read what can be read of a window of a mosaic; the rest is invalid and reported.
+
+        Raises:
+            JobError: ``SOURCE_UNREADABLE`` when none of it can be read.
+        """
+        height, width = int(window.height), int(window.width)
+        if max(height, width) <= _SMALLEST_PIECE:
+            raise failure
+        values = np.zeros((3, height, width), np.float32)
+        valid = np.zeros((height, width), np.bool_)
+        lost, pieces = 0, list(_quarters(height, width))
+        for rows, columns in pieces:
+            piece = Window(
+                window.col_off + columns.start,
+                window.row_off + rows.start,
+                columns.stop - columns.start,
+                rows.stop - rows.start,
+            )
+            try:
+                values[:, rows, columns], valid[rows, columns] = self._read_window(view, piece)
+            except JobError as error:
+                failure, lost = error, lost + 1
+        if lost == len(pieces):
+            raise failure
+        if lost:
+            with self._lock:
+                self.failures.append(failure.message)
+        return values, valid
+
+
+def _quarters(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows and columns of the quarters of an array; halves where it is one pixel wide."""
+    for top, bottom in ((0, height // 2), (height // 2, height)):
+        for left, right in ((0, width // 2), (width // 2, width)):
+            if bottom > top and right > left:
+                yield slice(top, bottom), slice(left, right)
+
 
 @dataclass(frozen=True)
 class _View:
-    """Where the pixels of a window are on those of an open dataset or overview."""
+    """Where the pixels of a window lie on those of a dataset or one of its overviews."""
 
-    opened: OpenDataset
+    level: int | None
+    shape: tuple[int, int]
     left: float
     step_x: float
     top: float
@@ -268,12 +329,11 @@ class _View:
     def sample(
         self, rows: tuple[int, int], columns: tuple[int, int]
     ) -> tuple[AxisSampling, AxisSampling]:
-        dataset = self.opened.dataset
         top = self.top + rows[0] * self.step_y
         left = self.left + columns[0] * self.step_x
         return (
-            sample_axis(top, self.step_y, rows[1] - rows[0], dataset.height),
-            sample_axis(left, self.step_x, columns[1] - columns[0], dataset.width),
+            sample_axis(top, self.step_y, rows[1] - rows[0], self.shape[0]),
+            sample_axis(left, self.step_x, columns[1] - columns[0], self.shape[1]),
         )
 
 

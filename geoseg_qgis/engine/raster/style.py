@@ -7,6 +7,9 @@ from html import escape
 from geoseg_qgis.protocol.legend import LegendClass
 
 UNCLASSIFIED = "unclassified"
+# QGIS writes more into the first tags of a style, so these lines mark the ones written here.
+_DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
+_RASTER_HEADER = (_DOCTYPE, '<qgis version="3.22.0">', " <pipe>")
 
 
 def rgb(color: str) -> tuple[int, int, int]:
@@ -64,9 +67,7 @@ def raster_style(legend: tuple[LegendClass, ...]) -> str:
     ]
     return "\n".join(
         [
-            "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>",
-            '<qgis version="3.22.0">',
-            " <pipe>",
+            *_RASTER_HEADER,
             '  <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1">',
             "    <rasterTransparency/>",
             "    <colorPalette>",
@@ -78,6 +79,11 @@ def raster_style(legend: tuple[LegendClass, ...]) -> str:
             "",
         ]
     )
+
+
+def is_own_style(text: str) -> bool:
+    """Return whether a raster style was written by `raster_style` and never saved by QGIS."""
+    return tuple(text.splitlines()[: len(_RASTER_HEADER)]) == _RASTER_HEADER
 
 
 def polygon_style(legend: tuple[LegendClass, ...], field: str) -> str:
@@ -95,7 +101,7 @@ def polygon_style(legend: tuple[LegendClass, ...], field: str) -> str:
     symbols = [line for index, item in enumerate(legend) for line in _symbol(index, item)]
     return "\n".join(
         [
-            "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>",
+            _DOCTYPE,
             '<qgis version="3.22.0" styleCategories="Symbology">',
             f'  <renderer-v2 type="categorizedSymbol" attr={_attribute(field)} '
             'enableorderby="0" forceraster="0" symbollevels="0">',

@@ -30,7 +30,7 @@ from geoseg_qgis.protocol.legend import LegendClass, format_classes, parse_class
 
 from .datasets import BELOW_ORIGIN
 from .grid import Grid
-from .style import color_table, metadata_xml, raster_style
+from .style import color_table, is_own_style, metadata_xml, raster_style
 
 SCORE_STEPS = 254
 SCORE_NODATA = 255
@@ -44,6 +44,16 @@ _metadata_file = appended(".aux.xml")
 
 def _style_file(path: Path) -> Path:
     return path.with_suffix(".qml")
+
+
+def foreign_style(path: Path) -> Path | None:
+    """Return the style beside a raster, or beside where it will be, that somebody else wrote."""
+    style = _style_file(path)
+    try:
+        own = not style.is_file() or is_own_style(style.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        own = False
+    return None if own else style
 
 
 _SIDECARS: tuple[Sidecar, ...] = (_metadata_file, appended(".ovr"), appended(".msk"))
@@ -174,7 +184,7 @@ class GeoTiffWriter:
             known = beside.read_text(encoding="utf-8") if beside.exists() else ""
             beside.write_text(_merge(known, metadata), encoding="utf-8")
         style = self._style()
-        if style is not None:
+        if style is not None and _style_file in self._sidecars:
             _style_file(self._draft.path).write_text(style, encoding="utf-8")
         self._draft.commit()
 
@@ -209,7 +219,6 @@ class ClassRasterWriter(GeoTiffWriter):
     """
 
     _overviews = Resampling.mode
-    _sidecars = (*_SIDECARS, _style_file)
 
     def __init__(
         self,
@@ -218,6 +227,9 @@ class ClassRasterWriter(GeoTiffWriter):
         legend: tuple[LegendClass, ...],
         provenance: dict[str, str],
     ) -> None:
+        # A style of the user's own is neither replaced nor deleted.
+        if foreign_style(Path(path)) is None:
+            self._sidecars = (*_SIDECARS, _style_file)
         super().__init__(path, grid, 1, "uint8", 0, provenance)
         self._legend = legend
         # Class text has ids by order; any others are in the attribute table only.

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from geoseg_qgis.protocol.source import VectorSource
 
+from .paths import readable
+
 _EXACT_IN_FLOAT = 2.0**53
 
 
@@ -128,7 +130,7 @@ def _whole(
     if kind.itemsize == 8 and (np.abs(column[~missing]) >= _EXACT_IN_FLOAT).any():
         quoted = name.replace('"', '""')
         _, _, _, (exact,) = pyogrio.raw.read(
-            source.path,
+            readable(source.path),
             layer=source.layer or None,
             columns=[name],
             read_geometry=False,

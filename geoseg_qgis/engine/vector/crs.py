@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import ProjError
 
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.source import VectorSource
+
+
+def placed_shapes(
+    source: VectorSource, names: Iterable[str], columns: Iterable[NDArray[Any]]
+) -> NDArray[np.object_] | None:
+    """Return geometries in the CRS of the raster where QGIS has placed them there, else None.
+
+    Args:
+        source: The layer.
+        names: Names of its fields.
+        columns: Their values.
+    """
+    for name, column in zip(names, columns, strict=True):
+        if source.placed_field and name == source.placed_field:
+            return np.asarray(shapely.from_wkb(column, on_invalid="fix"), dtype=object)
+    return None
 
 
 def transformer_between(crs: str, target: str, what: str) -> Transformer | None:
@@ -30,7 +50,7 @@ def transformer_between(crs: str, target: str, what: str) -> Transformer | None:
         if here == there:
             return None
         return Transformer.from_crs(here, there, always_xy=True)
-    except CRSError as error:
+    except ProjError as error:
         raise JobError(
             ErrorCode.SOURCE_UNREADABLE,
             f"The CRS of the {what} cannot be transformed to that of the raster.",
@@ -53,6 +73,7 @@ def to_pixels(
     def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
         if transformer is not None:
             points = np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
+        points = np.stack([grid.nearest_turn(points[:, 0]), points[:, 1]], axis=1)
         return grid.pixel_points(points)
 
     placed = np.asarray(shapely.transform(shapes, place), dtype=object)

@@ -22,7 +22,8 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import VectorSource
 
-from .crs import to_pixels, transformer_between
+from .crs import placed_shapes, to_pixels, transformer_between
+from .paths import readable
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,14 @@ def read_polygons(source: VectorSource, grid: Grid, field_name: str = "") -> Pla
     """
     try:
         meta, _, geometry, columns = pyogrio.raw.read(
-            source.path, layer=source.layer or None, columns=[field_name] if field_name else []
+            readable(source.path),
+            layer=source.layer or None,
+            columns=[name for name in (field_name, source.placed_field) if name],
         )
     except (DataSourceError, DataLayerError) as error:
         raise _unreadable(source, error) from error
-    if field_name and not columns:
+    names = list(meta["fields"])
+    if field_name and field_name not in names:
         raise JobError(
             ErrorCode.SOURCE_UNREADABLE,
             f"The polygon layer has no field called {field_name!r}.",
@@ -95,11 +99,14 @@ def read_polygons(source: VectorSource, grid: Grid, field_name: str = "") -> Pla
         )
     drawn = shapely.from_wkb(geometry, on_invalid="fix")
     invalid = ~shapely.is_valid(drawn)
+    on_raster = placed_shapes(source, names, columns)
     crs = source.crs_wkt or meta["crs"] or ""
+    if on_raster is not None:
+        drawn, crs = on_raster, grid.crs_wkt
     transformer = transformer_between(crs, grid.crs_wkt, "polygons")
     placed = to_pixels(_areas_of(shapely.make_valid(drawn)), transformer, grid)
     usable = (shapely.get_dimensions(placed) == 2) & ~shapely.is_empty(placed)
-    values = columns[0][usable] if field_name else None
+    values = columns[names.index(field_name)][usable] if field_name else None
     return PlacedPolygons(
         placed[usable],
         values,
@@ -139,7 +146,9 @@ def read_bounds(source: VectorSource) -> tuple[tuple[float, float, float, float]
         JobError: ``SOURCE_UNREADABLE`` when the layer cannot be read or is empty.
     """
     try:
-        found = pyogrio.read_info(source.path, layer=source.layer or None, force_total_bounds=True)
+        found = pyogrio.read_info(
+            readable(source.path), layer=source.layer or None, force_total_bounds=True
+        )
     except (DataSourceError, DataLayerError) as error:
         raise _unreadable(source, error) from error
     bounds = found["total_bounds"]
@@ -163,9 +172,10 @@ def read_crs(source: VectorSource) -> str:
     if source.crs_wkt:
         return source.crs_wkt
     try:
-        return str(pyogrio.read_info(source.path, layer=source.layer or None)["crs"] or "")
+        info = pyogrio.read_info(readable(source.path), layer=source.layer or None)
     except (DataSourceError, DataLayerError) as error:
         raise _unreadable(source, error) from error
+    return str(info["crs"] or "")
 
 
 def _unreadable(source: VectorSource, error: Exception) -> JobError:

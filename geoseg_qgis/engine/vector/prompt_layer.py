@@ -17,7 +17,8 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import VectorSource
 
 from .attributes import Attributes, attributes_of
-from .crs import to_pixels, transformer_between
+from .crs import placed_shapes, to_pixels, transformer_between
+from .paths import readable
 
 # Pieces of a line that is transformed to another CRS.
 _SEGMENTS = 64
@@ -70,7 +71,9 @@ def read_prompts(
             has labels that are neither positive nor negative.
     """
     try:
-        meta, _, geometry, columns = pyogrio.raw.read(source.path, layer=source.layer or None)
+        meta, _, geometry, columns = pyogrio.raw.read(
+            readable(source.path), layer=source.layer or None
+        )
     except (DataSourceError, DataLayerError, FeatureError, FieldError) as error:
         raise JobError(
             ErrorCode.SOURCE_UNREADABLE,
@@ -88,8 +91,13 @@ def read_prompts(
     labels = _column(attributes, label_field, len(geometry))
     groups = _column(attributes, group_field, len(geometry))
     shapes = _readable_shapes(geometry)
-    crs, notes = _crs(source.crs_wkt or meta["crs"] or "", grid.crs_wkt)
-    placed = _to_pixels(shapes, transformer_between(crs, grid.crs_wkt, "prompts"), grid)
+    on_raster = placed_shapes(source, meta["fields"], columns)
+    own = source.crs_wkt or ("" if on_raster is not None else meta["crs"] or "")
+    crs, notes = _crs(own, grid.crs_wkt)
+    if on_raster is None:
+        placed = _to_pixels(shapes, transformer_between(crs, grid.crs_wkt, "prompts"), grid)
+    else:
+        placed = _to_pixels(_usable(on_raster), None, grid)
     boxes = _fills_envelope(shapes, _RECTANGLE_IN_MAP) & ~shapely.is_empty(placed)
     return PromptLayer(
         placed,
@@ -120,7 +128,10 @@ def _readable_shapes(geometry: NDArray[Any]) -> NDArray[np.object_]:
 
     Outlines without an area become lines, lines without a length become points.
     """
-    shapes = np.asarray(shapely.from_wkb(geometry, on_invalid="ignore"), dtype=object)
+    return _usable(np.asarray(shapely.from_wkb(geometry, on_invalid="ignore"), dtype=object))
+
+
+def _usable(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     shapes[shapely.is_missing(shapes)] = shapely.Point()
     return np.asarray(shapely.make_valid(shapely.force_2d(shapes)), dtype=object)
 

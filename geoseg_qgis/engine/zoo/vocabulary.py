@@ -53,7 +53,12 @@ class Vocabulary:
         return cls(frozenset(_all_words([*file.words, *file.classes])), file.classes)
 
     def unknown_words(self, text: str) -> list[str]:
-        """Return the words of ``text`` that are not in the vocabulary, in order, once each."""
+        """Return the words of ``text`` that are not in the vocabulary, in order, once each.
+
+        A text of signs alone, such as an emoji, is one unknown word.
+        """
+        if not split_words(text):
+            return [text.strip()]
         return [word for word in dict.fromkeys(split_words(text)) if word not in self.words]
 
     def similar_words(self, word: str, count: int = 3) -> list[str]:

@@ -341,3 +341,67 @@ def test_threads_read_with_handles_of_their_own(gradients: Path) -> None:
         for thread in threads:
             thread.join()
     assert results == [45.0] * 80
+
+
+@pytest.fixture
+def mosaic(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    """A VRT of 3 x 3 tiles of 40 pixels whose middle one was moved away, and all of its pixels."""
+    values = np.random.default_rng(4).integers(1, 256, (3, 120, 120), dtype=np.uint8)
+    sources = []
+    for row in range(0, 120, 40):
+        for column in range(0, 120, 40):
+            tile = write(
+                tmp_path / f"{row}-{column}.tif", values[:, row : row + 40, column : column + 40]
+            )
+            place = f'xOff="{column}" yOff="{row}" xSize="40" ySize="40"'
+            sources.append((tile.name, place))
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{band}">'
+        + "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename>'
+            f'<SourceBand>{band}</SourceBand><SrcRect xOff="0" yOff="0" xSize="40" ySize="40"/>'
+            f"<DstRect {place}/></SimpleSource>"
+            for name, place in sources
+        )
+        + "</VRTRasterBand>"
+        for band in (1, 2, 3)
+    )
+    path = tmp_path / "mosaic.vrt"
+    path.write_text(
+        '<VRTDataset rasterXSize="120" rasterYSize="120"><GeoTransform>'
+        f"300000, 0.5, 0, 5000000, 0, -0.5</GeoTransform>{bands}</VRTDataset>"
+    )
+    (tmp_path / "40-40.tif").unlink()
+    return path, values
+
+
+def test_a_missing_tile_of_a_mosaic_is_no_data_and_is_reported(mosaic) -> None:
+    path, values = mosaic
+    with open_raster(RasterSource(str(path))) as raster:
+        for _ in range(2):
+            patch = raster.read(raster.grid, Window(0, 0, 120, 120))
+            assert not patch.valid[40:80, 40:80].any()
+            assert patch.valid[:30].all()
+            assert patch.valid[:, 90:].all()
+            np.testing.assert_array_equal(patch.values[:, patch.valid], values[:, patch.valid])
+        assert "40-40.tif" in raster.failures[0]
+        with pytest.raises(JobError, match=r"40-40\.tif"):
+            raster.read(raster.grid, Window(45, 45, 20, 20))
+
+
+@pytest.mark.parametrize(("tag", "pixel"), [(-3.4e38, -3.4028235e38), (0.1, np.float32(0.1))])
+def test_a_nodata_tag_that_was_rounded_still_counts(tmp_path, tag, pixel) -> None:
+    values = gradient(8, 8)
+    values[:, :2, :3] = pixel
+    patch = read_all(write(tmp_path / "a.tif", values, nodata=tag))
+    assert (~patch.valid).sum() == 6
+
+
+def test_ranges_and_colours_that_a_layer_hides_are_no_data(tmp_path: Path) -> None:
+    values = np.full((3, 4, 4), 90, np.uint8)
+    values[:, 0, 0] = (3, 4, 5)
+    values[:, 1, 1] = (10, 20, 30)
+    values[:, 2, 2] = (10, 20, 31)
+    hidden = {"nodata_ranges": ((0.0, 5.0),), "nodata_colors": ((10.0, 20.0, 30.0),)}
+    patch = read_all(write(tmp_path / "a.tif", values), **hidden)
+    assert np.argwhere(~patch.valid).tolist() == [[0, 0], [1, 1]]

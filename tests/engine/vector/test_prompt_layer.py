@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -245,3 +247,37 @@ def test_fields_keep_their_types_beside_nulls(tmp_path: Path) -> None:
 def test_names_that_are_taken_get_a_number() -> None:
     assert free_names(["score", "area_m2"], ["Score", "SCORE_1"]) == ("score_2", "area_m2")
     assert free_names(["a", "A"], []) == ("a", "A_1")
+
+
+def test_longitudes_beyond_the_date_line_come_to_their_pixels(tmp_path: Path) -> None:
+    grid = Grid(
+        Affine(2e-6, 0.0, 179.9995, 0.0, -2e-6, -16.5), 500, 500, CRS.from_epsg(4326).to_wkt()
+    )
+    points = shapely.points([[-179.9997, -16.5005], [179.9996, -16.5005]])
+    layer = read_prompts(write_layer(tmp_path / "a.gpkg", points, crs="EPSG:4326"), grid)
+    placed = shapely.points([[400.0, 250.0], [50.0, 250.0]])
+    assert shapely.equals_exact(layer.shapes, placed, tolerance=1e-3).all()
+
+
+def test_an_exclamation_mark_in_a_path_is_a_letter(tmp_path: Path) -> None:
+    folder = tmp_path / "hey!"
+    folder.mkdir()
+    source = write_layer(tmp_path / "a.gpkg", points(2))
+    moved = (tmp_path / "a.gpkg").rename(folder / "a.gpkg")
+    layer = read_prompts(VectorSource(str(moved), source.layer, source.crs_wkt), GRID)
+    assert len(layer.shapes) == 2
+
+
+def test_places_from_qgis_are_taken_as_they_are(tmp_path: Path) -> None:
+    pixels = shapely.points([[10.25, 20.75]])
+    placed = shapely.to_wkb(on_map(pixels, NORTH_UP))
+    source = write_layer(tmp_path / "a.gpkg", shapely.points([[1.0, 2.0]]), crs="EPSG:5514")
+    with contextlib.closing(sqlite3.connect(source.path)) as database, database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+            database.execute(f'DROP TRIGGER "{name}"')
+        database.execute("ALTER TABLE prompts ADD COLUMN placed BLOB")
+        database.execute("UPDATE prompts SET placed = ?", (placed[0],))
+    source = VectorSource(source.path, source.layer, source.crs_wkt, placed_field="placed")
+    layer = read_prompts(source, GRID)
+    assert shapely.equals_exact(layer.shapes, pixels, tolerance=1e-6).all()
+    assert "placed" not in layer.attributes.names

@@ -16,6 +16,7 @@ from geoseg_qgis.engine.vector.areas import trace_areas
 from geoseg_qgis.engine.vector.attributes import Attributes, attributes_of
 from geoseg_qgis.engine.vector.geopackage import write_geopackage
 from geoseg_qgis.engine.vector.measure import measure_polygons
+from geoseg_qgis.engine.vector.paths import readable
 from geoseg_qgis.engine.vector.polygonize import LAYER, place
 from geoseg_qgis.protocol.legend import LegendClass
 from geoseg_qgis.protocol.source import LayerSource, VectorSource
@@ -136,7 +137,7 @@ def _spread(quality: Columns, rows: NDArray[np.int64], count: int) -> Columns:
 
 
 def _read_layer(source: VectorSource) -> tuple[NDArray[np.object_], str, Attributes]:
-    meta, _, geometry, columns = pyogrio.raw.read(source.path, layer=source.layer or None)
+    meta, _, geometry, columns = pyogrio.raw.read(readable(source.path), layer=source.layer or None)
     attributes = attributes_of(source, meta, columns)
     if set(QUALITY_FIELDS) <= set(attributes.names):
         kept = [index for index, name in enumerate(attributes.names) if name not in QUALITY_FIELDS]

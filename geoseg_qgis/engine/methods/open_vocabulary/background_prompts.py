@@ -88,3 +88,24 @@ def add_background_prompts(classes: Sequence[Sequence[str]], rivals: bool) -> Ba
         for word in group
     ]
     return BackgroundPrompts(ClassQueries.from_synonyms([*classes, unnamed]), len(classes))
+
+
+def different_things(words: Sequence[str]) -> list[str]:
+    """Return the words of one class that name different land cover, one for each kind.
+
+    Args:
+        words: Synonyms of a class.
+
+    Returns:
+        At least two words of which no two mean the same, or nothing.
+    """
+    kinds: list[tuple[str, set[int]]] = []
+    for word in words:
+        groups = {
+            number
+            for number, (group, wider) in enumerate(_GROUPS)
+            if word.lower() in group or word.lower() in wider
+        }
+        if groups and all(not groups & known for _, known in kinds):
+            kinds.append((word, groups))
+    return [word for word, _ in kinds] if len(kinds) > 1 else []
