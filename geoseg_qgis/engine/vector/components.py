@@ -122,7 +122,8 @@ class BandLabels:
 
     def join(self) -> NDArray[np.int32]:
         """Return the area of each label, counted through all bands, from 0."""
-        return join_labels(*np.concatenate(self._touching, axis=1), self.count)
+        first, second = np.concatenate(self._touching, axis=1)
+        return join_labels(first, second, self.count)
 
     def _places(self, labels: NDArray[np.int32]) -> NDArray[np.int64]:
         return labels.astype(np.int64) + (self.count - 1)

@@ -137,7 +137,7 @@ def fill_small_holes(polygons: Polygons, grid: Grid, minimum: float) -> Polygons
         return polygons
     rings, owners = shapely.get_rings(polygons, return_index=True)
     is_shell = np.r_[True, owners[1:] != owners[:-1]]
-    filled = shapely.polygons(rings)
+    filled = np.asarray(shapely.polygons(rings), dtype=object)
     small = ~is_shell & (square_metres(filled, grid) < minimum)
     tree = shapely.STRtree(shapely.point_on_surface(polygons))
     occupied = np.zeros(len(rings), dtype=np.bool_)

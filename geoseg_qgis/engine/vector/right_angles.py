@@ -36,7 +36,7 @@ def square_polygon(polygon: shapely.Polygon, tolerance: float) -> shapely.Polygo
             if (hole := _square_ring(np.asarray(ring.coords), angle, tolerance)) is not None
         ]
         squared = shapely.difference(shell, shapely.union_all(holes)) if holes else shell
-        if squared.geom_type == "Polygon" and squared.is_valid and not squared.is_empty:
+        if isinstance(squared, shapely.Polygon) and squared.is_valid and not squared.is_empty:
             candidates.append((_overlap(polygon, squared), squared))
     if not candidates:
         return polygon
@@ -52,14 +52,15 @@ def _overlap(first: shapely.Polygon, second: shapely.Polygon) -> float:
 def _directions(polygon: shapely.Polygon, tolerance: float) -> list[float]:
     """Return candidate directions in radians: of the long edges, and of the smallest rectangle."""
     smooth = shapely.simplify(polygon, tolerance)
-    ring = np.asarray((polygon if smooth.is_empty else smooth).exterior.coords)
+    usable = isinstance(smooth, shapely.Polygon) and not smooth.is_empty
+    ring = np.asarray((smooth if usable else polygon).exterior.coords)
     steps = np.diff(ring, axis=0)
     weights = np.hypot(steps[:, 0], steps[:, 1]) ** 2
     turns = 4.0 * np.arctan2(steps[:, 1], steps[:, 0])
     mean = math.atan2(float(weights @ np.sin(turns)), float(weights @ np.cos(turns))) / 4.0
     directions = [mean]
     rectangle = shapely.minimum_rotated_rectangle(polygon)
-    if rectangle.geom_type == "Polygon":
+    if isinstance(rectangle, shapely.Polygon):
         corners = np.asarray(rectangle.exterior.coords)
         directions.append(float(np.arctan2(*(corners[1] - corners[0])[::-1])))
     return directions

@@ -46,7 +46,7 @@ from geoseg_qgis.protocol.source import Extent, GridRequest, VectorSource
 from geoseg_qgis.protocol.tasks.assess import AssessVariant, Orientations
 
 TP, FP, TN, FN = 1, 2, 3, 4
-# Corners of bright things are rounded by a pixel or two.
+# Corners of bright objects are rounded by a pixel or two.
 ROUNDED = 0.002
 
 
@@ -312,7 +312,7 @@ def test_constrained_agrees_with_the_mask(tmp_path: Path, preset: Path) -> None:
     np.testing.assert_allclose(done.scores.sum(0), 1, atol=0.005)
     assert np.array_equal(done.scores.argmax(0) + 1, done.quality)
     raw = assess(tmp_path / "raw", preset, image, mask=mask, variant=AssessVariant.RAW)
-    # This network reads no mask, so its own answer cannot tell the two kinds of object apart.
+    # This network reads no mask, so its raw output is the same for both kinds of object.
     np.testing.assert_allclose(raw.scores[0], raw.scores[3], atol=0.005)
     np.testing.assert_allclose(raw.scores[0] + raw.scores[3], done.scores[[0, 3]].sum(0), atol=0.01)
 
@@ -400,9 +400,7 @@ def test_overlapping_polygons_have_all_of_their_pixels(tmp_path: Path, preset: P
 
 
 @pytest.mark.slow
-def test_crossed_outlines_are_repaired_to_be_assessed(
-    tmp_path: Path, preset: Path
-) -> None:
+def test_crossed_outlines_are_repaired_to_be_assessed(tmp_path: Path, preset: Path) -> None:
     top, bottom, left, right = WHOLE
     corners = [(left, top), (right, bottom), (right, top), (left, bottom)]
     bow = shapely.Polygon([NORTH_UP @ corner for corner in corners])
@@ -428,15 +426,15 @@ def test_points_are_no_mask(tmp_path: Path, preset: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("crs", [CRS, None])
-def test_a_mask_without_a_crs_is_told(tmp_path: Path, preset: Path, crs: str | None) -> None:
+def test_a_mask_without_a_crs_is_reported(tmp_path: Path, preset: Path, crs: str | None) -> None:
     mask = write_bands(tmp_path / "mask.tif", drawn(dict.fromkeys(MASKED, 1))[None], crs=crs)
     shapes = [in_map(box) for box in MASKED]
     layer = write_layer(tmp_path / "mask.gpkg", shapes, crs=crs)
     source = imagery(tmp_path / "image.tif")
     for given in ({"mask": mask}, {"mask": layer}):
         done = assess(tmp_path / "out", preset, source, **given)
-        told = [warning.split(",")[0] for warning in done.result.warnings]
-        assert told == ([] if crs else ["Either the imagery or the mask has no CRS"])
+        reported = [warning.split(",")[0] for warning in done.result.warnings]
+        assert reported == ([] if crs else ["Either the imagery or the mask has no CRS"])
 
 
 def no_mask(folder: Path) -> dict[str, Any]:
@@ -544,8 +542,8 @@ def test_network_reads_its_own_pixels(tmp_path: Path) -> None:
     coarse = write_bright_preset(
         tmp_path / "fine", pixel_size={"preferred": 0.1, "finest": 0.05, "coarsest": 0.3}
     )
-    told = assess(tmp_path / "told", coarse, image, mask=layer)
-    assert ["was made for 0.05 to 0.3 m" in text for text in told.result.warnings] == [True]
+    warned = assess(tmp_path / "warned", coarse, image, mask=layer)
+    assert ["was made for 0.05 to 0.3 m" in text for text in warned.result.warnings] == [True]
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
-"""What the built-in network makes of good masks in which single polygons were spoilt.
+"""The built-in network on good masks of which single polygons were corrupted.
 
 Real images with building polygons are assessed twice: with their good mask, and with one in which
-some polygons are shifted, eroded, dropped or made up. The judgement of exactly those must fall.
+some polygons are shifted, eroded, dropped or made up. The predicted IoU of exactly those must fall.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "oam_buildings"
 
 # Held out from training; all are in Web Mercator, whose metres are nearly true at the equator.
 IMAGES = ("kampala_05", "nairobi_04")
-# Least share of spoilt polygons whose judgement must fall, and by how much.
+# Least share of corrupted polygons whose predicted IoU must fall, and by how much.
 # Measured: shifted 7 of 7 by 0.04 to 0.47, eroded 7 of 7 by 0.18 to 0.27, made up 4 of 5 lie 0.18
 # or more below the median of 0.60, those left alone -0.09 to 0.05.
 LEAST: dict[str, tuple[float, float]] = {
@@ -53,7 +53,7 @@ def preset() -> Path:
 
 
 @dataclass(frozen=True)
-class Spoilt:
+class Corrupted:
     """A mask before and after, polygon by polygon.
 
     Attributes:
@@ -88,7 +88,7 @@ def buildings(name: str) -> list[shapely.Polygon]:
     return found
 
 
-def spoil(good: list[shapely.Polygon], seed: int) -> Spoilt:
+def corrupt(good: list[shapely.Polygon], seed: int) -> Corrupted:
     """Spoil some polygons, the same ones each time."""
     generator = np.random.default_rng(seed)
     kinds = [KINDS[number % len(KINDS)] for number in generator.permutation(len(good)).tolist()]
@@ -105,7 +105,7 @@ def spoil(good: list[shapely.Polygon], seed: int) -> Spoilt:
             changed.append(parts[np.argmax(shapely.area(parts))] if len(parts) else shape)
         else:
             changed.append(None if kind == "dropped" else shape)
-    return Spoilt(good, changed, kinds, list(made_up(good, generator)))
+    return Corrupted(good, changed, kinds, list(made_up(good, generator)))
 
 
 def made_up(
@@ -131,10 +131,10 @@ def made_up(
 
 
 @dataclass(frozen=True)
-class Judged:
+class Assessments:
     """Both assessments of an image."""
 
-    spoilt: Spoilt
+    corrupted: Corrupted
     before: NDArray[np.float64]
     after: NDArray[np.float64]
     added: NDArray[np.float64]
@@ -142,21 +142,21 @@ class Judged:
 
 
 @pytest.fixture(scope="module")
-def judged(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Judged]:
+def assessments(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Assessments]:
     found = []
     for name in IMAGES:
-        spoilt = spoil(buildings(name), 7)
+        corrupted = corrupt(buildings(name), 7)
         folder = tmp_path_factory.mktemp(name)
         source = RasterSource(str(SHARED / "images" / f"{name}.tif"), name)
-        before = run(folder / "before", preset, source, spoilt.good)
-        standing = [shape for shape in spoilt.changed if shape is not None]
-        after = run(folder / "after", preset, source, [*standing, *spoilt.added])
-        iou = np.full(len(spoilt.good), np.nan)
+        before = run(folder / "before", preset, source, corrupted.good)
+        standing = [shape for shape in corrupted.changed if shape is not None]
+        after = run(folder / "after", preset, source, [*standing, *corrupted.added])
+        iou = np.full(len(corrupted.good), np.nan)
         scores = np.array(after.polygons.columns["iou"], dtype=np.float64)
-        iou[[shape is not None for shape in spoilt.changed]] = scores[: len(standing)]
+        iou[[shape is not None for shape in corrupted.changed]] = scores[: len(standing)]
         found.append(
-            Judged(
-                spoilt,
+            Assessments(
+                corrupted,
                 np.array(before.polygons.columns["iou"], dtype=np.float64),
                 iou,
                 scores[len(standing) :],
@@ -174,12 +174,12 @@ def run(
     return assess(folder, preset, source, mask=layer)
 
 
-def falls(judged: list[Judged], kind: str) -> NDArray[np.float64]:
-    """Return by how much the IoU of the polygons of a kind fell, those that could be judged."""
+def falls(assessments: list[Assessments], kind: str) -> NDArray[np.float64]:
+    """Return by how much the IoU of the polygons of a kind fell, those that could be assessed."""
     drops = [
         one.before[place] - one.after[place]
-        for one in judged
-        for place, other in enumerate(one.spoilt.kinds)
+        for one in assessments
+        for place, other in enumerate(one.corrupted.kinds)
         if other == kind
     ]
     values = np.array(drops, dtype=np.float64)
@@ -187,32 +187,32 @@ def falls(judged: list[Judged], kind: str) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("kind", ["shifted", "eroded"])
-def test_spoilt_polygons_lose_quality(judged: list[Judged], kind: str) -> None:
+def test_corrupted_polygons_lose_quality(assessments: list[Assessments], kind: str) -> None:
     share, least = LEAST[kind]
-    drops = falls(judged, kind)
+    drops = falls(assessments, kind)
     assert len(drops) >= 3
     assert (drops >= least).mean() >= share, drops.round(3).tolist()
-    assert np.median(drops) > np.median(falls(judged, "kept"))
+    assert np.median(drops) > np.median(falls(assessments, "kept"))
 
 
-def test_polygons_left_alone_keep_theirs(judged: list[Judged]) -> None:
-    assert abs(np.median(falls(judged, "kept"))) <= LARGEST_CHANGE
+def test_polygons_left_alone_keep_theirs(assessments: list[Assessments]) -> None:
+    assert abs(np.median(falls(assessments, "kept"))) <= LARGEST_CHANGE
 
 
-def test_made_up_polygons_are_low(judged: list[Judged]) -> None:
+def test_made_up_polygons_are_low(assessments: list[Assessments]) -> None:
     share, least = LEAST["made up"]
-    middle = np.nanmedian(np.concatenate([one.before for one in judged]))
-    added = np.concatenate([one.added for one in judged])
+    middle = np.nanmedian(np.concatenate([one.before for one in assessments]))
+    added = np.concatenate([one.added for one in assessments])
     added = added[~np.isnan(added)]
     assert len(added) >= 3
     assert (middle - added >= least).mean() >= share, (middle, added.round(3).tolist())
 
 
-def test_dropped_polygons_are_missed(judged: list[Judged]) -> None:
+def test_dropped_polygons_are_missed(assessments: list[Assessments]) -> None:
     found = []
-    for one in judged:
+    for one in assessments:
         missed = shapely.union_all(one.missed)
-        for shape, kind in zip(one.spoilt.good, one.spoilt.kinds, strict=True):
+        for shape, kind in zip(one.corrupted.good, one.corrupted.kinds, strict=True):
             if kind == "dropped":
                 found.append(missed.intersection(shape).area >= 0.1 * shape.area)
     assert len(found) >= 3

@@ -305,7 +305,7 @@ def test_extent_and_sparse_polygons(tmp_path: Path) -> None:
     part = GridRequest(Extent(500000, 5599980, 500020, 5600000))
     result, _, context = evaluate(tmp_path, source, part, reference=polygons)
     assert result.numbers["COMPARED_PIXELS"] == 100
-    # Without any pixel of no class there is no foreground to tell from a background.
+    # Without any pixel of no class there is no foreground and background.
     assert "FOREGROUND_IOU" not in result.numbers
     assert result.numbers["ACCURACY"] == 1.0
     assert context.warnings == []
