@@ -35,6 +35,7 @@ def test_one_folder_with_what_the_repository_asks_for(package: Path) -> None:
     assert package.stat().st_size <= 25_000_000
 
 
+@pytest.mark.slow
 def test_locks_are_packed_and_caches_and_training_are_not(package: Path) -> None:
     with zipfile.ZipFile(package) as archive:
         names = archive.namelist()

@@ -25,6 +25,7 @@ def test_weights_sum_to_one(height: int, width: int, size: int, overlap: int) ->
     np.testing.assert_allclose(total, 1.0, atol=1e-6)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 500), st.integers(1, 500), st.integers(8, 128), st.integers(0, 7))
 def test_tiles_are_alike_and_in_order(height: int, width: int, size: int, overlap: int) -> None:
     plan = plan_tiles(height, width, size, overlap)

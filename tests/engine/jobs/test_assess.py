@@ -109,6 +109,7 @@ def test_quality_raster_has_names_colours_and_provenance(assessed: Assessed) -> 
     assert "<Category>missed (FN)</Category>" in beside
 
 
+@pytest.mark.slow
 def test_traced_polygons_are_ranked(assessed: Assessed) -> None:
     layer = assessed.polygons
     places = {"whole": WHOLE, "half": MASKED_HALF, "false": FALSE}

@@ -187,6 +187,7 @@ def test_resolution_and_extent_choose_the_grid(tiny_preset: Path, tmp_path: Path
         assert output.shape == (35, 45)
 
 
+@pytest.mark.slow
 def test_users_regions_are_labelled_as_wholes(tiny_preset: Path, tmp_path: Path) -> None:
     image = write_orthophoto(tmp_path / "image.tif")
     parcels = np.kron(np.arange(1, 31).reshape(5, 6), np.ones((30, 29))).astype(np.int32)

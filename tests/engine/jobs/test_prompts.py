@@ -131,6 +131,7 @@ def test_scores_areas_and_numbers_agree(landscape: Path, tiny: str, tmp_path: Pa
     assert outcome.fields["area_m2"] == pytest.approx(areas, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_mask_is_what_the_outlines_enclose(landscape: Path, tiny: str, tmp_path: Path) -> None:
     layer = write_layer(tmp_path / "a.gpkg", on_map(POINTS, NORTH_UP))
     outcome = segment(landscape, layer, tmp_path, tiny, polygons=PolygonOptions(simplify=0.0))

@@ -298,6 +298,7 @@ def test_nodata_is_outside_of_the_mask(view: View, preset: Path, tmp_path: Path)
     assert result.numbers["VALID_PIXELS"] == 150 * 110
 
 
+@pytest.mark.slow
 def test_a_raster_without_data_is_named(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (50, 70))
     with rasterio.open(image, "r+") as dataset:
@@ -337,6 +338,7 @@ def test_other_methods_are_refused(method: str, preset: Path, tmp_path: Path) ->
     assert "unigeoseg" in caught.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", [View.WHOLE, View.TILES])
 def test_a_cancel_keeps_what_was_there(view: View, preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (200, 300))
@@ -353,6 +355,7 @@ def test_a_cancel_keeps_what_was_there(view: View, preset: Path, tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.tif", "mask.tif"]
 
 
+@pytest.mark.slow
 def test_the_command_line_does_the_same_job(
     preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

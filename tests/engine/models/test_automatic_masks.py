@@ -108,6 +108,7 @@ def test_the_parity_covers_filters_and_duplicates(
     assert counts[3] > 3
 
 
+@pytest.mark.slow
 def test_large_sources_are_scored_in_batches(
     scene: tuple[Sam2Model, Sam2Embedding, torch.nn.Module, np.ndarray],
     monkeypatch: pytest.MonkeyPatch,

@@ -143,6 +143,7 @@ def test_timms_layout_computes_what_was_saved(tmp_path: Path) -> None:
     assert (model.patch_size, model.layers, model.embed_dim) == (16, 4, 48)
 
 
+@pytest.mark.slow
 def test_rounded_periods_are_a_choice_of_the_card(tmp_path: Path) -> None:
     component, reference = write_dino(tmp_path)
     exact = load_dino(component, tmp_path, CPU)

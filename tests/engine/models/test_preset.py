@@ -72,6 +72,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_folder_is_a_preset(folder: Path) -> None:
     preset = choose_preset(str(folder), "gumix")
     loaded = LoadedPreset(preset, choose_device("cpu"))

@@ -84,6 +84,7 @@ def test_named_architectures_have_the_published_tensors(name: str, version: int)
     assert any(key.startswith("memory_attention.") for key in reference.state_dict())
 
 
+@pytest.mark.slow
 def test_a_missing_tensor_is_no_video_tensor(tmp_path: Path) -> None:
     component, reference = write_sam2(tmp_path)
     state = reference.state_dict()
@@ -93,6 +94,7 @@ def test_a_missing_tensor_is_no_video_tensor(tmp_path: Path) -> None:
         load_sam2(component, tmp_path, CPU)
 
 
+@pytest.mark.slow
 def test_the_embedding_is_the_packages(model: Sam2Model) -> None:
     image = landscape(90, 150)
     expected = predictor(random_sam2(), image)._features

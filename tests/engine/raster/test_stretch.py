@@ -91,6 +91,7 @@ def test_a_raster_without_data_has_a_stretch(tmp_path: Path) -> None:
     assert measure(path, StretchKind.PERCENTILES).limits == ((0, 1),) * 3
 
 
+@pytest.mark.slow
 def test_large_rasters_are_sampled(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     values = np.tile(np.arange(4096, dtype=np.uint16), (4096, 1))[None]

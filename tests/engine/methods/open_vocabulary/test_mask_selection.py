@@ -208,6 +208,7 @@ class Dense:
         return values, torch.ones(values.shape[1:], dtype=torch.bool)
 
 
+@pytest.mark.slow
 def test_a_raster_of_one_tile_is_labelled_as_published(tiny_preset: Path, tmp_path: Path) -> None:
     # Class 0 to 3 in the quarters, the first the surest.
     values = np.full((4, SIDE, SIDE), 0.05, dtype=np.float32)

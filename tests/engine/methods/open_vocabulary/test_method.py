@@ -79,6 +79,7 @@ def test_a_method_from_a_folder_does_the_whole_job(image: Path) -> None:
     assert any(text.startswith("Comparing with red, green, blue, ") for text in messages)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toys")
 def test_the_command_line_runs_it(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = image.with_name("from_cli.tif")

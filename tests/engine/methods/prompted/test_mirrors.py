@@ -85,6 +85,7 @@ def unstable(tmp_path_factory: pytest.TempPathFactory) -> Sam2Model:
     return load_sam2(replace(component, model=sizes), folder, torch.device("cpu"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("points", "box", "choice"),
     [
@@ -119,6 +120,7 @@ def test_coarse_ratings_leave_one_mask_for_points(
     assert not torch.allclose(predicted(MaskChoice.SINGLE), predicted(MaskChoice.STABLE), atol=1e-2)
 
 
+@pytest.mark.slow
 def test_points_in_turn_start_from_the_prediction_before(model: Sam2Model) -> None:
     side = model.image_size
     pixels = landscape(side, side, 3).transpose(2, 0, 1).copy()
@@ -147,6 +149,7 @@ def test_points_in_turn_start_from_the_prediction_before(model: Sam2Model) -> No
     assert torch.equal(*alone)
 
 
+@pytest.mark.slow
 def test_every_turn_goes_on_from_the_mean_of_all_mirrors(model: Sam2Model) -> None:
     side = model.image_size
     pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()

@@ -103,6 +103,7 @@ def test_a_point_gets_the_mask_of_the_segmenter(image: Path, preset: Path, tmp_p
     assert (mask.astype(bool) == (parts == parts[row, column])).mean() > 0.999
 
 
+@pytest.mark.slow
 def test_several_points_and_boxes_are_taken(image: Path, preset: Path, tmp_path: Path) -> None:
     shapes = [
         shapely.MultiPoint([(20, 20), (30, 30), (25, 20)]),

@@ -91,6 +91,7 @@ def test_a_member_that_does_not_fit_is_named(members: dict[str, Any], message: s
     assert message in caught.value.message
 
 
+@pytest.mark.slow
 def test_a_preset_loads_once_and_answers(
     tmp_path: Path, tiny_model: UniGeoSeg, toy_tokenizer: ByteTokenizer
 ) -> None:

@@ -58,6 +58,7 @@ def pieces(toy_tokenizer: ByteTokenizer) -> list[Piece]:
     return split_dialogue(encode_template(UNIFIED, toy_tokenizer))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_recorded_run(
     golden: Golden, tiny_model: UniGeoSeg, pieces: list[Piece], case: str

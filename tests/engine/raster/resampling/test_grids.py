@@ -30,6 +30,7 @@ def test_linear_fields_keep_their_values(source: tuple[int, int], target: tuple[
     assert torch.allclose(part, whole[:, 7:18, 5:18], atol=1e-5)
 
 
+@pytest.mark.slow
 @given(
     source=st.tuples(st.integers(1, 50), st.integers(1, 50)),
     target=st.tuples(st.integers(1, 70), st.integers(1, 70)),

@@ -75,6 +75,7 @@ def test_region_features_and_clusters(case: str) -> None:
     assert clusters == facts["cluster"].tolist()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 14), st.integers(0, 10_000), st.floats(0.05, 0.6))
 def test_components_equal_density_clusters(count: int, seed: int, epsilon: float) -> None:

@@ -133,6 +133,7 @@ def recorded_image(recorded: dict[str, Tensor]) -> np.ndarray:
     return pixels.round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
+@pytest.mark.slow
 def test_shared_encoding_equals_one_whole_pass(
     segmenter: Segmenter,
     tiny_model: UniGeoSeg,
