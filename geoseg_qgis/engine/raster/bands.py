@@ -121,7 +121,7 @@ def _equals(plane: NDArray[Any], value: float) -> NDArray[np.bool_]:
         return np.asarray(plane == np.asarray(value).astype(plane.dtype))
     if abs(value) >= _OUT_OF_RANGE:
         return np.asarray(plane * np.sign(value) >= _OUT_OF_RANGE)
-    return np.isclose(plane, value, rtol=_ROUNDING, atol=0.0)
+    return np.asarray(np.isclose(plane, value, rtol=_ROUNDING, atol=0.0))
 
 
 def _representable(value: float, dtype: np.dtype[Any]) -> bool:

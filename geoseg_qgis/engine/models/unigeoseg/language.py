@@ -6,6 +6,8 @@ the Phi layers; a checkpoint may hold their attention fused or split, see ``chec
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PhiConfig, PhiModel
@@ -60,7 +62,8 @@ class VisionLanguageModel(PhiModel):
             past_key_values=cache,
             use_cache=True,
         )
-        return [(layer.keys, layer.values) for layer in cache.layers]
+        layers: list[Any] = list(cache.layers)
+        return [(layer.keys, layer.values) for layer in layers]
 
     def continue_from(self, memory: LayerMemory, embeddings: Tensor, words: Tensor) -> Tensor:
         """Run the rest of a right-padded batch after a remembered beginning.

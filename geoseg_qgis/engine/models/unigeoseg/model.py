@@ -92,7 +92,7 @@ class UniGeoSeg(nn.Module):
         The head and the decoders, 4 % of the weights, keep theirs: their thresholds and samples
         move when rounded.
         """
-        self.model.to(dtype)
+        nn.Module.to(self.model, dtype)
         if self.lm_head is not None:
             self.lm_head.to(dtype)
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -43,13 +43,14 @@ def dino_layers(dino: Eva, images: Tensor, count: int) -> tuple[Tensor, tuple[in
     Returns:
         (count, B, N, D) float32 in block order, and the grid.
     """
-    maps = dino.forward_intermediates(
+    found = dino.forward_intermediates(
         images.to(dino.patch_embed.proj.weight.dtype),
         indices=count,
         norm=True,
         output_fmt="NCHW",
         intermediates_only=True,
     )
+    maps = cast("list[Tensor]", found)
     grid = (int(maps[0].shape[-2]), int(maps[0].shape[-1]))
     return torch.stack([layer.float().flatten(2).transpose(1, 2) for layer in maps]), grid
 
