@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,12 @@ import pytest
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.source import RasterSource
 from geoseg_qgis.protocol.tasks.reclassify import ReclassifyTask
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the imported libraries from garbage collection, which would walk them each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
