@@ -34,7 +34,7 @@ def decode(line: bytes) -> Dict[str, Any]:
         JobError: ``PROTOCOL_MISMATCH`` when the line is no JSON-RPC 2.0 message.
     """
     try:
-        message = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+        message = json.loads(line.decode("utf-8"))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise _mismatch("A line on the wire is not JSON.", line) from error
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
@@ -44,10 +44,6 @@ def decode(line: bytes) -> Dict[str, Any]:
     if not isinstance(message.get("params", {}), (dict, type(None))):
         raise _mismatch("The parameters of a message are not an object.", line)
     return message
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _mismatch(sentence: str, line: bytes) -> JobError:

@@ -23,7 +23,6 @@ from geoseg_qgis.protocol.errors import ErrorCode, JobError
         b'{"jsonrpc": "2.0", "id": {}, "method": "run"}',
         b'{"jsonrpc": "2.0", "id": 1.5, "method": "run"}',
         b'{"jsonrpc": "2.0", "id": NaN, "method": "run"}',
-        b'{"jsonrpc": "2.0", "id": 1, "method": "run", "params": {"threshold": Infinity}}',
         b'{"jsonrpc": "2.0", "id": 1, "method": "run", "params": [1, 2]}',
         b'{"jsonrpc": "2.0", "id": 1, "method": "run", "params": "job"}',
     ],

@@ -19,10 +19,10 @@ from geoseg_qgis.protocol.source import RasterSource
 # on any file.
 _ALPHA_WINDOWS = 5
 _ALPHA_SIDE = 64
-# Software writes the lowest number of a float with few digits, for example -3.4e38; no imagery
-# holds values of that size.
+# Some software writes the lowest float32 with few digits, for example -3.4e38. No imagery has
+# values of that size.
 _OUT_OF_RANGE = 1e37
-# That of a number written as float32.
+# Relative rounding error of a number that was stored as float32.
 _ROUNDING = 1e-6
 
 
@@ -39,7 +39,7 @@ class BandPlan:
         masks: Bands whose mask the file stores.
         nodata: Nodata value of each band in ``numbers``, None without.
         declared: Ranges of values that the user declared as nodata, in scaled units.
-        colors: Values of the shown bands that the user declared as transparent, likewise.
+        colors: Values of the shown bands that the user declared as transparent, in scaled units.
         scale: Factor and offset of each band in ``numbers``.
     """
 
@@ -116,7 +116,7 @@ class BandPlan:
 
 
 def _equals(plane: NDArray[Any], value: float) -> NDArray[np.bool_]:
-    """Return which pixels hold a nodata value, though rounding may have moved either of them."""
+    """Return which pixels have a nodata value, up to rounding of either of them."""
     if not np.issubdtype(plane.dtype, np.floating):
         return np.asarray(plane == np.asarray(value).astype(plane.dtype))
     if abs(value) >= _OUT_OF_RANGE:
@@ -214,7 +214,7 @@ def _is_mask_like(dataset: Any, band: int) -> bool:
             height = min(side, dataset.height - int(row))
             width = min(side, dataset.width - int(column))
             window = Window(int(column), int(row), width, height)
-            # Part of a mosaic may be missing; the other windows tell as much.
+            # Part of a mosaic may be missing; the other windows are enough.
             with suppress(RasterioError):
                 pieces.append(dataset.read(band, window=window).ravel())
     values = np.concatenate(pieces or [np.zeros(0)])

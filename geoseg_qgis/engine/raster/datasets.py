@@ -45,7 +45,7 @@ class OpenDataset:
 
     @property
     def is_mosaic(self) -> bool:
-        """Whether other files stand behind it, some of which may be missing."""
+        """Whether it is made of other files, some of which may be missing."""
         return self.file.driver in ("VRT", "GTI")
 
     def close(self) -> None:

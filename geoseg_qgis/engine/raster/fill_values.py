@@ -1,6 +1,6 @@
-"""Values that stand for no data though nothing says so: collars of zeros, frames of 65535.
+"""Values that mean no data but are not declared as nodata: collars of zeros, frames of 65535.
 
-Such a value pulls a limit of the contrast stretch to itself, and all the rest becomes grey.
+Such a value becomes a limit of the contrast stretch, and everything else turns grey.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 from .source import Patch
 from .stretch import LinearStretch
 
-# Imagery of snow or deep shadow saturates too, but not as a value apart from all others.
+# Snow and deep shadow saturate as well, but there are values close to theirs.
 _LEAST_SHARE = 0.01
 _GAP = 0.2
-# Robust ends of the values of a band, as damaged sensors have single wild pixels.
+# Percentiles, as damaged sensors have single outliers.
 _ENDS = (0.5, 99.5)
 _FEW_LEVELS = 8
 _NEARLY_ALL = 0.95
 
 
 def suspected_fill(patch: Patch) -> tuple[float, float] | None:
-    """Return a value that likely means no data, and the share of the valid pixels that hold it.
+    """Return a value that likely means no data, and its share of the valid pixels.
 
-    It is the smallest or largest value of every band, in the same pixels, and lies apart from all
-    other values by a fifth of their range.
+    It is the smallest or largest value of every band, in the same pixels, and differs from all other
+    values by at least a fifth of their range.
 
     Args:
         patch: Pixels spread over the raster, of any shape.
 
     Returns:
-        ``(value, share)``, or None where nothing looks like it.
+        ``(value, share)``, or None if there is no such value.
     """
     known = patch.values[:, patch.valid]
     if known.shape[1] == 0:
@@ -48,7 +48,7 @@ def suspected_fill(patch: Patch) -> tuple[float, float] | None:
 
 
 def is_washed_out(patch: Patch, stretch: LinearStretch) -> bool:
-    """Return whether nearly all pixels fall on a few grey levels once they are stretched."""
+    """Return whether nearly all pixels have one of a few grey levels after the stretch."""
     levels: NDArray[np.uint8] = stretch.apply(patch.values, patch.valid)[:, patch.valid]
     if levels.shape[1] == 0:
         return False

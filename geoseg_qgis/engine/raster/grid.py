@@ -85,10 +85,10 @@ class Grid:
         return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
 
     def nearest_turn(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return longitudes moved by whole turns to where they are nearest to the grid.
+        """Return longitudes shifted by multiples of 360 degrees to be nearest to the grid.
 
-        A raster may begin at 179.9 degrees and end at 180.1, where features have -179.9.
-        Coordinates of other kinds are returned as they are.
+        A raster may extend from 179.9 to 180.1 degrees, where features have -179.9. Coordinates
+        of projected systems are returned as they are.
         """
         if not self.crs_wkt:
             return x

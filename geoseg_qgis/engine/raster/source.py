@@ -36,7 +36,7 @@ CACHE_BYTES = 256 * 1024 * 1024
 _BLOCK_BUDGET = 4 * 1024 * 1024
 # Below this, reading an overview saves no time.
 _OVERVIEW_FROM = 4.0
-# Side of the smallest piece that is tried alone where part of a mosaic is missing.
+# Pixels; smaller pieces of a mosaic are given up when part of them is missing.
 _SMALLEST_PIECE = 32
 
 
@@ -61,8 +61,8 @@ class Raster:
         bands: One-based numbers of the bands used as red, green and blue.
         dtype: Data type of the file, as numpy names it.
         is_palette: Whether they are colours of a palette.
-        is_byte: Whether values are 0..255 for display as they are: plain 8-bit, or a palette.
-        name: What people call it.
+        is_byte: Whether values can be displayed unchanged, as 0..255: plain 8-bit, or a palette.
+        name: Name to show.
         failures: One sentence for each place of a mosaic whose pixels could not be read.
     """
 
@@ -317,7 +317,7 @@ def _quarters(height: int, width: int) -> Iterator[tuple[slice, slice]]:
 
 @dataclass(frozen=True)
 class _View:
-    """Where the pixels of a window lie on those of a dataset or one of its overviews."""
+    """Where the pixels of a window are on those of a dataset or one of its overviews."""
 
     level: int | None
     shape: tuple[int, int]

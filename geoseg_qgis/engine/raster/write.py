@@ -47,7 +47,7 @@ def _style_file(path: Path) -> Path:
 
 
 def foreign_style(path: Path) -> Path | None:
-    """Return the style beside a raster, or beside where it will be, that somebody else wrote."""
+    """Return the style beside a raster, or beside where it will be, unless GeoSeg wrote it."""
     style = _style_file(path)
     try:
         own = not style.is_file() or is_own_style(style.read_text(encoding="utf-8"))
@@ -227,7 +227,7 @@ class ClassRasterWriter(GeoTiffWriter):
         legend: tuple[LegendClass, ...],
         provenance: dict[str, str],
     ) -> None:
-        # A style of the user's own is neither replaced nor deleted.
+        # A style of the user is neither replaced nor deleted.
         if foreign_style(Path(path)) is None:
             self._sidecars = (*_SIDECARS, _style_file)
         super().__init__(path, grid, 1, "uint8", 0, provenance)

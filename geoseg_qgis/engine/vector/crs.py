@@ -19,7 +19,7 @@ from geoseg_qgis.protocol.source import VectorSource
 def placed_shapes(
     source: VectorSource, names: Iterable[str], columns: Iterable[NDArray[Any]]
 ) -> NDArray[np.object_] | None:
-    """Return geometries in the CRS of the raster where QGIS has placed them there, else None.
+    """Return the geometries that QGIS has transformed to the CRS of the raster; None without.
 
     Args:
         source: The layer.

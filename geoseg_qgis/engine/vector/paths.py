@@ -1,4 +1,4 @@
-"""Paths as pyogrio takes them."""
+"""Paths for pyogrio."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from __future__ import annotations
 def readable(path: str) -> str:
     """Return a path under which pyogrio reads a local file.
 
-    pyogrio takes an exclamation mark for the border between an archive and a file inside of it.
+    To pyogrio an exclamation mark separates an archive from a file inside of it.
     """
     return f"/vsisubfile/0,{path}" if "!" in path and not path.startswith("/vsi") else path

@@ -1,10 +1,10 @@
 """Outlines of labelled pixels, as rings made of arcs that neighbours share.
 
-The outlines are the unit edges between pixels of different label. Where they bend or meet lies a
-vertex; where three or four of them meet lies a node, and the piece between two nodes is an arc,
-which exactly two labels share. Everything is kept in flat arrays and followed for all rings at
+The outlines are the unit edges between pixels of different label. A vertex is a corner where they
+bend or meet, and a node one where three or four of them meet. The piece between two nodes is an
+arc, which exactly two labels share. Everything is kept in flat arrays and followed for all rings at
 once: directions are 0 east, 1 south, 2 west, 3 north, a half-edge is ``vertex * 4 + direction``,
-and the label it belongs to lies on its right.
+and its label is on its right.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _successors(vertices: Vertices) -> NDArray[np.int64]:
 def _order_rings(
     following: NDArray[np.int64], is_node: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the ring of each half-edge and the half-edges in order, ring after ring.
+    """Return the ring of each half-edge, and the half-edges in the order of the rings.
 
     A ring starts at a node if it has any, else at its topmost, leftmost vertex.
     """
@@ -193,7 +193,7 @@ def _order_rings(
 def _anchors(
     vertices: Vertices, corner: NDArray[np.int64], offsets: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Mark the start of each ring and the vertex farthest from it, alike from both sides."""
+    """Mark the start of each ring and the vertex farthest from it, the same from both sides."""
     starts, lengths = offsets[:-1], np.diff(offsets)
     ring = np.repeat(np.arange(len(lengths)), lengths)
     columns = vertices.columns[corner].astype(np.int64)
