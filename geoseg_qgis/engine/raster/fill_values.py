@@ -23,8 +23,8 @@ _NEARLY_ALL = 0.95
 def suspected_fill(patch: Patch) -> tuple[float, float] | None:
     """Return a value that likely means no data, and its share of the valid pixels.
 
-    It is the smallest or largest value of every band, in the same pixels, and differs from all other
-    values by at least a fifth of their range.
+    It is the smallest or largest value of every band, in the same pixels, and differs from all
+    other values by at least a fifth of their range.
 
     Args:
         patch: Pixels spread over the raster, of any shape.
