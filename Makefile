@@ -30,8 +30,8 @@ ENGINE_STAMP := $(ENGINE)/geoseg-engine.json
 QGIS_STAMP := $(QGIS_VENV)/.ready
 UV = $(shell command -v uv || ls "$${GEOSEG_DATA:-$$HOME/.local/share/geoseg}"/installer/bin/uv)
 
-.PHONY: help demo test test-fast test-engine test-qgis setup system lint package bench bench-models \
-	screenshots docs evaluate assess-maps assess-scores lock clean distclean
+.PHONY: help demo test test-fast test-fast-engine test-fast-qgis test-engine test-qgis setup system \
+	lint package bench bench-models screenshots docs evaluate assess-maps assess-scores lock clean distclean
 
 help: ## List the targets
 	@grep -E '^[a-z%-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,7 +46,12 @@ test: setup ## Run all tests: those of the engine, then those in QGIS
 	exit $$status
 
 test-fast: setup ## Run the fast tests in less than a minute
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-fast-engine test-fast-qgis
+
+test-fast-engine:
 	$(PYTEST) -m "not slow" tests --ignore=tests/qgis
+
+test-fast-qgis:
 	$(PYTEST_QGIS) -m "not slow"
 
 test-engine: setup
