@@ -82,13 +82,8 @@ def _add(parser: argparse.ArgumentParser, item: Parameter) -> None:
 
 
 def _help(item: Parameter) -> str:
-    meanings = "; ".join(
-        f"{word}: {meaning}"
-        for word, meaning in item.words.items()
-        if word not in item.only_in_dialogs
-    )
-    sentences = [f"{item.title}.", item.help, f"{meanings}." if meanings else "", _default(item)]
-    return " ".join(filter(None, sentences)).replace("%", "%%")
+    words = item.full_help(without=item.only_in_dialogs)
+    return " ".join(f"{item.title()}. {words} {_default(item)}".split()).replace("%", "%%")
 
 
 def _default(item: Parameter) -> str:

@@ -44,7 +44,7 @@ def definitions(item: Parameter) -> List[QgsProcessingParameterDefinition]:
     else:
         made = [_definition(item)]
     for definition in made:
-        definition.setHelp(_help(item))
+        definition.setHelp(item.full_help(tr))
         if item.advanced:
             flag = QgsProcessingParameterDefinition.Flag.FlagAdvanced
             definition.setFlags(definition.flags() | flag)
@@ -57,7 +57,7 @@ def _definition(item: Parameter) -> QgsProcessingParameterDefinition:
     if item.kind in (RasterSource, VectorSource, LayerSource):
         return _layer(item)
     if item.kind is Extent:
-        return QgsProcessingParameterExtent(item.name, _title(item), optional=True)
+        return QgsProcessingParameterExtent(item.name, item.title(tr), optional=True)
     if item.kind in (int, float):
         return _number(item)
     return _choice(item) if item.kind is bool or item.words else _text(item)
@@ -66,23 +66,23 @@ def _definition(item: Parameter) -> QgsProcessingParameterDefinition:
 def _output(item: Parameter) -> QgsProcessingParameterDefinition:
     made: Any = {"optional": True, "createByDefault": item.by_default}
     if item.role is Role.RASTER_FILE:
-        return QgsProcessingParameterRasterDestination(item.name, _title(item), **made)
+        return QgsProcessingParameterRasterDestination(item.name, item.title(tr), **made)
     if item.role is Role.POLYGON_FILE:
-        return QgsProcessingParameterFeatureSink(item.name, _title(item), _POLYGONS, **made)
+        return QgsProcessingParameterFeatureSink(item.name, item.title(tr), _POLYGONS, **made)
     return QgsProcessingParameterFileDestination(
-        item.name, _title(item), _FILTERS[item.role], **made
+        item.name, item.title(tr), _FILTERS[item.role], **made
     )
 
 
 def _layer(item: Parameter) -> QgsProcessingParameterDefinition:
     if item.kind is RasterSource:
-        return QgsProcessingParameterRasterLayer(item.name, _title(item))
+        return QgsProcessingParameterRasterLayer(item.name, item.title(tr))
     if item.kind is VectorSource:
         any_geometry = [QgsProcessing.SourceType.TypeVectorAnyGeometry]
-        return QgsProcessingParameterFeatureSource(item.name, _title(item), any_geometry)
+        return QgsProcessingParameterFeatureSource(item.name, item.title(tr), any_geometry)
     return QgsProcessingParameterMapLayer(
         item.name,
-        _title(item),
+        item.title(tr),
         optional=item.optional,
         types=[_POLYGONS, QgsProcessing.SourceType.TypeRaster],
     )
@@ -92,7 +92,7 @@ def _number(item: Parameter) -> QgsProcessingParameterNumber:
     kinds = QgsProcessingParameterNumber.Type
     number = QgsProcessingParameterNumber(
         item.name,
-        _title(item),
+        item.title(tr),
         kinds.Integer if item.kind is int else kinds.Double,
         item.default,
         optional=item.default is None,
@@ -106,10 +106,10 @@ def _number(item: Parameter) -> QgsProcessingParameterNumber:
 
 def _choice(item: Parameter) -> QgsProcessingParameterDefinition:
     if item.kind is bool:
-        return QgsProcessingParameterBoolean(item.name, _title(item), item.default)
+        return QgsProcessingParameterBoolean(item.name, item.title(tr), item.default)
     return QgsProcessingParameterEnum(
         item.name,
-        _title(item),
+        item.title(tr),
         options=list(item.words),
         defaultValue=_default(item),
         usesStaticStrings=True,
@@ -117,7 +117,7 @@ def _choice(item: Parameter) -> QgsProcessingParameterDefinition:
 
 
 def _text(item: Parameter) -> QgsProcessingParameterDefinition:
-    name, title, optional = item.name, _title(item), item.optional
+    name, title, optional = item.name, item.title(tr), item.optional
     if item.role is Role.FIELD:
         return QgsProcessingParameterField(
             name, title, parentLayerParameterName=item.layer, optional=optional
@@ -137,13 +137,3 @@ def _default(item: Parameter) -> Any:
     """Return what a dialog starts with."""
     default = item.suggestion or (item.default if item.optional else None)
     return default.value if isinstance(default, Choice) else default or None
-
-
-def _title(item: Parameter) -> str:
-    label = tr(item.label)
-    return f"{label} ({tr(item.unit)})" if item.unit else label
-
-
-def _help(item: Parameter) -> str:
-    meanings = "; ".join(f"{word}: {tr(meaning)}" for word, meaning in item.words.items())
-    return " ".join(f"{tr(item.help)} {meanings}{'.' if meanings else ''}".split())

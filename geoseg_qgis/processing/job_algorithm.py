@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -39,11 +39,16 @@ class JobAlgorithm(GeoSegAlgorithm):
 
     `NUMBERS` names the numbers that a run returns. `OMITTED` lists parameters that only the command
     line offers.
+
+    Attributes:
+        offered: The parameters that Processing offers.
+        inputs: The layers of a run by the members of the job that they lead to.
     """
 
     NUMBERS: Dict[str, str] = {}
     OMITTED: Tuple[str, ...] = ()
 
+    offered: Tuple[Parameter, ...]
     inputs: Dict[Members, LayerInput]
 
     def checkParameterValues(
@@ -56,23 +61,22 @@ class JobAlgorithm(GeoSegAlgorithm):
             # The object that QGIS keeps for its checks must not hold on to layers.
             self.inputs = {}
 
-    def parameters(self) -> Iterator[Parameter]:
-        """Yield the parameters that Processing offers."""
-        for item in parameters_of(self.NAME):
-            if item.name and item.name not in self.OMITTED:
-                yield item
-
     def parameter(self, path: Members) -> Parameter:
         """Return the parameter that the members ``path`` of a job lead to."""
-        return next(item for item in self.parameters() if item.path == path)
+        return next(item for item in self.offered if item.path == path)
 
     def outputs(self) -> Tuple[Parameter, ...]:
         """Return the parameters that name files to write."""
-        return tuple(item for item in self.parameters() if item.is_output)
+        return tuple(item for item in self.offered if item.is_output)
 
     def declare(self) -> None:
         """Add parameters and numbers."""
-        for item in self.parameters():
+        self.offered = tuple(
+            item
+            for item in parameters_of(self.NAME)
+            if item.name and item.name not in self.OMITTED
+        )
+        for item in self.offered:
             for definition in definitions(item):
                 self.addParameter(definition)
         for name, text in self.NUMBERS.items():
@@ -107,7 +111,7 @@ class JobAlgorithm(GeoSegAlgorithm):
             JobError: For layers that cannot be used.
         """
         self.inputs = {}
-        for item in self.parameters():
+        for item in self.offered:
             if item.kind in _LAYERS:
                 given = self.freeze_layer(item, values)
                 if given is not None:
@@ -115,13 +119,13 @@ class JobAlgorithm(GeoSegAlgorithm):
 
     def freeze_layer(self, item: Parameter, values: Values) -> Optional[LayerInput]:
         """Return the layer of one parameter, None when it was left out."""
-        fields = [field for field in self.parameters() if field.layer == item.name]
+        fields = [field for field in self.offered if field.layer == item.name]
         return freeze_input(item, values, values.text(fields[0].name) if fields else "")
 
     def plain_values(self, values: Values) -> Dict[Members, Any]:
         """Return the values that are no layers and no files, in their JSON form."""
         plain: Dict[Members, Any] = {}
-        for item in self.parameters():
+        for item in self.offered:
             if item.kind in _LAYERS or item.is_output:
                 continue
             if item.kind is Extent:

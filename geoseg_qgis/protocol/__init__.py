@@ -4,5 +4,5 @@ Both halves import this package and nothing of each other. It uses the standard 
 Python 3.9 syntax.
 """
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 PLUGIN_VERSION = "0.1.0"

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import (
     Any,
+    Callable,
+    Collection,
     Dict,
     Iterator,
     Mapping,
@@ -35,6 +37,7 @@ from .errors import ErrorCode, JobError
 REQUIRED: Any = object()
 """Default of a parameter that must be given."""
 Members = Tuple[str, ...]
+Translate = Callable[[str], str]
 _KEY = "parameter"
 
 
@@ -154,22 +157,27 @@ class Parameter:
         return self.role in _OUTPUTS
 
     @property
-    def title(self) -> str:
-        """The label with its unit."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
-
-    @property
     def words(self) -> Dict[str, str]:
         """Word to help of all choices; empty for what is no choice."""
         if self.is_choice:
             return {member.value: member.help for member in self.kind}
         return dict(self.choices)
 
-    @property
-    def full_help(self) -> str:
-        """The help with the meaning of each word."""
-        meanings = "; ".join(f"{word}: {meaning}" for word, meaning in self.words.items())
-        return " ".join(f"{self.help} {meanings}{'.' if meanings else ''}".split())
+    def title(self, translate: Translate = str) -> str:
+        """Return the label with its unit."""
+        label = translate(self.label)
+        return f"{label} ({translate(self.unit)})" if self.unit else label
+
+    def full_help(self, translate: Translate = str, without: Collection[str] = ()) -> str:
+        """Return the help with the meaning of each word.
+
+        Args:
+            translate: Returns a text in the language of the user.
+            without: Words that are not offered.
+        """
+        words = {word: text for word, text in self.words.items() if word not in without}
+        meanings = "; ".join(f"{word}: {translate(text)}" for word, text in words.items())
+        return f"{translate(self.help)} {meanings}." if meanings else translate(self.help)
 
     def check(self, value: Any) -> None:
         """Refuse a value of the right type that lies outside the limits.

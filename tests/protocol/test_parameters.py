@@ -174,7 +174,7 @@ def test_a_method_of_a_folder_is_offered(tmp_path: Any, monkeypatch: pytest.Monk
     monkeypatch.setenv("GEOSEG_METHODS", str(tmp_path))
     assert make("openvocabulary", "method", "toy").method == "toy"
     (method,) = (item for item in parameters_of("openvocabulary") if item.name == "METHOD")
-    assert method.full_help.endswith("; toy: Plays.")
+    assert method.full_help().endswith("; toy: Plays.")
     monkeypatch.delenv("GEOSEG_METHODS")
     with pytest.raises(JobError, match="Method cannot be 'toy'"):
         make("openvocabulary", "method", "toy")

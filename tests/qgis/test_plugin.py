@@ -14,6 +14,7 @@ from qgis.PyQt.QtWidgets import QAction
 
 from geoseg_qgis import classFactory
 from geoseg_qgis.processing.settings import Settings
+from geoseg_qgis.protocol import PROTOCOL_VERSION
 
 
 class Window:
@@ -212,7 +213,7 @@ def test_report_hides_the_home_folder(qgis_app) -> None:
     from geoseg_qgis.gui.report import diagnostics_report
 
     report = diagnostics_report()
-    assert report.startswith("GeoSeg 0.1.0, protocol 1\nQGIS 3.")
+    assert report.startswith(f"GeoSeg 0.1.0, protocol {PROTOCOL_VERSION}\nQGIS 3.")
     assert str(Path.home()) + "/" not in report
 
 
