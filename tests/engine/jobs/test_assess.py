@@ -45,6 +45,8 @@ from geoseg_qgis.protocol.errors import CancelledError, ErrorCode, JobError
 from geoseg_qgis.protocol.source import Extent, GridRequest, VectorSource
 from geoseg_qgis.protocol.tasks.assess import AssessVariant, Orientations
 
+pytestmark = pytest.mark.slow
+
 TP, FP, TN, FN = 1, 2, 3, 4
 # Corners of bright objects are rounded by a pixel or two.
 ROUNDED = 0.002
@@ -74,7 +76,6 @@ def assessed(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> Assessed
     return assess(folder / "out", preset, imagery(folder / "image.tif"), mask=mask)
 
 
-@pytest.mark.slow
 def test_quality_raster_and_numbers(assessed: Assessed) -> None:
     mask = drawn(dict.fromkeys(MASKED, 1))
     expected = expected_quality(mask)
@@ -95,7 +96,6 @@ def test_quality_raster_and_numbers(assessed: Assessed) -> None:
     assert not assessed.result.warnings
 
 
-@pytest.mark.slow
 def test_quality_raster_has_names_colours_and_provenance(assessed: Assessed) -> None:
     with rasterio.open(assessed.folder / "quality.tif") as dataset:
         assert dataset.colormap(1)[TP] == (0x00, 0x9E, 0x73, 255)
@@ -109,7 +109,6 @@ def test_quality_raster_has_names_colours_and_provenance(assessed: Assessed) -> 
     assert "<Category>missed (FN)</Category>" in beside
 
 
-@pytest.mark.slow
 def test_traced_polygons_are_ranked(assessed: Assessed) -> None:
     layer = assessed.polygons
     places = {"whole": WHOLE, "half": MASKED_HALF, "false": FALSE}
@@ -174,7 +173,6 @@ def test_report_stands_alone_and_says_the_numbers(assessed: Assessed) -> None:
     assert "incomplete" in text
 
 
-@pytest.mark.slow
 def test_report_escapes_names(tmp_path: Path, preset: Path) -> None:
     values = drawn({WHOLE: 3, FALSE: 7})
     hostile = "<script>alert(1)</script>"
@@ -196,7 +194,6 @@ def test_report_escapes_names(tmp_path: Path, preset: Path) -> None:
     assert "<th>{{ 7 * 7 }} &amp; $</th>" in text
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pixels", "crs"),
     [
@@ -231,7 +228,6 @@ def test_mask_on_other_pixels(
     assert done.result.numbers["FALSE_COUNT"] == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("transform", [NORTH_UP, ROTATED], ids=["north up", "rotated"])
 def test_polygons_of_another_crs_keep_all_they_have(
     tmp_path: Path, preset: Path, transform: Affine
@@ -273,7 +269,6 @@ def test_polygons_of_another_crs_keep_all_they_have(
     assert again.polygons.columns["problem"] == ["fine"]
 
 
-@pytest.mark.slow
 def test_an_earlier_assessment_is_replaced(tmp_path: Path, preset: Path) -> None:
     image = imagery(tmp_path / "image.tif")
     layer = write_layer(
@@ -288,7 +283,6 @@ def test_an_earlier_assessment_is_replaced(tmp_path: Path, preset: Path) -> None
     assert len([name for name in done.polygons.columns if name.startswith("iou")]) == 1
 
 
-@pytest.mark.slow
 def test_tiles_leave_no_seams(tmp_path: Path, preset: Path) -> None:
     image = imagery(tmp_path / "image.tif")
     mask = write_bands(tmp_path / "mask.tif", drawn(dict.fromkeys(MASKED, 1))[None])
@@ -300,7 +294,6 @@ def test_tiles_leave_no_seams(tmp_path: Path, preset: Path) -> None:
     assert differing(many.quality, single.quality) < ROUNDED / 10
 
 
-@pytest.mark.slow
 def test_constrained_agrees_with_the_mask(tmp_path: Path, preset: Path) -> None:
     values = drawn(dict.fromkeys(MASKED, 1))
     image = imagery(tmp_path / "image.tif")
@@ -318,7 +311,6 @@ def test_constrained_agrees_with_the_mask(tmp_path: Path, preset: Path) -> None:
     np.testing.assert_allclose(raw.scores[0] + raw.scores[3], done.scores[[0, 3]].sum(0), atol=0.01)
 
 
-@pytest.mark.slow
 def test_nodata_is_not_judged(tmp_path: Path, preset: Path) -> None:
     hole = (80, 144, 208, 304)
     image = imagery(tmp_path / "image.tif", hole=hole)
@@ -338,7 +330,6 @@ def test_nodata_is_not_judged(tmp_path: Path, preset: Path) -> None:
     assert np.array_equal(repaired[empty], values[empty])
 
 
-@pytest.mark.slow
 def test_classes_one_at_a_time(tmp_path: Path, preset: Path) -> None:
     values = drawn({WHOLE: 3, MASKED_HALF: 7, FALSE: 7})
     mask = write_bands(tmp_path / "mask.tif", values[None])
@@ -371,7 +362,6 @@ def test_classes_one_at_a_time(tmp_path: Path, preset: Path) -> None:
     assert caught.value.code is ErrorCode.INVALID_CLASSES
 
 
-@pytest.mark.slow
 def test_classes_of_polygons(tmp_path: Path, preset: Path) -> None:
     fields = {"kind": np.array(["shed", "house", None], dtype=object)}
     layer = write_layer(tmp_path / "mask.gpkg", [in_map(box) for box in MASKED], fields)
@@ -387,7 +377,6 @@ def test_classes_of_polygons(tmp_path: Path, preset: Path) -> None:
         assert (dataset.read(1)[drawn({WHOLE: 1}) > 0] == 2).mean() > 0.99
 
 
-@pytest.mark.slow
 def test_overlapping_polygons_have_all_of_their_pixels(tmp_path: Path, preset: Path) -> None:
     large = (24, 72, 24, 104)
     layer = write_layer(
@@ -400,7 +389,6 @@ def test_overlapping_polygons_have_all_of_their_pixels(tmp_path: Path, preset: P
     assert ["overlap" in warning for warning in done.result.warnings] == [True]
 
 
-@pytest.mark.slow
 def test_crossed_outlines_are_repaired_to_be_assessed(tmp_path: Path, preset: Path) -> None:
     top, bottom, left, right = WHOLE
     corners = [(left, top), (right, bottom), (right, top), (left, bottom)]
@@ -425,7 +413,6 @@ def test_points_are_no_mask(tmp_path: Path, preset: Path) -> None:
         )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("crs", [CRS, None])
 def test_a_mask_without_a_crs_is_reported(tmp_path: Path, preset: Path, crs: str | None) -> None:
     mask = write_bands(tmp_path / "mask.tif", drawn(dict.fromkeys(MASKED, 1))[None], crs=crs)
@@ -468,7 +455,6 @@ def test_wrong_jobs_are_refused(tmp_path: Path, preset: Path) -> None:
         assess(tmp_path / "out", preset, image, mask=image, **nothing)
 
 
-@pytest.mark.slow
 def test_a_hundred_thousand_polygons(tmp_path: Path) -> None:
     side, pitch = 317, 3
     size = 960
@@ -487,7 +473,6 @@ def test_a_hundred_thousand_polygons(tmp_path: Path) -> None:
     assert set(np.add(columns["tp_px"], columns["fp_px"]).tolist()) == {4}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stop", [0.03, 0.3, 0.85])
 def test_a_cancel_leaves_nothing(tmp_path: Path, preset: Path, stop: float) -> None:
     seen = [0.0]
@@ -504,7 +489,6 @@ def test_a_cancel_leaves_nothing(tmp_path: Path, preset: Path, stop: float) -> N
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.slow
 def test_several_views_tell_a_spread(tmp_path: Path, preset: Path) -> None:
     layer = write_layer(tmp_path / "mask.gpkg", [in_map(box) for box in MASKED])
     done = assess(
@@ -528,7 +512,6 @@ def test_several_views_tell_a_spread(tmp_path: Path, preset: Path) -> None:
     assert "Views of each tile</dt><dd>16<" in (done.folder / "report.html").read_text()
 
 
-@pytest.mark.slow
 def test_network_reads_its_own_pixels(tmp_path: Path) -> None:
     size = {"preferred": 1.0, "finest": 0.5, "coarsest": 1.5}
     preset = write_bright_preset(tmp_path / "judge", pixel_size=size)
@@ -547,7 +530,6 @@ def test_network_reads_its_own_pixels(tmp_path: Path) -> None:
     assert ["was made for 0.05 to 0.3 m" in text for text in warned.result.warnings] == [True]
 
 
-@pytest.mark.slow
 def test_extent_and_resolution(tmp_path: Path, preset: Path) -> None:
     layer = write_layer(tmp_path / "mask.gpkg", [in_map(box) for box in MASKED])
     left, top = NORTH_UP @ (0, 0)
@@ -563,7 +545,6 @@ def test_extent_and_resolution(tmp_path: Path, preset: Path) -> None:
     assert (done.quality[16:32, 16:48] == TP).mean() > 0.98
 
 
-@pytest.mark.slow
 def test_imagery_without_a_crs(tmp_path: Path, preset: Path) -> None:
     grey = np.where(drawn(dict.fromkeys(BRIGHT, 1)) > 0, 210, 40).astype(np.uint8)
     image = write_bands(tmp_path / "image.tif", np.stack([grey] * 3), NORTH_UP, None)
@@ -575,7 +556,6 @@ def test_imagery_without_a_crs(tmp_path: Path, preset: Path) -> None:
     assert done.polygons.columns["class_id"] == [255]
 
 
-@pytest.mark.slow
 def test_smallest_areas(tmp_path: Path, preset: Path) -> None:
     layer = write_layer(tmp_path / "mask.gpkg", [in_map(box) for box in MASKED])
     done = assess(
@@ -586,7 +566,6 @@ def test_smallest_areas(tmp_path: Path, preset: Path) -> None:
     assert done.result.numbers["MISSED_COUNT"] == 0
 
 
-@pytest.mark.slow
 def test_from_the_command_line(tmp_path: Path, preset: Path) -> None:
     image = imagery(tmp_path / "image.tif")
     fields = {"kind": np.array(["roof", "road", "road"], dtype=object)}

@@ -206,6 +206,7 @@ def _extent(left: int, top: int, right: int, bottom: int) -> tuple[float, float,
     return xmin, ymin, xmax, ymax
 
 
+@pytest.mark.slow
 def test_an_extent_limits_the_result(landscape: Path, tiny: str, tmp_path: Path) -> None:
     layer = write_layer(tmp_path / "a.gpkg", on_map(POINTS, NORTH_UP), {"n": [1, 2, 3, 4]})
     grid = GridRequest(Extent(*_extent(20, 20, 100, 120)))
@@ -220,6 +221,7 @@ def test_an_extent_limits_the_result(landscape: Path, tiny: str, tmp_path: Path)
     assert warning == "Prompts outside of the raster or of the extent, which are not used: 3."
 
 
+@pytest.mark.slow
 def test_points_of_a_group_are_one_object(landscape: Path, tiny: str, tmp_path: Path) -> None:
     fields = {
         "house": np.array(["b", "a", "b", "a"], dtype=object),
@@ -530,6 +532,7 @@ def test_files_are_written_alone_if_asked(landscape: Path, tiny: str, tmp_path: 
     assert not (tmp_path / "outlines.gpkg").exists()
 
 
+@pytest.mark.slow
 def test_shapes_of_all_kinds_are_prompts(landscape: Path, tiny: str, tmp_path: Path) -> None:
     shapes = [
         shapely.MultiPoint([(60, 50), (66, 52)]),

@@ -37,6 +37,8 @@ from geoseg_qgis.protocol.polygons import PolygonOptions
 from geoseg_qgis.protocol.source import RasterSource, Stretch, StretchKind
 from geoseg_qgis.protocol.tasks.refer import InstructionTask, Keep, ReferTask, View
 
+pytestmark = pytest.mark.slow
+
 NEVER = 0.999999
 WORDS = ["the", "white", "plane", "planes", "on"]
 UTM = ("EPSG:32633", Affine(0.5, 0, 400000, 0, -0.5, 5000000))
@@ -106,7 +108,6 @@ def expected_probability(
         return sample_grid(prediction.probability, base, raster.grid)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "place"),
     [
@@ -139,7 +140,6 @@ def test_the_mask_lies_on_the_pixels_it_came_from(
     assert result.numbers["AREA"] == pytest.approx(mask.sum() * pixel, rel=2e-3)
 
 
-@pytest.mark.slow
 def test_polygons_have_score_area_and_instruction(
     preset: Path, segmenter: Segmenter, tmp_path: Path
 ) -> None:
@@ -169,7 +169,6 @@ def test_polygons_have_score_area_and_instruction(
     assert set(again.files) == {"OUTPUT", "SCORES"}
 
 
-@pytest.mark.slow
 def test_the_best_area_is_kept_if_asked(preset: Path, segmenter: Segmenter, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (96, 128))
     expected = expected_probability(image, segmenter)
@@ -189,7 +188,6 @@ def test_the_best_area_is_kept_if_asked(preset: Path, segmenter: Segmenter, tmp_
     assert any(f"Of {others + 1} areas found, the one" in line for line in log)
 
 
-@pytest.mark.slow
 def test_results_say_how_they_were_made(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (200, 300))
     job = make_job(image, preset, view=View.TILES, task=InstructionTask.REFERRING)
@@ -207,7 +205,6 @@ def test_results_say_how_they_were_made(preset: Path, tmp_path: Path) -> None:
     assert Job.from_json(json.loads(tags["GEOSEG_JOB"])) == job
 
 
-@pytest.mark.slow
 def test_an_overview_fine_enough_for_the_model_is_the_default(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (200, 300))
     log: list[str] = []
@@ -220,7 +217,6 @@ def test_an_overview_fine_enough_for_the_model_is_the_default(preset: Path, tmp_
     assert any("at 1.17 m per pixel" in line for line in log)
 
 
-@pytest.mark.slow
 def test_an_overview_too_coarse_for_the_model_is_reported(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (40, 1100))
     auto = run_job(make_job(image, preset, threshold=NEVER), JobContext())
@@ -233,7 +229,6 @@ def test_an_overview_too_coarse_for_the_model_is_reported(preset: Path, tmp_path
     )
 
 
-@pytest.mark.slow
 def test_pixels_that_the_network_was_not_made_for_are_reported(
     preset: Path, tmp_path: Path
 ) -> None:
@@ -256,7 +251,6 @@ def test_pixels_that_the_network_was_not_made_for_are_reported(
     assert any("0.1 to 1.1 m" in text for text in whole.warnings)
 
 
-@pytest.mark.slow
 def test_words_that_were_never_taught_are_named(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (40, 60))
     result = run_job(make_job(image, preset, instruction="2 plans on the ziggurat"), JobContext())
@@ -271,7 +265,6 @@ def test_words_that_were_never_taught_are_named(preset: Path, tmp_path: Path) ->
     assert all(name in warning for name in names) if names else "a bigger model" in warning
 
 
-@pytest.mark.slow
 def test_nothing_found_is_a_result_with_a_warning(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (50, 70))
     result = run_job(make_job(image, preset, threshold=NEVER), JobContext())
@@ -282,7 +275,6 @@ def test_nothing_found_is_a_result_with_a_warning(preset: Path, tmp_path: Path) 
     assert pyogrio.read_info(result.files["POLYGONS"], layer="polygons")["features"] == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("view", [View.WHOLE, View.TILES])
 def test_nodata_is_outside_of_the_mask(view: View, preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (150, 200))
@@ -298,7 +290,6 @@ def test_nodata_is_outside_of_the_mask(view: View, preset: Path, tmp_path: Path)
     assert result.numbers["VALID_PIXELS"] == 150 * 110
 
 
-@pytest.mark.slow
 def test_a_raster_without_data_is_named(preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (50, 70))
     with rasterio.open(image, "r+") as dataset:
@@ -338,7 +329,6 @@ def test_other_methods_are_refused(method: str, preset: Path, tmp_path: Path) ->
     assert "unigeoseg" in caught.value.hint
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("view", [View.WHOLE, View.TILES])
 def test_a_cancel_keeps_what_was_there(view: View, preset: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", (200, 300))
@@ -355,7 +345,6 @@ def test_a_cancel_keeps_what_was_there(view: View, preset: Path, tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.tif", "mask.tif"]
 
 
-@pytest.mark.slow
 def test_the_command_line_does_the_same_job(
     preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -160,6 +160,7 @@ def greedy(reference: Any, inputs: dict[str, torch.Tensor], count: int) -> list[
     return found
 
 
+@pytest.mark.slow
 def test_generation_takes_the_most_probable_token(
     loaded: tuple[LanguageModel, Any, Tokenizer],
 ) -> None:

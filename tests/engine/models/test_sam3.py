@@ -27,6 +27,7 @@ def picture(height: int = 56, width: int = 56) -> torch.Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 def test_the_published_size_is_that_of_the_paper() -> None:
     backbone = {"model_type": "sam3_vit_model", "rope_theta": 10000.0, "hidden_size": 1024}
     detector = {"model_type": "sam3", "vision_config": {"backbone_config": backbone}}
@@ -50,6 +51,7 @@ def test_the_published_size_is_that_of_the_paper() -> None:
     assert 4 * 840_376_374 < weights.size < 4 * 900_000_000
 
 
+@pytest.mark.slow
 def test_a_loaded_model_finds_what_the_library_finds(loaded: tuple[Sam3Model, Any]) -> None:
     model, reference = loaded
     assert (model.image_size, model.text_length) == (56, 12)
@@ -163,6 +165,7 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     assert caught.value.code is ErrorCode.MODEL_MISSING
 
 
+@pytest.mark.slow
 def test_a_preset_loads_it_and_tells_where_it_came_from(tmp_path: Path) -> None:
     component, _ = write_sam3(tmp_path)
     write_card(tmp_path, "sam3", component, "sam3")

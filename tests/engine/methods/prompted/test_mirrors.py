@@ -174,6 +174,7 @@ def test_every_turn_goes_on_from_the_mean_of_all_mirrors(model: Sam2Model) -> No
     assert torch.allclose(logits, mean[0, 0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_objects_with_other_orders_of_clicks_are_predicted_as_if_alone(model: Sam2Model) -> None:
     side = model.image_size
     pixels = landscape(side, side, 2).transpose(2, 0, 1).copy()

@@ -102,6 +102,7 @@ def test_other_keys_are_refused(tiny_weights: dict[str, Tensor], change: str, me
         build_segassess(state)
 
 
+@pytest.mark.slow
 def test_safetensors_keep_the_sizes(tiny_weights: dict[str, Tensor], tmp_path: Path) -> None:
     configuration = dataclasses.replace(TINY, prompt_resampling="average", decoder_heads=4)
     model = build_segassess(tiny_weights, configuration)

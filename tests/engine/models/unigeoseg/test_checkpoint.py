@@ -74,6 +74,7 @@ def test_full_size_names_and_shapes(kind: ConnectorKind) -> None:
     assert not set(unused) & set(built)
 
 
+@pytest.mark.slow
 def test_sharded_folder(folder: Path, golden: Golden, tiny_model: UniGeoSeg) -> None:
     checkpoint = load_checkpoint(folder, with_language_head=True)
     assert checkpoint.model.config == TINY

@@ -96,6 +96,7 @@ def test_what_follows_the_instruction_does_not_matter(
     assert_near(answer.masks[-1], recorded["pred_masks_lowres"], 1e-3)
 
 
+@pytest.mark.slow
 def test_each_request_of_a_mixed_batch_has_its_own_memory_share(
     golden: Golden, tiny_model: UniGeoSeg, pieces: list[Piece]
 ) -> None:
