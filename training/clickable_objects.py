@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import List
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +62,7 @@ def with_labelled_objects(image: LabelledImage) -> LabelledImage:
     return replace(image, labels=image.labels | guessed * BIT["other"])
 
 
-def label_components(labels: Tensor, random: np.random.Generator) -> List[Target]:
+def label_components(labels: Tensor, random: np.random.Generator) -> list[Target]:
     """Return the connected components of every named class of one crop.
 
     Args:
@@ -73,7 +72,7 @@ def label_components(labels: Tensor, random: np.random.Generator) -> List[Target
     row, column = random.integers(STRIDE, size=2)
     values = labels[row::STRIDE, column::STRIDE].numpy()
     known = outlined(values)
-    found: List[Target] = []
+    found: list[Target] = []
     for name in NAMED:
         member = values == name
         if member.sum() < SMALLEST:
@@ -85,7 +84,7 @@ def label_components(labels: Tensor, random: np.random.Generator) -> List[Target
     return found
 
 
-def colour_regions(pixels: Tensor, random: np.random.Generator) -> List[Target]:
+def colour_regions(pixels: Tensor, random: np.random.Generator) -> list[Target]:
     """Return connected regions of even colour, by k-means on a smoothed crop.
 
     Args:
@@ -105,7 +104,7 @@ def colour_regions(pixels: Tensor, random: np.random.Generator) -> List[Target]:
         centres = sums / sizes
     classes = ndimage.median_filter(nearest.view(height, width).numpy(), 5)
     everything = np.ones((height, width), bool)
-    found: List[Target] = []
+    found: list[Target] = []
     for index in range(count):
         numbers, parts = ndimage.label(classes == index)
         sizes_of_parts = np.bincount(numbers.ravel(), minlength=parts + 1)

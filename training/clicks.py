@@ -7,8 +7,8 @@ those areas count that the clicks touch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Iterator, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -83,8 +83,8 @@ def _start(box: slice, length: int, size: int) -> int:
 
 
 def deepest_point(
-    mask: Mask, points: Sequence[Tuple[int, int]] = ()
-) -> Tuple[Tuple[int, int], float]:
+    mask: Mask, points: Sequence[tuple[int, int]] = ()
+) -> tuple[tuple[int, int], float]:
     """Return the (x, y) of the pixel farthest from the mask's border and the window's, and how far.
 
     Args:
@@ -98,7 +98,7 @@ def deepest_point(
     return (int(column), int(row)), float(depth[row, column])
 
 
-def click_scores(predictor: Predictor, example: Example, clicks: int) -> List[float]:
+def click_scores(predictor: Predictor, example: Example, clicks: int) -> list[float]:
     """Return the IoU after each of some clicks.
 
     Args:
@@ -108,9 +108,9 @@ def click_scores(predictor: Predictor, example: Example, clicks: int) -> List[fl
     """
     tile = predictor.encode(example.pixels.numpy())
     found = np.zeros_like(example.mask)
-    points: List[Tuple[int, int]] = []
-    marks: List[int] = []
-    scores: List[float] = []
+    points: list[tuple[int, int]] = []
+    marks: list[int] = []
+    scores: list[float] = []
     for _ in range(clicks):
         missing, depth_of_missing = deepest_point(example.mask & ~found, points)
         extra, depth_of_extra = deepest_point(found & ~example.mask, points)
@@ -131,6 +131,6 @@ def click_scores(predictor: Predictor, example: Example, clicks: int) -> List[fl
     return scores
 
 
-def _prompt(points: List[Tuple[int, int]], marks: List[int]) -> ObjectPrompt:
+def _prompt(points: list[tuple[int, int]], marks: list[int]) -> ObjectPrompt:
     places, on_object = np.array(points, np.float64) + 0.5, np.array(marks, bool)
     return ObjectPrompt(0, 0, len(points), places, on_object)

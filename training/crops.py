@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import List, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
@@ -47,11 +47,11 @@ class CropSampler:
 
     def __init__(
         self,
-        images: List[LabelledImage],
+        images: list[LabelledImage],
         size: int,
         seed: int,
         generated_share: float = GENERATED_SHARE,
-        real_shares: Optional[Mapping[str, float]] = None,
+        real_shares: Mapping[str, float] | None = None,
     ) -> None:
         self.images = images
         self.size = size
@@ -81,7 +81,7 @@ class CropSampler:
         """Return the crops (B, 3, S, S) in 0..1 with colours changed at random."""
         return torch.stack([vary_colour(pixels, self.random) for pixels in clean])
 
-    def _crop(self, index: int) -> Tuple[torch.Tensor, torch.Tensor]:
+    def _crop(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         image = self.images[index]
         low, high = image.zoom
         zoom = math.exp(self.random.uniform(math.log(low), math.log(high)))
@@ -107,7 +107,7 @@ class CropSampler:
         labels = _sample(image.labels[None], source, "nearest")[0].long()
         return pixels, labels
 
-    def _centre(self, index: int, half: float, height: int, width: int) -> Tuple[float, float]:
+    def _centre(self, index: int, half: float, height: int, width: int) -> tuple[float, float]:
         anchors = self._anchors[index]
         if anchors and self.random.random() < 0.6:
             pixels = anchors[self.random.integers(len(anchors))]
@@ -144,7 +144,7 @@ def _sample(image: torch.Tensor, xy: torch.Tensor, mode: str) -> torch.Tensor:
     )[0]
 
 
-def _pyramid(pixels: torch.Tensor) -> List[torch.Tensor]:
+def _pyramid(pixels: torch.Tensor) -> list[torch.Tensor]:
     levels = [pixels]
     for _ in range(3):
         if min(levels[-1].shape[1:]) < 64:
@@ -153,7 +153,7 @@ def _pyramid(pixels: torch.Tensor) -> List[torch.Tensor]:
     return levels
 
 
-def _rare_pixels(image: LabelledImage, random: np.random.Generator) -> List[np.ndarray]:
+def _rare_pixels(image: LabelledImage, random: np.random.Generator) -> list[np.ndarray]:
     """Return up to 2000 positions of each land cover that an image labels with certainty."""
     anchors = []
     labels = image.labels.numpy()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,7 @@ class LabelledImage:
     name: str
     pixels: torch.Tensor
     labels: torch.Tensor
-    zoom: Tuple[float, float]
+    zoom: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Source:
     attribution: str
     licence: str
     weight: float
-    read: Callable[[Path], Tuple[Pixels, Labels, Tuple[float, float]]]
+    read: Callable[[Path], tuple[Pixels, Labels, tuple[float, float]]]
     guesses_vegetation: bool = False
 
 
-def _rgb(path: Path, bands: Tuple[int, ...] = (1, 2, 3)) -> Pixels:
+def _rgb(path: Path, bands: tuple[int, ...] = (1, 2, 3)) -> Pixels:
     with rasterio.open(path) as source:
         if source.count < 3:
             return _stretched(source.read(1))
@@ -103,7 +103,7 @@ def _index(path: Path) -> npt.NDArray[np.uint8]:
         return band
 
 
-def _legend(values: npt.NDArray[np.uint8], legend: Dict[int, int]) -> Labels:
+def _legend(values: npt.NDArray[np.uint8], legend: dict[int, int]) -> Labels:
     table = np.full(256, UNKNOWN, np.int32)
     for value, mask in legend.items():
         table[value] = mask
@@ -132,7 +132,7 @@ def with_weak_labels(pixels: Pixels, labels: Labels) -> Labels:
     return result
 
 
-def _read_dubai(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
+def _read_dubai(path: Path) -> tuple[Pixels, Labels, tuple[float, float]]:
     legend = {
         1: BIT["building"],
         2: BIT["land"],
@@ -146,7 +146,7 @@ def _read_dubai(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
     return _rgb(path), _legend(_index(_label_path(path, ".png")), legend), zoom
 
 
-def _read_oam(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
+def _read_oam(path: Path) -> tuple[Pixels, Labels, tuple[float, float]]:
     pixels = _rgb(path)
     labels = _legend(
         _index(_label_path(path, ".png")), {255: BIT["building"], 0: all_but("building")}
@@ -155,7 +155,7 @@ def _read_oam(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
     return pixels, with_weak_labels(pixels, labels), (0.25, 1.2) if coarse else (0.15, 0.8)
 
 
-def _read_footprints(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
+def _read_footprints(path: Path) -> tuple[Pixels, Labels, tuple[float, float]]:
     pixels = _rgb(path)
     raster = _label_path(path, ".png")
     if raster.exists():
@@ -182,7 +182,7 @@ def _burned_buildings(path: Path) -> Labels:
     return _legend(burned.astype(np.uint8), {255: BIT["building"], 0: all_but("building")})
 
 
-def _read_korea(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
+def _read_korea(path: Path) -> tuple[Pixels, Labels, tuple[float, float]]:
     legend = {
         10: BIT["building"],
         30: partial_label("road", "car"),
@@ -193,7 +193,7 @@ def _read_korea(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
     return _rgb(path, (3, 2, 1)), _legend(_index(_label_path(path, ".tif")), legend), (1.0, 2.5)
 
 
-def _boxes(path: Path) -> List[Tuple[int, int, int, int, str]]:
+def _boxes(path: Path) -> list[tuple[int, int, int, int, str]]:
     with path.open(newline="") as stream:
         rows = csv.DictReader(stream)
         return [
@@ -203,7 +203,7 @@ def _boxes(path: Path) -> List[Tuple[int, int, int, int, str]]:
 
 
 def _paint_ellipse(
-    labels: Labels, box: Tuple[int, int, int, int, str], scale: float, mask: int
+    labels: Labels, box: tuple[int, int, int, int, str], scale: float, mask: int
 ) -> None:
     left, top, right, bottom, _ = box
     height, width = labels.shape
@@ -218,7 +218,7 @@ def _paint_ellipse(
     view[inside] = mask
 
 
-def _read_trees(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
+def _read_trees(path: Path) -> tuple[Pixels, Labels, tuple[float, float]]:
     pixels = _rgb(path)
     labels = np.full(pixels.shape[1:], partial_label("tree", "grass", "land"), np.int32)
     boxes = _boxes(_label_path(path, ".csv"))
@@ -230,7 +230,7 @@ def _read_trees(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
     return pixels, labels, (0.3, 1.2)
 
 
-def _read_cars(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
+def _read_cars(path: Path) -> tuple[Pixels, Labels, tuple[float, float]]:
     pixels = _rgb(path)
     labels = np.full(pixels.shape[1:], all_but("car"), np.int32)
     boxes = _boxes(_label_path(path, ".csv"))
@@ -243,7 +243,7 @@ def _read_cars(path: Path) -> Tuple[Pixels, Labels, Tuple[float, float]]:
     return pixels, with_weak_labels(pixels, labels), zoom
 
 
-SOURCES: Dict[str, Source] = {
+SOURCES: dict[str, Source] = {
     "dubai_landcover": Source(
         "Humans in the Loop and the Mohammed Bin Rashid Space Centre (MBRSC), Dubai",
         "CC0-1.0",
@@ -286,7 +286,7 @@ SOURCES: Dict[str, Source] = {
 }
 
 
-def load_images(data: Path, split: str, datasets: Tuple[str, ...] = ()) -> List[LabelledImage]:
+def load_images(data: Path, split: str, datasets: tuple[str, ...] = ()) -> list[LabelledImage]:
     """Read every image of one split.
 
     Args:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -14,7 +15,7 @@ from .land_cover import BIT, partial_label
 WindowNetwork = Callable[[torch.Tensor], torch.Tensor]
 """(B, 3, S, S) pixels in 0..1 to (B, Q, h, w) logits."""
 
-LEGENDS: Dict[str, Tuple[Tuple[Tuple[str, ...], int], ...]] = {
+LEGENDS: dict[str, tuple[tuple[tuple[str, ...], int], ...]] = {
     "dubai_landcover": (
         (("building", "roof", "house"), BIT["building"]),
         (("bare land", "soil", "sand"), BIT["land"]),
@@ -44,8 +45,8 @@ class Score:
         iou: Intersection over union of each class, summed over images.
     """
 
-    classes: Tuple[str, ...]
-    iou: Tuple[float, ...]
+    classes: tuple[str, ...]
+    iou: tuple[float, ...]
 
     @property
     def mean(self) -> float:
@@ -86,7 +87,7 @@ def slide(network: WindowNetwork, pixels: torch.Tensor, size: int, stride: int) 
     return (total / count)[:, :height, :width]
 
 
-def _starts(length: int, size: int, stride: int) -> List[int]:
+def _starts(length: int, size: int, stride: int) -> list[int]:
     if length <= size:
         return [0]
     return [*range(0, length - size, stride), length - size]
@@ -117,12 +118,12 @@ def score(histogram: torch.Tensor, names: Sequence[str]) -> Score:
 
 
 def evaluate(
-    make_network: Callable[[List[List[str]]], WindowNetwork],
+    make_network: Callable[[list[list[str]]], WindowNetwork],
     images: Sequence[LabelledImage],
-    zoom: Dict[str, float],
+    zoom: dict[str, float],
     size: int = 224,
     stride: int = 168,
-) -> Dict[str, Score]:
+) -> dict[str, Score]:
     """Score a model on every set that has a legend.
 
     Args:
@@ -165,7 +166,7 @@ def class_map(
 
 def clip_network(
     model: Any, tokenizer: Any, head: str, mean: torch.Tensor, std: torch.Tensor
-) -> Callable[[List[List[str]]], WindowNetwork]:
+) -> Callable[[list[list[str]]], WindowNetwork]:
     """Return a maker of networks that compare one dense head of CLIP with class texts.
 
     Args:
@@ -182,7 +183,7 @@ def clip_network(
     side = model.visual.grid_size[0]
     none = torch.zeros(1, side * side, dtype=torch.int64)
 
-    def make(classes: List[List[str]]) -> WindowNetwork:
+    def make(classes: list[list[str]]) -> WindowNetwork:
         owner = torch.tensor([index for index, words in enumerate(classes) for _ in words])
         sentences = [
             [template(word) for template in open_clip.OPENAI_IMAGENET_TEMPLATES]

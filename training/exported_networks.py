@@ -14,6 +14,8 @@ from torch import Tensor
 
 from geoseg_qgis.engine.models.unigeoseg.checkpoint import fuse_attention
 
+from .segassess.built_in import METADATA
+
 Checkpoint = Mapping[str, Any]
 State = dict[str, Tensor]
 
@@ -37,6 +39,7 @@ class Component:
         crops: Name of the members of a batch.
         metadata: Text stored in the file of weights.
         generated: Whether drawn scenes are part of its training data.
+        training: Further sentences on how it was trained.
     """
 
     title: str
@@ -47,6 +50,7 @@ class Component:
     crops: str = "crops"
     metadata: Mapping[str, str] | None = None
     generated: bool = True
+    training: tuple[str, ...] = ()
 
 
 def _average(checkpoint: Checkpoint) -> State:
@@ -133,6 +137,11 @@ SEGASSESS = Component(
         "Objects narrower than 8 pixels are not judged.",
     ),
     "crops of 256 pixels",
+    METADATA,
+    training=(
+        "Masks under test: the truth with made faults, groups of similar pixels, and maps of the "
+        "image and text encoder on the training images.",
+    ),
 )
 
 UNIGEOSEG = Component(
@@ -152,6 +161,10 @@ UNIGEOSEG = Component(
     ),
     "images",
     {"format": "pt"},
+    training=(
+        "Drawn scenes come with sentences, questions, points and boxes; a quarter of them lie "
+        "between black bars, and one image of five is a crop of the training images named above.",
+    ),
 )
 
 UNET = Component(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Dict, List, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 SIDE = 640
 ZOOM = (0.5, 1.6)
-_SURFACES: Dict[str, tuple[str, ...]] = {
+_SURFACES: dict[str, tuple[str, ...]] = {
     "building": ("building",),
     "road": ("road",),
     "sidewalk": ("road", "other"),
@@ -55,7 +54,7 @@ def class_surfaces() -> npt.NDArray[np.int32]:
     return table
 
 
-def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> List[LabelledImage]:
+def generated_scenes(folder: Path, count: int, kind: str | None = None) -> list[LabelledImage]:
     """Return the first ``count`` drawn scenes, drawing those that ``folder`` does not have.
 
     Args:
@@ -79,7 +78,7 @@ def generated_scenes(folder: Path, count: int, kind: Optional[str] = None) -> Li
     return scenes
 
 
-def _draw(path: Path, seed: int, kind: Optional[str]) -> None:
+def _draw(path: Path, seed: int, kind: str | None) -> None:
     pixel_size = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.2), np.log(0.7))))
     scene = generate_scene(seed, SIDE, pixel_size, kind)
     image = np.ascontiguousarray(scene.image.transpose(2, 0, 1))

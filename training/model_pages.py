@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +136,6 @@ def _find(text: str, heading: str) -> re.Match[str] | None:
 def write_run_page(
     run: Path,
     component: Component,
-    metadata: Mapping[str, str] | None = None,
     *,
     validation: Mapping[str, float] | None = None,
 ) -> None:
@@ -146,11 +144,8 @@ def write_run_page(
     Args:
         run: Folder with checkpoint and log.
         component: The network that was trained.
-        metadata: Text stored in its file of weights, if it depends on the run.
         validation: Numbers by name, measured on validation images when the run ended.
     """
-    if metadata is not None:
-        component = replace(component, metadata=metadata)
     checkpoint = read_checkpoint(run)
     content = packed(component.shipped(checkpoint), component.metadata)
     weights = file_entry(component.file, component.layout, content)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Callable, Deque, Generic, Tuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -53,8 +54,8 @@ class Prefetcher(Generic[Material]):
             thread.submit(make, seed + number * _SEED_STEP)
             for number, thread in enumerate(self._threads)
         ]
-        self._waiting: Deque[Future[Material]] = deque()
-        self._arguments: Tuple[Any, ...] = ()
+        self._waiting: deque[Future[Material]] = deque()
+        self._arguments: tuple[Any, ...] = ()
         self._turn = 0
 
     def __call__(self, *arguments: Any, **state: Any) -> Material:
@@ -66,7 +67,7 @@ class Prefetcher(Generic[Material]):
             self._waiting.append(self._begin(arguments, state))
         return self._waiting.popleft().result()
 
-    def _begin(self, arguments: Tuple[Any, ...], state: Any) -> Future[Material]:
+    def _begin(self, arguments: tuple[Any, ...], state: Any) -> Future[Material]:
         turn = self._turn % len(self._threads)
         self._turn += 1
         source = self._sources[turn]

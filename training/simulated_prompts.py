@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Tuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class PromptSampler:
     def __init__(self, random: np.random.Generator) -> None:
         self.random = random
 
-    def prompts(self, targets: List[Tuple[int, Target]]) -> Prompts:
+    def prompts(self, targets: list[tuple[int, Target]]) -> Prompts:
         """Return one prompt for each (crop index, target)."""
         points = np.zeros((len(targets), POINTS, 2), np.float32)
         marks = np.full((len(targets), POINTS), PADDING, np.int32)
@@ -85,13 +85,13 @@ class PromptSampler:
             marks[row, free[0]] = POSITIVE if positive else NEGATIVE
         return prompts._replace(points=points, marks=marks)
 
-    def _click(self, error: Mask) -> Tuple[float, float]:
+    def _click(self, error: Mask) -> tuple[float, float]:
         if self.random.random() < 0.5:
             return self._pick(*np.nonzero(error))
         depth = ndimage.distance_transform_edt(np.pad(error, 1))[1:-1, 1:-1]
         return self._pick(*np.nonzero(depth >= depth.max() * 0.9))
 
-    def _one(self, target: Target) -> Tuple[List[Tuple[float, float]], List[int]]:
+    def _one(self, target: Target) -> tuple[list[tuple[float, float]], list[int]]:
         draw = self.random.random()
         if draw < 0.2:
             return self._box(target.mask), [TOP_LEFT, BOTTOM_RIGHT]
@@ -106,24 +106,24 @@ class PromptSampler:
                     kinds.append(NEGATIVE)
         return places, kinds
 
-    def _inside(self, mask: Mask) -> Tuple[float, float]:
+    def _inside(self, mask: Mask) -> tuple[float, float]:
         core = ndimage.binary_erosion(mask) if self.random.random() < 0.7 else mask
         rows, columns = np.nonzero(core if core.any() else mask)
         return self._pick(rows, columns)
 
-    def _outside(self, target: Target) -> Tuple[float, float] | None:
+    def _outside(self, target: Target) -> tuple[float, float] | None:
         near = ndimage.binary_dilation(target.mask, iterations=int(self.random.integers(3, 12)))
         rows, columns = np.nonzero(near & ~target.mask & target.known)
         return self._pick(rows, columns) if rows.size else None
 
-    def _pick(self, rows: np.ndarray, columns: np.ndarray) -> Tuple[float, float]:
+    def _pick(self, rows: np.ndarray, columns: np.ndarray) -> tuple[float, float]:
         index = int(self.random.integers(len(rows)))
         shift = self.random.random(2)
         x = (float(columns[index]) + shift[0]) * STRIDE - 0.5
         y = (float(rows[index]) + shift[1]) * STRIDE - 0.5
         return x, y
 
-    def _box(self, mask: Mask) -> List[Tuple[float, float]]:
+    def _box(self, mask: Mask) -> list[tuple[float, float]]:
         rows, columns = np.nonzero(mask)
         left, right = columns.min() * STRIDE, (columns.max() + 1) * STRIDE
         top, bottom = rows.min() * STRIDE, (rows.max() + 1) * STRIDE

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any
 
 import torch
 from torch.nn import functional
 
 from .bytepair import learn_merges, write_merges
 from .colours import with_roof_colours
+from .command import add_scene_options, add_start_option, begin_run, read_options, run_parser
 from .crops import Batch, CropSampler
 from .datasets import load_images
 from .dense_clip import (
@@ -23,7 +23,7 @@ from .dense_clip import (
     plain_embeddings,
     text_embeddings,
 )
-from .device import add_device_option, device_of, half_precision
+from .device import device_of, half_precision
 from .evaluate import clip_network, evaluate
 from .exported_networks import CLIP
 from .generated import generated_scenes
@@ -33,7 +33,7 @@ from .model_pages import write_run_page
 from .prefetching import prefetch
 from .regions import random_regions, region_affinity
 from .sizes import building_sizes
-from .trainer import Plan, Trainer, has_checkpoint, read_checkpoint
+from .trainer import read_checkpoint
 from .vocabulary import QuerySampler, corpus_words
 
 LOGIT_SCALE = 40.0
@@ -47,7 +47,7 @@ FAST_EVERY = 2
 
 def clip_config(
     vocabulary: int, patch: int = 16, width: int = 192, layers: int = 6
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Return the arguments of `open_clip.CLIP`."""
     return {
         "embed_dim": 128,
@@ -103,7 +103,7 @@ class ClipObjective:
         self._mean = torch.tensor(MEAN, device=self.device)[:, None, None]
         self._std = torch.tensor(STD, device=self.device)[:, None, None]
 
-    def __call__(self, step: int) -> Dict[str, torch.Tensor]:
+    def __call__(self, step: int) -> dict[str, torch.Tensor]:
         """Return the named losses of one step."""
         batch = self.crops(self.batch)
         queries = self.texts.queries()
@@ -134,11 +134,11 @@ class ClipObjective:
 
     def _losses(
         self,
-        cosines: Dict[str, torch.Tensor],
+        cosines: dict[str, torch.Tensor],
         image: torch.Tensor,
         labels: torch.Tensor,
         surfaces: torch.Tensor,
-    ) -> Dict[str, torch.Tensor]:
+    ) -> dict[str, torch.Tensor]:
         positive = compatible(labels, surfaces).flatten(0, 2)
         weights = rarity(labels.flatten() & ANY)
         losses = {
@@ -159,8 +159,8 @@ class ClipObjective:
 
 
 def build(
-    folder: Path, patch: int, width: int, layers: int, start: Optional[Path] = None
-) -> tuple[Any, Any, Dict[str, Any]]:
+    folder: Path, patch: int, width: int, layers: int, start: Path | None = None
+) -> tuple[Any, Any, dict[str, Any]]:
     """Return model, tokenizer and configuration.
 
     The words are those that the run began with, else those of a run to start from, else new ones.
@@ -182,48 +182,21 @@ def build(
     return model, tokenizer, config
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Train from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/clip"))
-    parser.add_argument("--minutes", type=float, default=25)
-    parser.add_argument("--batch", type=int, default=16)
+    parser = run_parser(__doc__, out="clip", minutes=25, batch=16, rate=1e-3, seed=1)
     parser.add_argument("--patch", type=int, default=16)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
-    parser.add_argument(
-        "--estates", type=int, default=40, help="generated scenes of halls in a desert"
-    )
-    parser.add_argument(
-        "--generated",
-        type=float,
-        default=0.45,
-        help="weight of all generated scenes; real images weigh 1",
-    )
-    parser.add_argument("--start", type=Path, help="run whose weights and words to begin with")
-    add_device_option(parser)
-    options = parser.parse_args(arguments)
-    start = None if has_checkpoint(options.out) else options.start
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.manual_seed(options.seed)
+    add_scene_options(parser, 0.45)
+    parser.add_argument("--estates", type=int, default=40, help="drawn scenes of desert halls")
+    add_start_option(parser)
+    options = read_options(parser, arguments)
     model, tokenizer, config = build(
-        options.out, options.patch, options.width, options.layers, start
+        options.out, options.patch, options.width, options.layers, options.start
     )
-    plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
-    facts = {
-        "config": config,
-        "seed": options.seed,
-        "batch": options.batch,
-        "device": options.device.type,
-        "generated": options.generated if options.scenes or options.estates else 0.0,
-    }
-    if start:
-        facts["started_from"] = start.resolve().name
-    trainer = Trainer(model, plan, facts)
+    drawn = options.generated if options.scenes or options.estates else 0.0
+    trainer = begin_run(options, model, config=config, generated=drawn)
     seed = trainer.stage_seed(options.seed)
     scenes = load_images(options.data, "train")
     drawn = options.out.parent / "scenes"

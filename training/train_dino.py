@@ -6,10 +6,8 @@ crop must agree whether labelled or not.
 
 from __future__ import annotations
 
-import argparse
-import logging
-from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import timm
 import torch
@@ -20,19 +18,20 @@ from geoseg_qgis.engine.methods.open_vocabulary.gumix.settings import GumixSetti
 
 from .affinity import affinity_loss, cell_labels
 from .clickable_objects import NAMED
+from .command import add_scene_options, begin_run, read_options, run_parser
 from .crops import Batch, CropSampler
 from .datasets import GENERATED_SHARE, load_images
-from .device import add_device_option, device_of, half_precision
+from .device import device_of, half_precision
 from .exported_networks import DINO
 from .generated import generated_scenes
 from .land_cover import SURFACES
 from .losses import partial_cross_entropy
 from .model_pages import write_run_page
 from .prefetching import prefetch
-from .trainer import Plan, Trainer, mean_losses
+from .trainer import mean_losses
 
 MODEL = "vit_small_patch16_dinov3_qkvb"
-ARGUMENTS: Dict[str, Any] = {
+ARGUMENTS: dict[str, Any] = {
     "embed_dim": 128,
     "depth": 6,
     "num_heads": 2,
@@ -46,7 +45,7 @@ LAYER_SCALE = 0.3
 SAMPLED_CELLS = 1024
 
 
-class SurfaceFeatures(torch.nn.Module):
+class LandCoverFeatures(torch.nn.Module):
     """The network with one linear land cover classifier for each of its last blocks.
 
     Args:
@@ -64,7 +63,7 @@ class SurfaceFeatures(torch.nn.Module):
             torch.nn.Linear(width, len(SURFACES)) for _ in range(LAYERS)
         )
 
-    def layers(self, pixels: Tensor) -> List[Tensor]:
+    def layers(self, pixels: Tensor) -> list[Tensor]:
         """Return the normalised patch tokens (B, N, D) of the last blocks."""
         maps = self.network.forward_intermediates(
             pixels, indices=LAYERS, norm=True, intermediates_only=True
@@ -72,17 +71,17 @@ class SurfaceFeatures(torch.nn.Module):
         return [each.flatten(2).transpose(1, 2).float() for each in maps]
 
 
-def fuse(layers: List[Tensor]) -> Tensor:
+def fuse(layers: list[Tensor]) -> Tensor:
     """Return (B, N, D) unit sums of unit layer features with the method's base weights."""
     weights = torch.tensor(GumixSettings().layer_weights, device=layers[0].device).softmax(0)
     parts = [w * functional.normalize(x, dim=-1) for w, x in zip(weights, layers)]
     return functional.normalize(torch.stack(parts).sum(0), dim=-1)
 
 
-def crop_pairs(crops: CropSampler) -> Callable[[int], Tuple[Batch, Tensor]]:
+def crop_pairs(crops: CropSampler) -> Callable[[int], tuple[Batch, Tensor]]:
     """Return what draws so many crops, and the first quarter of them in other colours."""
 
-    def draw(count: int) -> Tuple[Batch, Tensor]:
+    def draw(count: int) -> tuple[Batch, Tensor]:
         batch = crops.batch(count)
         return batch, crops.recolour(batch.clean[: count // 4])
 
@@ -101,8 +100,8 @@ class DinoObjective:
 
     def __init__(
         self,
-        model: SurfaceFeatures,
-        crops: Callable[[int], Tuple[Batch, Tensor]],
+        model: LandCoverFeatures,
+        crops: Callable[[int], tuple[Batch, Tensor]],
         batch: int,
         seed: int,
     ) -> None:
@@ -115,7 +114,7 @@ class DinoObjective:
         self._std = torch.tensor(STD, device=self.device)[:, None, None]
         self._bits = torch.tensor([1 << n for n in range(len(SURFACES))], device=self.device)
 
-    def __call__(self, step: int) -> Dict[str, Tensor]:
+    def __call__(self, step: int) -> dict[str, Tensor]:
         """Return the named losses of one step."""
         del step
         batch, second = self.crops(self.batch)
@@ -155,7 +154,7 @@ class DinoObjective:
             ]
         ).mean()
 
-    def _surface(self, layers: List[Tensor], labels: Tensor) -> Tensor:
+    def _surface(self, layers: list[Tensor], labels: Tensor) -> Tensor:
         positive = (labels[:, None] & self._bits) != 0
         return torch.stack(
             [
@@ -170,31 +169,14 @@ def _is_named(labels: Tensor) -> Tensor:
     return torch.isin(labels, torch.tensor(NAMED, device=labels.device))
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Train from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/dino"))
-    parser.add_argument("--minutes", type=float, default=12)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
-    parser.add_argument("--seed", type=int, default=2)
-    add_device_option(parser)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.manual_seed(options.seed)
+    parser = run_parser(__doc__, out="dino", minutes=12, batch=8, rate=1.5e-3, seed=2)
+    add_scene_options(parser, GENERATED_SHARE, fixed=True)
+    options = read_options(parser, arguments)
     network = timm.create_model(MODEL, num_classes=0, **ARGUMENTS)
-    model = SurfaceFeatures(network)
-    facts = {
-        "arguments": ARGUMENTS,
-        "seed": options.seed,
-        "batch": options.batch,
-        "device": options.device.type,
-        "generated": GENERATED_SHARE if options.scenes else 0.0,
-    }
-    plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
-    trainer = Trainer(model, plan, facts)
+    model = LandCoverFeatures(network)
+    trainer = begin_run(options, model, arguments=ARGUMENTS)
     seed = trainer.stage_seed(options.seed)
     scenes = load_images(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)

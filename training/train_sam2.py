@@ -6,11 +6,9 @@ positions are encoded as if the crop were part of a whole image.
 
 from __future__ import annotations
 
-import argparse
-import logging
+from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +19,10 @@ from geoseg_qgis.engine.models import sam2
 from geoseg_qgis.engine.zoo.architecture import Sam2Architecture
 
 from .clickable_objects import Target, colour_regions, label_components, with_labelled_objects
+from .command import add_scene_options, add_start_option, begin_run, read_options, run_parser
 from .crops import Batch, CropSampler
 from .datasets import LabelledImage, load_images
-from .device import add_device_option, device_of, half_precision
+from .device import device_of, half_precision
 from .exported_networks import SAM2
 from .generated import generated_scenes
 from .land_cover import BIT, SURFACES
@@ -31,7 +30,7 @@ from .losses import compatible, partial_cross_entropy
 from .model_pages import write_run_page
 from .prefetching import prefetch
 from .simulated_prompts import Prompts, PromptSampler
-from .trainer import Plan, Trainer, has_checkpoint, mean_losses, read_checkpoint
+from .trainer import mean_losses, read_checkpoint
 
 ARCHITECTURE = Sam2Architecture(
     image_size=512,
@@ -96,7 +95,7 @@ def zoomed_in(scene: LabelledImage) -> LabelledImage:
     return replace(scene, zoom=(low, max(high, min(CLOSEST, high * CLOSER))))
 
 
-class SurfaceHead(torch.nn.Module):
+class LandCoverHead(torch.nn.Module):
     """Names the land cover of every fourth pixel from the encoder's three levels, in training only.
 
     Every pixel trains it, while a click trains one object: features become useful sooner.
@@ -107,7 +106,7 @@ class SurfaceHead(torch.nn.Module):
         width = ARCHITECTURE.d_model
         self.classify = torch.nn.Conv2d(width // 8 + width // 4 + width, len(SURFACES), 1)
 
-    def forward(self, levels: List[Tensor]) -> Tensor:
+    def forward(self, levels: list[Tensor]) -> Tensor:
         """Return logits (B, K, h, w) of the `SURFACES`, from levels (B, C, h / 2^i, w / 2^i)."""
         size = levels[0].shape[-2:]
         raised = [functional.interpolate(level, size=size, mode="bilinear") for level in levels]
@@ -132,7 +131,7 @@ class Sam2Objective:
     """The loss of one step.
 
     Args:
-        network: The package's `SAM2Base`, with a `SurfaceHead` as its `surfaces`.
+        network: The package's `SAM2Base`, with a `LandCoverHead` as its `surfaces`.
         crops: Draws so many crops.
         batch: Crops a step.
         prompts: Prompts a crop.
@@ -157,11 +156,11 @@ class Sam2Objective:
         self._mean = torch.tensor(MEAN, device=self.device)[:, None, None]
         self._std = torch.tensor(STD, device=self.device)[:, None, None]
 
-    def __call__(self, step: int) -> Dict[str, Tensor]:
+    def __call__(self, step: int) -> dict[str, Tensor]:
         """Return the named losses of one step."""
         del step
         batch = self.crops(self.batch)
-        targets: List[Tuple[int, Target]] = []
+        targets: list[tuple[int, Target]] = []
         for index in range(self.batch):
             chosen = self._targets(batch.clean[index], batch.labels[index])
             targets.extend((index, target) for target in chosen)
@@ -190,7 +189,7 @@ class Sam2Objective:
         losses["total"] = losses["total"] + SURFACE_SHARE * losses["surfaces"]
         return losses
 
-    def _targets(self, pixels: Tensor, labels: Tensor) -> List[Target]:
+    def _targets(self, pixels: Tensor, labels: Tensor) -> list[Target]:
         components = label_components(labels, self.random)
         regions = colour_regions(pixels, self.random)
         chosen = []
@@ -203,7 +202,7 @@ class Sam2Objective:
             chosen.append(pool[int(self.random.choice(len(pool), p=sizes / sizes.sum()))])
         return chosen
 
-    def _place(self, cells: int) -> Tuple[int, int]:
+    def _place(self, cells: int) -> tuple[int, int]:
         """Draw where the crop lies in the network's square: column and row of its first cell."""
         free = ARCHITECTURE.image_size // TOKEN - cells
         left, top = (int(n) for n in self.random.integers(0, free + 1, 2))
@@ -211,11 +210,11 @@ class Sam2Objective:
 
     def _decode(
         self,
-        levels: List[Tensor],
+        levels: list[Tensor],
         prompts: Prompts,
-        place: Tuple[int, int],
-        previous: Optional[Tensor],
-    ) -> Tuple[Tensor, Tensor, Tensor]:
+        place: tuple[int, int],
+        previous: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         quarter, eighth, image = levels
         image = image + self.network.no_mem_embed.reshape(1, -1, 1, 1)
         cells = image.shape[-1]
@@ -240,7 +239,7 @@ class Sam2Objective:
         return logits, iou, objectness
 
 
-def _losses(logits: Tensor, iou: Tensor, objectness: Tensor, prompts: Prompts) -> Dict[str, Tensor]:
+def _losses(logits: Tensor, iou: Tensor, objectness: Tensor, prompts: Prompts) -> dict[str, Tensor]:
     size = logits.shape[-2:]
     target = functional.interpolate(prompts.masks[:, None], size=size, mode="area")
     known = functional.interpolate(prompts.known[:, None], size=size, mode="area")
@@ -282,48 +281,22 @@ def _intersection_over_union(logits: Tensor, target: Tensor, known: Tensor) -> T
     return common / (found | wanted).sum((2, 3)).clamp_min(1)
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Train from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/sam2"))
-    parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--prompts", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
-    parser.add_argument(
-        "--generated",
-        type=float,
-        default=0.5,
-        help="weight of generated scenes; real images weigh 1",
-    )
-    parser.add_argument("--seed", type=int, default=3)
-    parser.add_argument("--start", type=Path, help="run whose weights to begin with")
-    add_device_option(parser)
-    options = parser.parse_args(arguments)
-    start = None if has_checkpoint(options.out) else options.start
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.manual_seed(options.seed)
+    parser = run_parser(__doc__, out="sam2", minutes=20, batch=4, rate=1e-3, seed=3)
+    parser.add_argument("--prompts", type=int, default=8, help="prompts a crop")
+    add_scene_options(parser, 0.5)
+    add_start_option(parser)
+    options = read_options(parser, arguments)
     network = build()
-    network.surfaces = SurfaceHead()
-    if start:
-        state = read_checkpoint(start)
-        network.load_state_dict(state["average"], strict=False)
-    facts = {
-        "architecture": {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(ARCHITECTURE).items()
-        },
-        "seed": options.seed,
-        "batch": options.batch,
-        "device": options.device.type,
-        "generated": options.generated if options.scenes else 0.0,
+    network.surfaces = LandCoverHead()
+    if options.start:
+        network.load_state_dict(read_checkpoint(options.start)["average"], strict=False)
+    architecture = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(ARCHITECTURE).items()
     }
-    if start:
-        facts["started_from"] = start.resolve().name
-    plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
-    trainer = Trainer(network, plan, facts)
+    trainer = begin_run(options, network, architecture=architecture)
     seed = trainer.stage_seed(options.seed)
     scenes = load_images(options.data, "train")
     scenes += generated_scenes(options.out.parent / "scenes", options.scenes)

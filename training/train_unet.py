@@ -6,24 +6,21 @@ for the same time, but on five fixed classes and without text.
 
 from __future__ import annotations
 
-import argparse
-import logging
-from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .command import begin_run, read_options, run_parser
 from .crops import Batch, CropSampler
 from .datasets import load_images
-from .device import add_device_option, device_of, half_precision
+from .device import device_of, half_precision
 from .evaluate import LEGENDS, WindowNetwork, evaluate
 from .exported_networks import UNET
 from .losses import compatible, partial_cross_entropy, rarity
 from .model_pages import write_run_page
 from .prefetching import prefetch
-from .trainer import Plan, Trainer
 
 LEGEND = "dubai_landcover"
 STRIDE = 2
@@ -62,7 +59,7 @@ class UNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return (B, C, H, W) logits of (B, 3, H, W) pixels in 0..1."""
-        skips: List[Tensor] = []
+        skips: list[Tensor] = []
         features = (pixels - 0.45) / 0.25
         for index, block in enumerate(self.down):
             features = block(functional.max_pool2d(features, 2) if index else features)
@@ -90,7 +87,7 @@ class UNetObjective:
         self.device = device_of(model)
         self._surfaces = torch.tensor([mask for _, mask in LEGENDS[LEGEND]], device=self.device)
 
-    def __call__(self, step: int) -> Dict[str, Tensor]:
+    def __call__(self, step: int) -> dict[str, Tensor]:
         """Return the named losses of one step."""
         del step
         batch = self.crops(self.batch)
@@ -113,29 +110,13 @@ def unet_network(model: UNet) -> WindowNetwork:
     return network
 
 
-def main(arguments: Optional[List[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Train and score from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/unet"))
-    parser.add_argument("--minutes", type=float, default=25)
-    parser.add_argument("--batch", type=int, default=16)
+    parser = run_parser(__doc__, out="unet", minutes=25, batch=16, rate=2e-3, seed=1)
     parser.add_argument("--width", type=int, default=28)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    add_device_option(parser)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.manual_seed(options.seed)
+    options = read_options(parser, arguments)
     model = UNet(len(LEGENDS[LEGEND]), options.width).to(memory_format=torch.channels_last)
-    facts = {
-        "width": options.width,
-        "batch": options.batch,
-        "seed": options.seed,
-        "device": options.device.type,
-    }
-    plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
-    trainer = Trainer(model, plan, facts)
+    trainer = begin_run(options, model, width=options.width)
     learnt = load_images(options.data, "train")
     seed = trainer.stage_seed(options.seed)
     crops = prefetch(lambda n: CropSampler(learnt, 224, n).batch, seed, options.device)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Dict, Final, List, Mapping, Tuple
+from typing import Final
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Concept:
 
     name: str
     surfaces: int
-    synonyms: Tuple[str, ...]
+    synonyms: tuple[str, ...]
 
 
 CONCEPTS: Final = (
@@ -107,14 +108,14 @@ AERIAL_TEMPLATES: Final = (
 )  # fmt: skip
 
 
-def templates() -> Tuple[str, ...]:
+def templates() -> tuple[str, ...]:
     """Return the sentence templates: aerial ones and the 80 of the zero-shot ImageNet protocol."""
     import open_clip  # noqa: PLC0415 - slow import that only training needs
 
     return AERIAL_TEMPLATES + tuple(make("{}") for make in open_clip.OPENAI_IMAGENET_TEMPLATES)
 
 
-def words_of(expressions: Tuple[str, ...]) -> List[str]:
+def words_of(expressions: tuple[str, ...]) -> list[str]:
     """Return the sorted distinct lower-case words of some expressions."""
     found = set()
     for expression in expressions:
@@ -122,19 +123,19 @@ def words_of(expressions: Tuple[str, ...]) -> List[str]:
     return sorted(found)
 
 
-def known_expressions() -> Tuple[str, ...]:
+def known_expressions() -> tuple[str, ...]:
     """Return every expression that training shows with a meaning: classes, colours and sizes."""
     named = tuple(word for concept in CONCEPTS for word in concept.synonyms)
     qualities = tuple(word for words in ADJECTIVES.values() for word in words)
     return named + qualities + BACKGROUND_WORDS
 
 
-def corpus_words() -> List[str]:
+def corpus_words() -> list[str]:
     """Return every word that must be one piece of the tokenizer."""
     return words_of(known_expressions() + STRANGER_WORDS + templates())
 
 
-def vocabulary_card() -> Dict[str, object]:
+def vocabulary_card() -> dict[str, object]:
     """Return the content of `vocabulary.json`: known words, and synonyms of each class."""
     classes = {concept.name: list(concept.synonyms) for concept in CONCEPTS}
     classes["background"] = list(BACKGROUND_WORDS)
@@ -151,8 +152,8 @@ class Queries:
         coloured: Whether some of them name colours of roofs.
     """
 
-    sentences: List[List[str]]
-    surfaces: List[int]
+    sentences: list[list[str]]
+    surfaces: list[int]
     coloured: bool
 
 
@@ -201,7 +202,7 @@ class QuerySampler:
             return COLOUR_BIT
         return SIZE_BIT if draw < COLOURED_SHARE + SIZED_SHARE else {}
 
-    def _roofs(self, bits: Mapping[str, int]) -> Tuple[List[Tuple[str, int]], int]:
+    def _roofs(self, bits: Mapping[str, int]) -> tuple[list[tuple[str, int]], int]:
         """Return roofs of some qualities, often with those of all others, and the bits left."""
         count = int(self.random.integers(1, len(bits) + 1))
         chosen = [str(name) for name in self.random.choice(list(bits), count, replace=False)]
@@ -214,7 +215,7 @@ class QuerySampler:
             return [*words, (self._word(CONCEPTS[0].synonyms), left)], 0
         return words, left
 
-    def _concepts(self) -> List[Concept]:
+    def _concepts(self) -> list[Concept]:
         fine = [c for c in CONCEPTS if c.name != "vegetation"]
         draw = self.random.random()
         if draw < 0.35:
@@ -226,11 +227,11 @@ class QuerySampler:
         chosen = self.random.choice(len(CONCEPTS), count, replace=False)
         return [CONCEPTS[int(index)] for index in chosen]
 
-    def _word(self, expressions: Tuple[str, ...]) -> str:
+    def _word(self, expressions: tuple[str, ...]) -> str:
         if self.random.random() < 0.3:
             return expressions[0]
         return str(self.random.choice(expressions))
 
-    def _fill(self, word: str, texts: Tuple[str, ...]) -> List[str]:
+    def _fill(self, word: str, texts: tuple[str, ...]) -> list[str]:
         chosen = self.random.choice(len(texts), self.sentences)
         return [texts[int(index)].format(word) for index in chosen]

@@ -18,6 +18,7 @@ from training.datasets import LabelledImage
 from training.evaluate import LEGENDS
 from training.land_cover import BIT, all_but, partial_label
 from training.segassess import train as assess
+from training.segassess.built_in import BUILT_IN
 from training.segassess.mask_tiles import MaskTiles
 from training.trainer import Plan, Trainer, has_checkpoint, read_checkpoint
 from training.unigeoseg.alignment import align_places
@@ -68,7 +69,7 @@ def dino(plan: Plan) -> Run:
     torch.manual_seed(2)
     arguments = {**train_dino.ARGUMENTS, "embed_dim": 64, "depth": 4}
     network = timm.create_model(train_dino.MODEL, num_classes=0, **arguments)
-    model = train_dino.SurfaceFeatures(network)
+    model = train_dino.LandCoverFeatures(network)
     trainer = Trainer(model, plan, {})
     crops = train_dino.crop_pairs(CropSampler(town(), SMALL, 2))
     return trainer, train_dino.DinoObjective(model, crops, 4, 2)
@@ -77,7 +78,7 @@ def dino(plan: Plan) -> Run:
 def sam2(plan: Plan) -> Run:
     torch.manual_seed(3)
     network = train_sam2.build()
-    network.surfaces = train_sam2.SurfaceHead()
+    network.surfaces = train_sam2.LandCoverHead()
     trainer = Trainer(network, plan, {})
     return trainer, train_sam2.Sam2Objective(network, CropSampler(town(), SMALL, 3).batch, 1, 2, 3)
 
@@ -92,7 +93,7 @@ def unet(plan: Plan) -> Run:
 
 def segassess(plan: Plan) -> Run:
     torch.manual_seed(5)
-    network = assess.PresetNetwork(SegAssess(assess.BUILT_IN))
+    network = assess.PresetNetwork(SegAssess(BUILT_IN))
     trainer = Trainer(network.to(memory_format=torch.channels_last), plan, {})
     return trainer, assess.PresetObjective(network, MaskTiles(town(), SMALL, 5).batch, 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from shapely.geometry import LineString, Polygon
@@ -101,7 +102,7 @@ def build_forest_edge(site: Site) -> None:
 
 def plant_forest_around(site: Site, outline: Points, clear: list[Polygon]) -> None:
     """Plant a forest inside an outline except on the ground to keep clear."""
-    area = Polygon(outline).buffer(0)
+    area: Any = Polygon(outline).buffer(0)
     for polygon in clear:
         area = area.difference(polygon)
     for part in getattr(area, "geoms", [area]):

@@ -150,7 +150,7 @@ def _draw_markings(site: Site, roads: list[Road], bands: list[Any]) -> None:
         if not road.marked:
             continue
         others = [band.buffer(2.0) for place, band in enumerate(bands) if place != index]
-        clear = LineString(road.line)
+        clear: Any = LineString(road.line)
         if others:
             clear = clear.difference(unary_union(others))
         for part in getattr(clear, "geoms", [clear]):

@@ -17,7 +17,7 @@ import argparse
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from training.trainer import read_checkpoint
 
 from .corruption import CorruptedTruth
 from .foreign_maps import read_clip, usual_zoom
-from .mask_tiles import CODES
+from .mask_tiles import CODES, KINDS
 from .train import load_run
 from .whole_images import Case, Judgement, cases, judge, zoomed
 
@@ -169,6 +169,47 @@ def total(sums: dict[str, Judgement]) -> Judgement:
         if kind in sums:
             result.add(sums[kind])
     return result
+
+
+def score_lines(run: Path) -> list[str]:
+    """Return the numbers of a run as lines of the model page, none when it has no scores."""
+    path = run / EVALUATION_FILE
+    if not path.is_file():
+        return []
+    scores = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        "Scored on validation images at the middle of each set's range of zooms, the map made to "
+        "agree with the mask; empty masks are left out. F1 over all pixels; IoU of each connected "
+        "area at least 8 pixels wide, predicted against true.",
+        "",
+        "| masks of | masks | F1 mean | TP | FP | TN | FN | F1 mean, raw map "
+        "| F1 mean of trusting the mask | areas | IoU correlation | IoU error |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, groups in scores.items():
+        lines.append(_row(TITLES.get(name, name), groups["all"]))
+        if name == "unet":
+            kinds = [kind for kind in KINDS if kind in groups]
+            lines += [_row(f"&nbsp;&nbsp;{kind}", groups[kind]) for kind in kinds]
+    return lines
+
+
+def _row(title: str, numbers: Mapping[str, Any]) -> str:
+    constrained, objects = numbers["constrained"], numbers["objects"]
+    values = [
+        f"{numbers['masks']}",
+        *(_shown(constrained.get(f"{name}_f1")) for name in ("mean", "TP", "FP", "TN", "FN")),
+        _shown(numbers["raw"].get("mean_f1")),
+        _shown(numbers["mean_f1_of_trusting_the_mask"]),
+        f"{objects['count']}",
+        _shown(objects["iou_correlation"]),
+        _shown(objects["iou_error"]),
+    ]
+    return "| " + " | ".join([title, *values]) + " |"
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,24 +1,32 @@
-"""The published training of SegAssess: epochs of mixed masks, with a plateau schedule."""
+"""The published training of SegAssess: epochs of mixed masks, with a plateau schedule.
+
+`python -m training.segassess.published_training --root data/Inria --profile Inria --weights START
+--networks a.pt2 b.pt2 c.pt2 d.pt2 --masks ocrnet --out runs/inria` trains on a folder in the
+published layout. The networks that make the masks are files of `torch.export`.
+"""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from geoseg_qgis.engine.metrics.quality import PublishedQualityMeter, QualityCounts
-from geoseg_qgis.engine.models.segassess import SegAssess, save_segassess
-from training.device import device_of
-from training.trainer import CPU, Losses, Plan, Trainer
+from geoseg_qgis.engine.models.segassess import SegAssess, load_segassess, save_segassess
+from training.device import add_device_option, device_of
+from training.trainer import CPU, Losses, Objective, Plan, Trainer
 
 from .losses import LossOptions, segassess_losses
-from .sampling import PUBLISHED_VIEWS, MaskSource, mixed_batch
+from .published_datasets import PROFILES, QualityTiles, list_samples
+from .sampling import PUBLISHED_VIEWS, FrozenNetwork, MaskSource, mixed_batch
 from .targets import quality_target
 
 logger = logging.getLogger(__name__)
@@ -182,26 +190,31 @@ class PublishedTraining:
         """
         scores = []
         while self.epoch < self._options.epochs and not self._schedule.finished:
-            batches = iter(training())
             self._model.train()
-            self._trainer.run_steps(lambda _, batches=batches: self._losses(next(batches)))
+            self._trainer.run_steps(self._objective(iter(training())))
             score = validate(self._model, validation()).score(self._options.published_score)
             self._finish_epoch(score)
             scores.append(score)
             logger.info("Epoch %d has the score %.4f", self.epoch, score)
         return scores
 
-    def _losses(self, tiles: Tiles) -> Losses:
+    def _objective(self, batches: Iterator[Tiles]) -> Objective:
+        """Return the losses of an epoch's steps, which ends with its batches."""
         device = device_of(self._model)
-        batch = mixed_batch(
-            tiles["image"].to(device),
-            tiles["truth"].to(device),
-            self._sources,
-            self._options.views,
-            self._generator,
-        )
-        output = self._model(batch.images, batch.masks)
-        return segassess_losses(output, batch.masks, batch.truth, self._options.loss).named()
+
+        def losses(_step: int) -> Losses:
+            tiles = next(batches)
+            batch = mixed_batch(
+                tiles["image"].to(device),
+                tiles["truth"].to(device),
+                self._sources,
+                self._options.views,
+                self._generator,
+            )
+            output = self._model(batch.images, batch.masks)
+            return segassess_losses(output, batch.masks, batch.truth, self._options.loss).named()
+
+        return losses
 
     def _finish_epoch(self, score: float) -> None:
         best, factor = self._schedule.update(score)
@@ -216,3 +229,41 @@ class PublishedTraining:
             generator=self._generator.get_state(),
         )
         self._trainer.save()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--profile", choices=list(PROFILES), required=True)
+    parser.add_argument("--weights", type=Path, required=True, help="weights to start from")
+    parser.add_argument("--networks", type=Path, nargs="+", required=True, help="one for each view")
+    parser.add_argument("--masks", required=True, help="network whose masks validate, or raw")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--epochs", type=int, help="at most; those of the profile by default")
+    add_device_option(parser)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    profile, device = PROFILES[options.profile], options.device
+    training = QualityTiles(list_samples(options.root, "train"), profile.tile_size)
+    validation = QualityTiles(list_samples(options.root, "valid", options.masks), profile.tile_size)
+    sources = [
+        FrozenNetwork(torch.export.load(path).module().to(device), profile.threshold)
+        for path in options.networks
+    ]
+    run = PublishedTraining(
+        load_segassess(options.weights),
+        sources,
+        published_plan(options.out, device=device),
+        EpochOptions(options.epochs or profile.epochs),
+    )
+    run.run(
+        lambda: DataLoader(training, profile.batch_size, shuffle=True),
+        lambda: DataLoader(validation, profile.batch_size),
+    )
+
+
+if __name__ == "__main__":
+    main()

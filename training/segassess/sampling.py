@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 PUBLISHED_VIEWS = 4
 _QUARTER_TURNS, _FLIPS = 4, 3
@@ -28,12 +28,12 @@ class FrozenNetwork:
     """Masks of a segmentation network that is not trained.
 
     Args:
-        network: Maps images (B, 3, S, S) to logits (B, 1, S, S).
+        network: Maps images (B, 3, S, S) to logits (B, 1, S, S), in evaluation mode.
         threshold: Probability above which a pixel is object (0.5; DeepGlobe 0.4).
     """
 
-    def __init__(self, network: nn.Module, threshold: float = 0.5) -> None:
-        self._network = network.eval().requires_grad_(requires_grad=False)
+    def __init__(self, network: Callable[[Tensor], Tensor], threshold: float = 0.5) -> None:
+        self._network = network
         self._threshold = threshold
 
     def __call__(self, images: Tensor, truth: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class FrozenNetwork:
         half = images.device.type == "cuda"
         context = torch.autocast("cuda", dtype=torch.float16) if half else nullcontext()
         with torch.no_grad(), context:
-            logits: Tensor = self._network(images)
+            logits = self._network(images)
         return (logits.float().sigmoid() > self._threshold).float()
 
 

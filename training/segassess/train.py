@@ -8,8 +8,6 @@ A stopped run goes on from its last checkpoint. `evaluate` beside this module sc
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -19,40 +17,25 @@ from torch import Tensor, nn
 
 from geoseg_qgis.engine.models.segassess import (
     SegAssess,
-    SegAssessConfiguration,
     SegAssessOutput,
     save_segassess,
 )
-from geoseg_qgis.engine.models.segassess.loading import CONFIGURATION_KEY
+from training.command import add_scene_options, begin_run, read_options, run_parser
 from training.datasets import load_images
-from training.device import add_device_option, device_of, half_precision
+from training.device import device_of, half_precision
 from training.exported_networks import SEGASSESS
 from training.generated import generated_scenes
 from training.land_cover import BIT, SURFACES
 from training.losses import compatible, partial_cross_entropy, rarity
 from training.model_pages import write_run_page
 from training.prefetching import prefetch
-from training.trainer import Plan, Trainer, read_checkpoint
+from training.trainer import Trainer, read_checkpoint
 
+from .built_in import BUILT_IN, TILE
 from .foreign_maps import stored_maps
 from .losses import LossOptions, segassess_losses
 from .mask_tiles import GENERATED_SHARE, KINDS, MaskTileBatch, MaskTiles
 
-BUILT_IN = SegAssessConfiguration(
-    encoder_width=128,
-    encoder_depth=6,
-    encoder_heads=4,
-    global_blocks=(1, 3, 4, 5),
-    window=8,
-    stored_grid=16,
-    decoder_width=96,
-    decoder_hidden=192,
-    score_hidden=16,
-    prompt_resampling="average",
-    stem="convolutions",
-)
-METADATA = {CONFIGURATION_KEY: json.dumps(BUILT_IN.to_json())}
-TILE = 256
 STRIDE = 4
 LOSSES = LossOptions(class_weights=(0.6, 1.6, 0.4, 2.0), as_published=False, edge_weight=0.2)
 
@@ -140,31 +123,15 @@ def load_run(run: Path) -> SegAssess:
 
 def main(arguments: list[str] | None = None) -> None:
     """Train from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/segassess"))
-    parser.add_argument("--minutes", type=float, default=25)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=1)
+    parser = run_parser(__doc__, out="segassess", minutes=25, batch=8, rate=1e-3, seed=1)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--scenes", type=int, default=160, help="generated scenes to mix in")
+    add_scene_options(parser, GENERATED_SHARE, fixed=True)
     parser.add_argument(
         "--without-maps", action="store_true", help="train without maps of CLIP (make assess-maps)"
     )
-    add_device_option(parser)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.manual_seed(options.seed)
+    options = read_options(parser, arguments)
     network = PresetNetwork(SegAssess(BUILT_IN)).to(memory_format=torch.channels_last)
-    plan = Plan(options.out, options.minutes, rate=options.rate, device=options.device)
-    facts = {
-        "seed": options.seed,
-        "batch": options.batch,
-        "device": options.device.type,
-        "generated": GENERATED_SHARE if options.scenes else 0.0,
-    }
-    trainer = Trainer(network, plan, facts)
+    trainer = begin_run(options, network)
     runs = options.out.parent
     scenes = load_images(options.data, "train")
     maps = [stored_maps(runs / "foreign", scene) for scene in scenes]
@@ -182,7 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
     tiles = prefetch(source, seed, options.device)
     trainer.run(PresetObjective(network, tiles, options.batch))
     save_segassess(averaged(trainer), options.out / "segassess.safetensors")
-    write_run_page(options.out, SEGASSESS, METADATA)
+    write_run_page(options.out, SEGASSESS)
 
 
 if __name__ == "__main__":

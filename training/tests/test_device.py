@@ -56,6 +56,7 @@ def moments(trainer: Trainer) -> set[torch.device]:
     return {value.device for state in states for name, value in state.items() if name != "step"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_goes_elsewhere_and_comes_back(name: str, tmp_path: Path) -> None:
     """Each model takes a step elsewhere as it does here, and goes on from the other's state."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +13,13 @@ import torch
 
 from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.models.preset import LoadedPreset
+from geoseg_qgis.engine.models.segassess import SegAssess
+from geoseg_qgis.engine.models.segassess.component import load_component
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import load_checkpoint
+from geoseg_qgis.engine.models.unigeoseg.sequence import split_dialogue
+from geoseg_qgis.engine.models.unigeoseg.template import UNIFIED, encode_template
 from geoseg_qgis.engine.zoo import registry
-from geoseg_qgis.engine.zoo.card import read_card
+from geoseg_qgis.engine.zoo.card import OtherComponent, read_card
 from geoseg_qgis.engine.zoo.registry import open_preset
 from training import train_clip, train_dino, train_sam2
 from training.export import main
@@ -25,8 +31,15 @@ from training.model_pages import (
     with_section,
     write_run_page,
 )
-from training.preset_folder import enabled_methods, packed, put_member
+from training.preset_folder import enabled_methods, packed, put_member, write_json
+from training.segassess.built_in import BUILT_IN as BUILT_IN_SEGASSESS
+from training.segassess.evaluate import EVALUATION_FILE
+from training.segassess.train import PresetNetwork, load_run
 from training.trainer import LOG_FILE, Plan, Trainer
+from training.unigeoseg.built_in import build_network, build_tokenizer, known_words
+from training.unigeoseg.scene_batches import SceneBatches
+from training.unigeoseg.stored_scenes import stored_scenes
+from training.unigeoseg.training_step import map_losses, step_losses
 
 BUILT_IN = Path(registry.__file__).parent / "builtin" / "offline-small"
 DINO_ARGUMENTS = {**train_dino.ARGUMENTS, "embed_dim": 32, "num_heads": 1, "depth": 4}
@@ -46,7 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("runs")
     clip, _, config = train_clip.build(folder / "clip", patch=32, width=64, layers=1)
-    dino = train_dino.SurfaceFeatures(
+    dino = train_dino.LandCoverFeatures(
         timm.create_model(train_dino.MODEL, num_classes=0, **DINO_ARGUMENTS)
     )
     sam2 = train_sam2.build()
@@ -172,7 +185,9 @@ def test_nothing_to_export_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "none.json cannot be used" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path)])
-    assert "Give one of --clip, --dino, --sam2." in capsys.readouterr().err
+    assert (
+        "Give one of --clip, --dino, --sam2, --segassess, --unigeoseg." in capsys.readouterr().err
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -274,3 +289,74 @@ def test_paths_of_the_machine_stay_out_of_pages() -> None:
     facts = {"started_from": "/home/me/runs/sam2-a"}
     line = training_line({"step": 1, "seconds": 60.0, "facts": facts})
     assert line == "1 steps in 1 minutes, from the weights of the run sam2-a."
+
+
+def test_segassess_becomes_part_of_a_preset(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(4)
+    preset = tmp_path / "preset"
+    network = PresetNetwork(SegAssess(BUILT_IN_SEGASSESS))
+    run = write_run(tmp_path / "run", network.state_dict(), {"seed": 1, "batch": 8})
+    (run / EVALUATION_FILE).write_text("{}")
+    main(["--segassess", str(run), "--out", str(preset)])
+    first = (preset / "MODEL.md").read_text()
+    assert "- 300 steps of 8 crops of 256 pixels in 90 minutes, seed 1, from random" in first
+    assert "| F1 mean of trusting the mask |" in first
+    (run / EVALUATION_FILE).unlink()
+    main(["--segassess", str(run), "--out", str(preset)])
+    assert (preset / "MODEL.md").read_text() == first
+    card = read_card(preset / "card.json")
+    assert card.methods == ("segassess",)
+    (weights,) = card.weights_of("segassess")
+    content = (preset / SEGASSESS.file).read_bytes()
+    assert weights.size == len(content) < 3_400_000
+    assert weights.sha256 == hashlib.sha256(content).hexdigest()
+    component = card.others["segassess"]
+    assert isinstance(component, OtherComponent)
+    loaded = load_component(component, preset, torch.device("cpu"), torch.float32)
+    assert loaded.settings.tile == 256
+    assert loaded.module.configuration == BUILT_IN_SEGASSESS
+    images, masks = torch.rand(1, 3, 96, 96), torch.zeros(1, 1, 96, 96)
+    masks[..., 20:60, 30:70] = 1
+    with torch.inference_mode():
+        stored = loaded.module(images, masks).logits.softmax(1)
+        exact = load_run(run)(images, masks).logits.softmax(1)
+    assert (stored - exact).abs().mean() < 0.01
+
+
+def test_unigeoseg_becomes_part_of_a_preset(tmp_path: Path) -> None:
+    """A few steps on two scenes lower the loss; the export is a checkpoint folder of its card."""
+    run, preset = tmp_path / "run", tmp_path / "preset"
+    scenes = stored_scenes(tmp_path, (5, 6))
+    tokenizer = build_tokenizer(run, scenes)
+    network = build_network(tokenizer, 0, 64)
+    pieces = split_dialogue(encode_template(UNIFIED, tokenizer))
+    facts = {"config": json.dumps(network.model.config.to_json())}
+    trainer = Trainer(network, Plan(run, steps=2, warmup_steps=2, blocks=()), facts)
+    batch = SceneBatches(scenes, [], tokenizer, 64, 0).draw(1, 3, 1.0)
+    trainer.run(lambda _: step_losses(network, batch, pieces))
+    again = build_network(tokenizer, 0, 64)
+    first, last = (float(map_losses(one, batch)["total"].detach()) for one in (again, network))
+    assert last < first
+    write_json(run / "vocabulary.json", {"words": known_words(scenes)})
+    card = '{"name": "x", "title": "X", "description": "text", "methods": ["sam2"]}'
+    preset.mkdir()
+    (preset / "card.json").write_text(card, encoding="utf-8")
+    for _ in range(2):
+        main(["--unigeoseg", str(run), "--out", str(preset)])
+    words = json.loads((preset / "unigeoseg" / "vocabulary.json").read_text())["words"]
+    assert {"buildings", "leftmost", "point"} <= set(words)
+    written = json.loads((preset / "card.json").read_text())
+    assert written["methods"] == ["sam2", "unigeoseg"]
+    for file in written["unigeoseg"]["weights"]:
+        content = (preset / file["file"]).read_bytes()
+        assert file["size"] == len(content)
+        assert file["sha256"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    checkpoint = load_checkpoint(preset / "unigeoseg")
+    expected = {name.removeprefix("model."): value for name, value in trainer.average.items()}
+    for name, value in checkpoint.model.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=0.02, atol=0.02)
+    text = (preset / "MODEL.md").read_text(encoding="utf-8")
+    assert text.startswith("# X\n\ntext\n\n## Training data\n")
+    assert text.count("## UniGeoSeg") == 1
+    assert "Not measured yet." in text

@@ -39,6 +39,7 @@ def test_a_building_that_is_cut_off_may_be_larger_than_it_looks_but_never_smalle
     assert sizes[150, 100] == 0
 
 
+@pytest.mark.slow
 def test_sizes_are_asked_for_apart_from_colours() -> None:
     steps = [QuerySampler(seed).queries() for seed in range(400)]
     sized = [step for step in steps if any(mask & ANY_SIZE for mask in step.surfaces)]

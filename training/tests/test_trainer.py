@@ -17,6 +17,7 @@ def line_task(model):
     return loss
 
 
+@pytest.mark.slow
 def test_training_fits_and_keeps_an_average(tmp_path):
     torch.manual_seed(0)
     model = torch.nn.Linear(1, 1)

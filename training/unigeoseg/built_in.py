@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import CONFIG_FILE
 from geoseg_qgis.engine.models.unigeoseg.configuration import (
     LanguageConfig,
     SegmentationConfig,
@@ -17,8 +19,11 @@ from geoseg_qgis.engine.models.unigeoseg.configuration import (
 )
 from geoseg_qgis.engine.models.unigeoseg.model import UniGeoSeg
 from geoseg_qgis.engine.models.unigeoseg.tokenizer import BytePairTokenizer, load_tokenizer
+from geoseg_qgis.engine.zoo.vocabulary import split_words
 from training.preset_folder import write_bytes, write_text
+from training.trainer import read_checkpoint
 
+from .queries import OPENINGS
 from .stored_scenes import StoredScene
 from .training_step import TrainedNetwork
 from .words import TOKENIZER_FILE, initial_embeddings, learn_tokenizer
@@ -50,7 +55,10 @@ SEGMENTATION = SegmentationConfig(
 )
 CELL = 32
 """Pixels in a cell of the coarsest map; a side is a multiple of it."""
+PIXEL_SIZE = {"preferred": 0.25, "finest": 0.08, "coarsest": 0.6}
+"""Metres in a pixel of the network's squares of drawn scenes, of ordinary and wide ones."""
 MUON_MATRICES = ("blocks.", "model.layers.", "transformer_", "d_layers.", "self_attn.value_proj")
+VOCABULARY_FILE = "vocabulary.json"
 _OTHER_TEXTS = (
     "segment find show map select mark every the all a of",
     "Please segment the targets at the points [0.1,0.2], [0.3,0.4] and [0.5,0.6].",
@@ -86,6 +94,20 @@ def build_tokenizer(
     if not isinstance(tokenizer, BytePairTokenizer):
         raise TypeError(f"The tokenizer in {folder} is not one of byte pairs.")
     return tokenizer
+
+
+def side_files(run: Path) -> dict[str, bytes]:
+    """Return the files beside the weights of a run's checkpoint folder."""
+    config = json.loads(read_checkpoint(run)["facts"]["config"])
+    content = (json.dumps(config, indent=1) + "\n").encode()
+    return {CONFIG_FILE: content, TOKENIZER_FILE: (run / TOKENIZER_FILE).read_bytes()}
+
+
+def known_words(scenes: Sequence[StoredScene]) -> list[str]:
+    """Return the words of all sentences and questions of scenes, sorted."""
+    texts = [query.text for scene in scenes for query in scene.queries]
+    texts += [*OPENINGS, "every the all please target targets at points point inside box and"]
+    return sorted({word for text in texts for word in split_words(text)})
 
 
 def build_network(

@@ -2,6 +2,10 @@
 
 Example:
     python -m training.unigeoseg.evaluate --model RUN/weights --records rrsisd:data/RRSIS-D:test
+    python -m training.unigeoseg.evaluate --run RUN --scenes CACHE --data DATA
+
+The second command writes the averaged weights of a run of the built-in network to RUN/weights, as
+they are exported, and their scores to RUN/scores.json.
 """
 
 from __future__ import annotations
@@ -25,7 +29,11 @@ from geoseg_qgis.engine.metrics.referring import (
     ReferringMeter,
     ReferringScores,
 )
-from geoseg_qgis.engine.models.unigeoseg.checkpoint import Checkpoint, load_checkpoint
+from geoseg_qgis.engine.models.unigeoseg.checkpoint import (
+    WEIGHTS_FILE,
+    Checkpoint,
+    load_checkpoint,
+)
 from geoseg_qgis.engine.models.unigeoseg.inference import ImagePredictor
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from geoseg_qgis.engine.models.unigeoseg.template import (
@@ -38,13 +46,18 @@ from geoseg_qgis.protocol.errors import JobError
 from training.crops import CropSampler
 from training.datasets import load_images
 from training.device import add_device_option
+from training.exported_networks import UNIGEOSEG
+from training.preset_folder import packed, write_bytes, write_json
+from training.trainer import read_checkpoint
 
 from .batches import encode_request, network_input
+from .built_in import side_files
 from .letterbox_augmentation import draw_bars, with_bars
 from .published_datasets import read_source
-from .queries import SENTENCE_KINDS, RequestSampler, SceneRequest
+from .queries import MIN_PIXELS, SENTENCE_KINDS, RequestSampler, SceneRequest
 from .records import DataSetError, Record
 from .stored_scenes import (
+    PIXEL_SIZES,
     REASONING,
     SIDE,
     VALIDATION_SEED,
@@ -55,6 +68,8 @@ from .stored_scenes import (
 from .weak_labels import weak_requests
 
 ALL_TASKS = "all"
+SCORES_FILE = "scores.json"
+WEIGHTS_FOLDER = "weights"
 WEAK_CROPS = 120
 _QUESTIONS_A_SCENE = 3
 _SEED_OF_CROPS = 5
@@ -214,35 +229,85 @@ def _sorted_scores(meters: Mapping[str, ReferringMeter]) -> dict[str, ReferringS
     return {name: meter.scores() for name, meter in sorted(meters.items())}
 
 
+def score_lines(run: Path) -> list[str]:
+    """Return the scores of a run as lines of the model page, none when it has no scores."""
+    path = run / SCORES_FILE
+    if not path.is_file():
+        return []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    low, high = PIXEL_SIZES
+    lines = [
+        f"Scored on {content['validation']} drawn scenes of other seeds, {SIDE} x {SIDE} pixels of "
+        f"{low} to {high} m, one sentence of every kind a scene where there is one, masks of "
+        f"{MIN_PIXELS} pixels and more; once more on all of them between bars, and on a fourth as "
+        f"many of {WIDE_SIDE} x {WIDE_SIDE}; and on {WEAK_CROPS} crops of validation images, on "
+        "the pixels whose class is certain.",
+        "",
+        "| requests for | number | gIoU | cIoU | Pr@0.5 | Pr@0.7 |",
+        "|---|---|---|---|---|---|",
+    ]
+    scores = content["scores"]
+    for name in sorted(scores, key=list(TITLES).index):
+        row = scores[name]
+        shown = " | ".join(f"{row[key]:.3f}" for key in ("gIoU", "cIoU", "Pr@0.5", "Pr@0.7"))
+        lines.append(f"| {TITLES[name]} | {row['samples']:.0f} | {shown} |")
+    return lines
+
+
+def score_run(run: Path, scenes: Path, data: Path, count: int) -> dict[str, ReferringScores]:
+    """Write the exported weights of a run and their scores, see `score_unseen`."""
+    folder = run / WEIGHTS_FOLDER
+    for name, content in side_files(run).items():
+        write_bytes(folder / name, content)
+    shipped = packed(UNIGEOSEG.shipped(read_checkpoint(run)), UNIGEOSEG.metadata)
+    write_bytes(folder / WEIGHTS_FILE, shipped)
+    predictor = RequestPredictor(load_checkpoint(folder))
+    scores = score_unseen(predictor, scenes, count, data)
+    table = {name: one.as_row() for name, one in scores.items()}
+    write_json(run / SCORES_FILE, {"validation": count, "scores": table})
+    return scores
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Score a checkpoint folder on records; writes JSON to stdout and returns the exit status."""
+    """Score from the command line; writes JSON to stdout and returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, required=True, help="checkpoint folder")
-    parser.add_argument(
-        "--records", action="append", required=True, help="name:folder:split; may be repeated"
-    )
+    networks = parser.add_mutually_exclusive_group(required=True)
+    networks.add_argument("--model", type=Path, help="checkpoint folder, to score on records")
+    networks.add_argument("--run", type=Path, help="run of the built-in network")
+    parser.add_argument("--records", action="append", help="name:folder:split; may be repeated")
     parser.add_argument(
         "--template",
         choices=sorted(TEMPLATES),
         default="unified",
         help="dialogue of the weights: those trained on one data set alone have their own",
     )
+    parser.add_argument("--scenes", type=Path, help="where drawn scenes are kept")
+    parser.add_argument("--data", type=Path, help="folder of the labelled images")
+    parser.add_argument("--validation", type=int, default=200, help="drawn scenes to score")
     add_device_option(parser)
     options = parser.parse_args(arguments)
+    if options.model and not options.records:
+        parser.error("--model needs --records.")
+    if options.run and not (options.scenes and options.data):
+        parser.error("--run needs --scenes and --data.")
     try:
-        records = [record for source in options.records for record in read_source(source)]
-        predictor = RequestPredictor(
-            load_checkpoint(options.model, options.device), TEMPLATES[options.template]
-        )
-        scores = score_records(predictor, records)
+        scores = _score(options)
     except (JobError, DataSetError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     table = {name: one.as_row() for name, one in scores.items()}
     sys.stdout.write(json.dumps(table, indent=1) + "\n")
     return 0
+
+
+def _score(options: argparse.Namespace) -> dict[str, ReferringScores]:
+    if options.run:
+        return score_run(options.run, options.scenes, options.data, options.validation)
+    records = [record for source in options.records for record in read_source(source)]
+    checkpoint = load_checkpoint(options.model, options.device)
+    return score_records(RequestPredictor(checkpoint, TEMPLATES[options.template]), records)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -137,7 +137,8 @@ def _continue(
 def _repeated(cache: DynamicCache, count: int) -> DynamicCache:
     """Repeat every sequence of a cache ``count`` times."""
     repeated = DynamicCache()
-    for index, layer in enumerate(cache.layers):
+    layers: list[Any] = list(cache.layers)
+    for index, layer in enumerate(layers):
         repeated.update(
             layer.keys.repeat_interleave(count, dim=0),
             layer.values.repeat_interleave(count, dim=0),

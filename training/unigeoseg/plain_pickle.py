@@ -52,5 +52,5 @@ def _check_sizes(content: bytes) -> None:
     exceed the number of bytes that could fill them.
     """
     for instruction, argument, _ in pickletools.genops(content):
-        if instruction.name in {"PUT", "LONG_BINPUT"} and int(argument) > len(content):
+        if instruction.name in {"PUT", "LONG_BINPUT"} and int(argument or 0) > len(content):
             raise PlainPickleError("The file is damaged.")

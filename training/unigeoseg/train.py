@@ -37,11 +37,19 @@ from training.distributed import (
 from training.exported_networks import UNIGEOSEG
 from training.model_pages import write_run_page
 from training.prefetching import prefetch
-from training.preset_folder import write_text
+from training.preset_folder import write_json, write_text
 from training.trainer import CPU, Losses, Plan, Trainer, has_checkpoint, read_checkpoint
 
 from .batches import Batch, RecordBatches
-from .built_in import CELL, MUON_MATRICES, VISION, build_network, build_tokenizer
+from .built_in import (
+    CELL,
+    MUON_MATRICES,
+    VISION,
+    VOCABULARY_FILE,
+    build_network,
+    build_tokenizer,
+    known_words,
+)
 from .curriculum import Curriculum
 from .losses import LossSettings
 from .published_datasets import read_source
@@ -149,6 +157,7 @@ def train_on_scenes(group: ProcessGroup, options: argparse.Namespace) -> None:
     wide = stored_scenes(options.scenes, range(options.wide), WIDE_SIDE)
     if group.is_main:
         build_tokenizer(options.out, scenes, start)
+        write_json(options.out / VOCABULARY_FILE, {"words": known_words(scenes)})
     group.wait()
     tokenizer = build_tokenizer(options.out, scenes)
     network = build_network(tokenizer, options.seed, options.side)
@@ -262,7 +271,7 @@ def run_on_records(
         tokenizer,
         network.model.config.vision.image_size,
         size=size,
-        steps=trainer.plan.steps,
+        steps=int(trainer.plan.steps),
         seed=seed,
         start=trainer.step,
         group=group,

@@ -160,9 +160,9 @@ def _head_losses(network: TrainedNetwork, predicted: Predictions, facts: Facts) 
     losses = _map_losses(network, predicted.pixels, facts)
     with half_precision(device_of(network)):
         known = heads.query([queries[0], queries[-1]])
-        landmarks = heads.landmark(queries[0], queries[heads.landmark_layer])
+        kinds, places = heads.landmark(queries[0], queries[heads.landmark_layer])
     losses["query"] = query_loss(known, facts.queries)
-    losses["landmark"] = landmark_loss(*landmarks, facts.queries)
+    losses["landmark"] = landmark_loss(kinds, places, facts.queries)
     losses["total"] = losses["total"] + QUERY_WEIGHT * (losses["query"] + losses["landmark"])
     return losses
 

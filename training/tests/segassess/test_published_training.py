@@ -10,14 +10,21 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from unigeoseg_facts import write_raster
 
-from geoseg_qgis.engine.models.segassess import SegAssess, SegAssessConfiguration, load_segassess
+from geoseg_qgis.engine.models.segassess import (
+    SegAssess,
+    SegAssessConfiguration,
+    load_segassess,
+    save_segassess,
+)
 from training.segassess.corruption import CorruptedTruth
 from training.segassess.losses import LossOptions, segassess_losses
 from training.segassess.published_training import (
     EpochOptions,
     PlateauSchedule,
     PublishedTraining,
+    main,
     published_plan,
     validate,
 )
@@ -145,3 +152,31 @@ def test_a_run_continues_where_it_stopped(tmp_path: Path) -> None:
     assert (again["step"], again["rate_factor"]) == (3, whole["rate_factor"])
     for key, value in whole["model"].items():
         torch.testing.assert_close(again["model"][key], value)
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_a_published_folder(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    data = tiles(2, 1)
+    for split, index in (("train", 0), ("valid", 1)):
+        layers = {"image": data["image"], "binary_map": data["truth"]}
+        layers["seg_preds/ocrnet"] = data["mask"]
+        for folder, values in layers.items():
+            enlarged = values[index].repeat_interleave(5, 1).repeat_interleave(5, 2)[:, :300, :300]
+            pixels = (enlarged * 255).byte().permute(1, 2, 0).squeeze(2).numpy()
+            write_raster(tmp_path / split / folder / "a.tif", pixels)
+    save_segassess(SegAssess(SMALL), tmp_path / "start.safetensors")
+    exported = torch.export.export(
+        torch.nn.Conv2d(3, 1, 1), (data["image"].new_zeros(1, 3, 300, 300),)
+    )
+    torch.export.save(exported, tmp_path / "network.pt2")
+    main(
+        [
+            f"--root={tmp_path}", "--profile=CrowdAI", "--masks=ocrnet", "--epochs=1",
+            f"--weights={tmp_path / 'start.safetensors'}", f"--networks={tmp_path / 'network.pt2'}",
+            f"--out={tmp_path / 'run'}", "--device=cpu",
+        ]
+    )  # fmt: skip
+    assert read_checkpoint(tmp_path / "run")["facts"]["epoch"] == 1
+    assert load_segassess(tmp_path / "run" / "best.safetensors").configuration == SMALL

@@ -10,8 +10,9 @@ import torch
 from training_runs import one_building
 
 from geoseg_qgis.engine.models.segassess import SegAssess, load_segassess, save_segassess
+from training.segassess.built_in import BUILT_IN
 from training.segassess.mask_tiles import MaskTiles
-from training.segassess.train import BUILT_IN, PresetNetwork, PresetObjective
+from training.segassess.train import PresetNetwork, PresetObjective
 
 
 def test_built_in_size(tmp_path: Path) -> None:

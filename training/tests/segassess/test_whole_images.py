@@ -10,7 +10,7 @@ from places import SHARED
 from geoseg_qgis.engine.models.segassess import SegAssess
 from training.datasets import load_images
 from training.scenes.corruptions import corrupt
-from training.segassess.train import BUILT_IN
+from training.segassess.built_in import BUILT_IN
 from training.segassess.whole_images import cases, judge
 
 

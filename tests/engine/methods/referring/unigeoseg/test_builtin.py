@@ -16,7 +16,7 @@ from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.source import RasterSource
 from geoseg_qgis.protocol.tasks.refer import ReferTask, View
 from training.scenes.geotiff import write_scene
-from training.unigeoseg.export_preset import PIXEL_SIZE
+from training.unigeoseg.built_in import PIXEL_SIZE
 
 SIZE, PIXEL = 600, 0.3
 
