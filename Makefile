@@ -25,6 +25,8 @@ TRAINING := training
 TRAINER_segassess := segassess.train
 TRAINER_unigeoseg := unigeoseg.train
 TRAIN_ALSO_unigeoseg := --scenes runs/unigeoseg-scenes
+PROCESSES ?= 2
+LAUNCHER_unigeoseg := -m torch.distributed.run --standalone --nproc-per-node $(PROCESSES)
 
 ENGINE_STAMP := $(ENGINE)/geoseg-engine.json
 QGIS_STAMP := $(QGIS_VENV)/.ready
@@ -108,7 +110,7 @@ screenshots: setup ## Take pictures of the plugin in a real QGIS window
 	$(ENGINE_PYTHON) -m scripts.screenshots
 
 train-%: setup ## Train a built-in model (clip, dino, sam2, segassess, unigeoseg) or the U-Net (unet)
-	$(ENGINE_PYTHON) -m $(TRAINING).$(or $(TRAINER_$*),train_$*) --data $(DATA) \
+	$(ENGINE_PYTHON) $(LAUNCHER_$*) -m $(TRAINING).$(or $(TRAINER_$*),train_$*) --data $(DATA) \
 		--out runs/$* --minutes $(MINUTES) $(TRAIN_ALSO_$*)
 
 assess-maps: setup ## Map the training images with the trained CLIP: mistakes for SegAssess to learn

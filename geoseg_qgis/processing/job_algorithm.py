@@ -72,9 +72,7 @@ class JobAlgorithm(GeoSegAlgorithm):
     def declare(self) -> None:
         """Add parameters and numbers."""
         self.offered = tuple(
-            item
-            for item in parameters_of(self.NAME)
-            if item.name and item.name not in self.OMITTED
+            item for item in parameters_of(self.NAME) if item.name and item.name not in self.OMITTED
         )
         for item in self.offered:
             for definition in definitions(item):

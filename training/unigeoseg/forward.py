@@ -14,9 +14,9 @@ from geoseg_qgis.engine.models.unigeoseg.pixel_decoder import PixelFeatures
 from geoseg_qgis.engine.models.unigeoseg.sequence import (
     Piece,
     Request,
-    Utterance,
-    UtteranceBatch,
-    pad_utterances,
+    SequenceBatch,
+    TokenSequence,
+    pad_sequences,
     until_instruction,
 )
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
@@ -74,47 +74,47 @@ def predict(
 
 def _run_whole(
     model: UniGeoSeg, features: ImageFeatures, pieces: Sequence[Piece], requests: Requests
-) -> tuple[Tensor, UtteranceBatch]:
+) -> tuple[Tensor, SequenceBatch]:
     """Run the language model on whole sequences, which allows recomputed activations."""
-    batch = pad_utterances(
+    batch = pad_sequences(
         [
-            model.utter(pieces, words, request)
-            for words, group in zip(features.words, requests, strict=True)
+            model.assemble(pieces, words, request)
+            for words, group in zip(features.tokens, requests, strict=True)
             for request in group
         ]
     )
-    return model.model.hidden_states(batch.embeddings, batch.words), batch
+    return model.model.hidden_states(batch.embeddings, batch.mask), batch
 
 
 def _run_shared(
     model: UniGeoSeg, features: ImageFeatures, pieces: Sequence[Piece], requests: Requests
-) -> tuple[Tensor, UtteranceBatch]:
+) -> tuple[Tensor, SequenceBatch]:
     """Run the opening once, the image once for each image, and the rest once for each request."""
     opening, _, sentence, _ = until_instruction(pieces)
-    cache = _continue(model, DynamicCache(), model.embed_words(opening.ids)[None], None)[1]
+    cache = _continue(model, DynamicCache(), model.embed_ids(opening.ids)[None], None)[1]
     cache = _repeated(cache, len(requests))
-    cache = _continue(model, cache, features.words, None)[1]
+    cache = _continue(model, cache, features.tokens, None)[1]
     cache = _repeated(cache, len(requests[0]))
-    words = model.embed_words(sentence.ids)
+    words = model.embed_ids(sentence.ids)
     enhanced = {
         task: model.enhance(words, Request((), task)) for task in (Task.REFERRING, Task.REASONING)
     }
-    batch = pad_utterances(
+    batch = pad_sequences(
         [_rest(model, words, enhanced, request) for group in requests for request in group]
     )
-    return _continue(model, cache, batch.embeddings, batch.words)[0], batch
+    return _continue(model, cache, batch.embeddings, batch.mask)[0], batch
 
 
 def _rest(
     model: UniGeoSeg, words: Tensor, enhanced: dict[Task, Tensor], request: Request
-) -> Utterance:
+) -> TokenSequence:
     sentence = enhanced.get(request.task)
     if sentence is None:
         sentence = model.enhance(words, request)
-    instruction = model.embed_words(request.instruction_ids)
+    instruction = model.embed_ids(request.instruction_ids)
     embeddings = torch.cat([sentence.to(instruction.dtype), instruction])
     marks = torch.arange(len(embeddings), device=embeddings.device) >= len(sentence)
-    return Utterance(embeddings, marks, torch.full_like(marks, IGNORED_LABEL, dtype=torch.long))
+    return TokenSequence(embeddings, marks, torch.full_like(marks, IGNORED_LABEL, dtype=torch.long))
 
 
 def _continue(

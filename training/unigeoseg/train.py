@@ -1,8 +1,9 @@
 """Train UniGeoSeg on drawn scenes and weakly labelled images, or on published records.
 
-The built-in network:
-    python -m training.unigeoseg.train --data DATA --scenes CACHE --out RUN --minutes 105
-A published checkpoint:
+The built-in network, in one process for each of two cores:
+    torchrun --nproc-per-node 2 -m training.unigeoseg.train --data DATA --scenes CACHE --out RUN \
+        --minutes 105
+A published checkpoint, in one process for each of eight cards:
     torchrun --nproc-per-node 8 -m training.unigeoseg.train --model phi_unigeoseg --out RUN \
         --records geoseg:data/GeoSeg-1M:train --steps 20000
 
@@ -28,12 +29,7 @@ from geoseg_qgis.engine.models.unigeoseg.tokenizer import ByteTokenizer
 from training.crops import CropSampler
 from training.datasets import load_images
 from training.device import add_device_option
-from training.distributed import (
-    ProcessGroup,
-    default_processes,
-    run_in_processes,
-    torchrun_group,
-)
+from training.distributed import ProcessGroup, process_group
 from training.exported_networks import UNIGEOSEG
 from training.model_pages import write_run_page
 from training.prefetching import prefetch
@@ -82,13 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
     _check(parser, options)
-    train = train_on_records if options.records else train_on_scenes
-    with torchrun_group(options.device) as joined:
-        if joined is not None:
-            group, options.device = joined
-            train(group, options)
-            return
-    run_in_processes(options.processes, train, options)
+    with process_group(options.device) as (group, options.device):
+        (train_on_records if options.records else train_on_scenes)(group, options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,7 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=int, help="images a step and process")
     parser.add_argument("--rate", type=float, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, help="processes on a CPU; each takes some GB")
     add_device_option(parser)
     scenes = parser.add_argument_group("the built-in network")
     scenes.add_argument("--data", type=Path, help="folder of the labelled images")
@@ -138,10 +128,6 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error(f"--first and --count must stay below {VALIDATION_SEED}, where scores begin.")
     if not 0 <= options.wide <= VALIDATION_SEED:
         parser.error(f"--wide must stay below {VALIDATION_SEED}, where scores begin.")
-    if options.processes is None:
-        options.processes = default_processes(options.device)
-    if options.processes < 1 or (options.processes > 1 and options.device.type != "cpu"):
-        parser.error("--processes must be 1, or more on a CPU. On several cards use torchrun.")
 
 
 def train_on_scenes(group: ProcessGroup, options: argparse.Namespace) -> None:

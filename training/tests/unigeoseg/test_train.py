@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from places import ROOT, SHARED
+from process_groups import run_two
 from small_unigeoseg import SMALL, TOKENIZER
 from unigeoseg_facts import write_json, write_raster
 
@@ -25,6 +23,7 @@ from geoseg_qgis.engine.models.unigeoseg.tasks import Task
 from training.datasets import SOURCES
 from training.trainer import Plan, Trainer, read_checkpoint
 from training.unigeoseg.evaluate import RequestPredictor, score_records
+from training.unigeoseg.evaluate import main as evaluate
 from training.unigeoseg.losses import LossSettings
 from training.unigeoseg.records import Record, Sample
 from training.unigeoseg.train import main, published_plan, run_on_records
@@ -145,7 +144,9 @@ def test_a_stopped_run_continues_exactly(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
+def test_two_processes_train_one_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two processes of torchrun: one checkpoint is written, and it is a whole network's."""
     data, start, folder = tmp_path / "data", tmp_path / "start", tmp_path / "run"
     entries = []
@@ -157,19 +158,9 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
         entries.append(names)
     write_json(data / "train.json", entries)
     save_checkpoint(fresh_network(), TOKENIZER, start)
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     options = ["--model", start, "--out", folder, "--records", f"geoseg:{data}:train"]
     numbers = ["--steps", 2, "--images", 2, "--device", "cpu", "--rate", 1e-3]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", *launcher, "-m", "training.unigeoseg.train"]
-    finished = subprocess.run(
-        [*command, *map(str, [*options, *numbers])],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    finished = run_two("-m", "training.unigeoseg.train", *options, *numbers)
     assert finished.returncode == 0, finished.stderr[-2000:]
     state = read_checkpoint(folder)
     assert state["step"] == 2
@@ -178,16 +169,9 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     assert {name.removeprefix("model.") for name in state["model"]} == set(before)
     trained = state["model"]["model.global_latents"]
     assert not torch.equal(trained, before["global_latents"])
-    scored = subprocess.run(
-        [sys.executable, "-m", "training.unigeoseg.evaluate", "--device=cpu", "--template=rrsisd",
-         "--model", str(folder / "weights"), "--records", f"geoseg:{data}:train"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=True,
-    )  # fmt: skip
-    assert json.loads(scored.stdout)["all"]["samples"] == 4.0
+    records = [f"--model={folder / 'weights'}", f"--records=geoseg:{data}:train"]
+    assert evaluate(["--device=cpu", "--template=rrsisd", *records]) == 0
+    assert json.loads(capsys.readouterr().out)["all"]["samples"] == 4.0
 
 
 def test_recomputed_activations_change_nothing(tmp_path: Path) -> None:
@@ -223,7 +207,6 @@ SCENES = ["--data=x", "--scenes=x", "--out=x", "--minutes=1", "--device=cpu"]
     ("options", "message"),
     [
         ([*SCENES, "--side=100"], "--side "),
-        ([*SCENES, "--processes=0"], "--processes "),
         ([*SCENES, "--first=999000"], "--first "),
         ([*SCENES, "--wide=-1"], "--wide "),
         (SCENES[1:], "Give --data and --scenes, or --records."),
@@ -245,7 +228,7 @@ def test_impossible_options_are_refused(
 @pytest.mark.skipif(
     not (SHARED / "data/splits.json").is_file(), reason="the folder of labelled images is not here"
 )
-def test_two_processes_train_and_continue(tmp_path: Path) -> None:
+def test_the_built_in_network_trains_and_continues(tmp_path: Path) -> None:
     """The command starts from the built-in weights, ends with a page, and continues."""
     run, data = tmp_path / "run", tmp_path / "data"
     data.mkdir()
@@ -257,7 +240,12 @@ def test_two_processes_train_and_continue(tmp_path: Path) -> None:
         f"--data={data}", f"--scenes={tmp_path}", "--count=3", "--side=64",
         "--images=1", "--requests=3", "--device=cpu", "--rate=1e-4", "--wide=1",
     ]  # fmt: skip
-    main([*command, f"--out={run}", f"--start={BUILT_IN}", "--steps=2", "--processes=2"])
+    # torchrun takes --start for an option of its own.
+    finished = run_two(
+        "-m", "training.unigeoseg.train", *command, f"--out={run}", f"--model={BUILT_IN}",
+        "--steps=2",
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr[-2000:]
     first = read_checkpoint(run)
     assert first["step"] == 2
     assert first["facts"]["started_from"] == "unigeoseg"
@@ -271,12 +259,11 @@ def test_two_processes_train_and_continue(tmp_path: Path) -> None:
     name, head = "model.predictor.mask_embed.layers.0.weight", "heads.fine.layer.weight"
     assert torch.equal(first["model"][name], first["average"][name])
     assert not torch.equal(first["model"][head], first["average"][head])
-    alone = [*command, "--processes=1"]
-    main([*alone, f"--out={run}", f"--start={BUILT_IN}", "--steps=3"])
+    main([*command, f"--out={run}", f"--start={BUILT_IN}", "--steps=3"])
     again = read_checkpoint(run)
     assert again["step"] == 3
     assert again["facts"]["heads_until"] == first["facts"]["heads_until"] > 0
-    main([*alone, f"--out={tmp_path / 'next'}", f"--start={run}", "--steps=1"])
+    main([*command, f"--out={tmp_path / 'next'}", f"--start={run}", "--steps=1"])
     last = read_checkpoint(tmp_path / "next")
     assert last["facts"]["started_from"] == "run"
     assert last["facts"]["progress"] == 1.0

@@ -47,7 +47,7 @@ def test_new_blocks_of_the_tower_change_nothing_at_first(small_folder: Path) -> 
     pixels = torch.randn(1, 3, 64, 64)
     expected, found = small.model.encode_image(pixels), grown.model.encode_image(pixels)
     assert torch.equal(found.pixels.mask_features, expected.pixels.mask_features)
-    assert torch.equal(found.words, expected.words)
+    assert torch.equal(found.tokens, expected.tokens)
 
 
 def test_new_layers_of_the_mask_decoder_change_nothing_at_first(small_folder: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_larger_square_starts_with_resized_maps(small_folder: Path) -> None:
     weight = larger.model.model.mm_projector.norm1.weight
     assert weight.shape == (32, 3, 3)
     assert torch.equal(weight, torch.tensor([0.0, 0.5, 1.0]).expand(32, 3, 3))
-    assert larger.model.encode_image(torch.randn(1, 3, 96, 96)).words.shape == (1, 4, 32)
+    assert larger.model.encode_image(torch.randn(1, 3, 96, 96)).tokens.shape == (1, 4, 32)
 
 
 def test_a_run_starts_with_all_that_another_one_learnt(tmp_path: Path) -> None:

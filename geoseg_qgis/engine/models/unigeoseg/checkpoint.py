@@ -1,8 +1,9 @@
 """Reading and writing UniGeoSeg checkpoint folders.
 
 A folder holds ``config.json``, tokenizer files and ``model.safetensors``, whole or in shards with
-an index. Attention weights may be fused, row order (head, {query, key, value}, head dimension), or
-split; both load, and the fused layout is written. int8 weights load too, see `models.weights`.
+an index. Attention weights may be split or fused, with rows in the order (head, {query, key,
+value}, head dimension). Both load, and the fused layout is written. int8 weights load too, see
+`models.weights`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def load_checkpoint(
         folder: The folder.
         device: Where the network goes; the CPU by default.
         dtype: Precision of the tower and the language model; the rest stays float32.
-        with_language_head: Load the word classifier too, for training.
+        with_language_head: Load the token classifier too, for training.
 
     Raises:
         JobError: A file is missing or damaged, or the weights do not fit the network.
@@ -145,7 +146,7 @@ def save_checkpoint(model: UniGeoSeg, tokenizer: ByteTokenizer | None, folder: P
 
 
 def split_attention(weights: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
-    """Give query, key and value weights names of their own; split ones pass unchanged."""
+    """Return fused attention weights as query, key and value; split ones stay as they are."""
     state: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         match = _FUSED.match(name)
@@ -176,7 +177,7 @@ def fuse_attention(state: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]
 
 
 def unused_shapes(config: UniGeoSegConfig) -> dict[str, tuple[int, ...]]:
-    """Weights that published files hold and no computation reads."""
+    """Return the shapes of weights that published files hold but nothing uses."""
     hidden = config.language.hidden_size
     head, width = config.segmentation.head_width, config.segmentation.width
     queries = config.segmentation.num_queries

@@ -58,11 +58,12 @@ class VisionConfig(Members):
 class SegmentationConfig(Members):
     """Sizes of the description head, the pixel decoder and the mask decoder.
 
-    ``position_frequencies`` adds absolute positions to the fine map; published networks, which have
-    room to learn positions from their borders, do without. ``coordinate_frequencies`` adds waves of
-    points and boxes to their numbers. The first ``open_layers`` of the mask decoder read every
-    cell, as what a sentence names beside its answer lies outside the first mask. With
-    ``keep_small_answers`` a cell of a coarse level is read where any fine cell in it is answer.
+    Published networks have none of the following. ``position_frequencies`` adds absolute positions
+    to the fine map: a small network has no room to learn them from the borders of the image.
+    ``coordinate_frequencies`` adds sines and cosines to the coordinates of points and boxes. The
+    first ``open_layers`` of the mask decoder are not masked: other objects that a sentence names
+    lie outside of the first mask. With ``keep_small_answers`` masked attention reads a cell of a
+    coarse level where any fine cell in it is foreground.
     """
 
     head_width: int = 512
@@ -143,5 +144,5 @@ class UniGeoSegConfig:
 
 
 def _with_rope_parameters(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Lift ``rope_parameters`` (files of transformers 5) to the names older files use."""
+    """Copy ``rope_parameters`` (files of transformers 5) to the names of older files."""
     return {**data, **(data.get("rope_parameters") or {})}

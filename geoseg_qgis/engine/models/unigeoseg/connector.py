@@ -1,6 +1,6 @@
-"""Connectors that turn the coarsest feature map into visual words of the language model.
+"""Connectors that turn the coarsest feature map into visual tokens of the language model.
 
-Published checkpoints name one of three kinds; the parameter names tell them apart.
+Published checkpoints name one of three kinds; their parameter names differ.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class SparseConvConnector(nn.Module):
         """Map (B, C, S, S) to (B, ceil(S/2)**2, H)."""
         features = self.norm1(self.proj1(features))
         features = self.norm2(self.proj2(features))
-        words: Tensor = self.fc(features)
-        return words.flatten(2).transpose(1, 2)
+        tokens: Tensor = self.fc(features)
+        return tokens.flatten(2).transpose(1, 2)
 
 
 class MultiScaleConnector(nn.Module):
-    """A fine and a coarse convolution side by side, followed by four learned global words."""
+    """A fine and a coarse convolution side by side, followed by four learned global tokens."""
 
     def __init__(self, in_width: int, out_width: int) -> None:
         super().__init__()
@@ -58,8 +58,8 @@ class MultiScaleConnector(nn.Module):
         )
         local = torch.cat([fine, coarse], dim=1).flatten(2).transpose(1, 2)
         shared = self.global_tokens.to(local).expand(local.shape[0], -1, -1)
-        words: Tensor = self.fc(torch.cat([local, shared], dim=1))
-        return words
+        tokens: Tensor = self.fc(torch.cat([local, shared], dim=1))
+        return tokens
 
 
 class ResidualBlock(nn.Module):
@@ -92,8 +92,8 @@ class ResidualConnector(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, S, S) to (B, ceil(S/2)**2, H)."""
-        words: Tensor = self.fc(self.layer1(features).flatten(2).transpose(1, 2))
-        return words
+        tokens: Tensor = self.fc(self.layer1(features).flatten(2).transpose(1, 2))
+        return tokens
 
 
 def build_connector(kind: ConnectorKind, in_width: int, out_width: int, map_size: int) -> nn.Module:
@@ -106,7 +106,7 @@ def build_connector(kind: ConnectorKind, in_width: int, out_width: int, map_size
 
 
 def detect_connector(names: Iterable[str]) -> ConnectorKind | None:
-    """Tell the kind from parameter names, which are surer than a configuration file."""
+    """Return the kind that parameter names show, which are more reliable than a configuration."""
     marks: dict[str, ConnectorKind] = {
         "mm_projector.proj1.": "SparseConv_1",
         "mm_projector.branch1.": "MSCC",

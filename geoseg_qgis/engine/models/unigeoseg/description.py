@@ -1,7 +1,7 @@
 """From the hidden states of an instruction to the one query of the mask decoder.
 
 The latent knowledge memory (LKM) mixes the pooled instruction with learned slots; a small perceiver
-then looks at the coarsest feature map.
+then reads the coarsest feature map.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .configuration import SegmentationConfig
 
 
 def recall_memory(pooled: Tensor, slots: Tensor, strength: Tensor) -> Tensor:
-    """Mix pooled vectors with the memory slots that they resemble.
+    """Mix pooled vectors with the memory slots most similar to them.
 
     Args:
         pooled: (B, H) float32.

@@ -1,7 +1,7 @@
 """The language model with the vision tower and the connector beside it.
 
-The three live under one prefix in published checkpoints, so they do here. ``transformers`` supplies
-the Phi layers; a checkpoint may hold their attention fused or split, see ``checkpoint``.
+Published checkpoints keep the three under one name, and so does this module. ``transformers``
+supplies the Phi layers; a checkpoint may hold their attention fused or split, see `checkpoint`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .swin import SwinTower
 
 TOWER_STRIDE = 32
 
-LayerMemory = list[tuple[Tensor, Tensor]]
-"""Keys and values (1, heads, T, D) of every layer, for a beginning that many sequences share."""
+PrefixCache = list[tuple[Tensor, Tensor]]
+"""Keys and values (1, heads, T, D) of every layer, for a prefix that many sequences share."""
 
 
 class VisionLanguageModel(PhiModel):
@@ -41,7 +41,7 @@ class VisionLanguageModel(PhiModel):
 
         Args:
             embeddings: (B, T, H).
-            attention_mask: (B, T) bool, True on words; None when nothing is padded.
+            attention_mask: (B, T) bool, False on padding; None when nothing is padded.
 
         Returns:
             (B, T, H) after the final normalisation.
@@ -54,9 +54,9 @@ class VisionLanguageModel(PhiModel):
         states: Tensor = output.last_hidden_state
         return states
 
-    def remember(self, embeddings: Tensor, memory: LayerMemory | None = None) -> LayerMemory:
-        """Run a shared beginning (1, T, H) once, after an earlier one if given."""
-        cache = _filled_cache(memory or [], 1)
+    def run_prefix(self, embeddings: Tensor, before: PrefixCache | None = None) -> PrefixCache:
+        """Run a shared prefix (1, T, H) once, after an earlier one if given."""
+        cache = _filled_cache(before or [], 1)
         self(
             inputs_embeds=embeddings.to(self.embed_tokens.weight.dtype),
             past_key_values=cache,
@@ -65,23 +65,23 @@ class VisionLanguageModel(PhiModel):
         layers: list[Any] = list(cache.layers)
         return [(layer.keys, layer.values) for layer in layers]
 
-    def continue_from(self, memory: LayerMemory, embeddings: Tensor, words: Tensor) -> Tensor:
-        """Run the rest of a right-padded batch after a remembered beginning.
+    def continue_from(self, prefix: PrefixCache, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """Run the rest of a right-padded batch after a shared prefix.
 
         Args:
-            memory: Output of ``remember``.
-            embeddings: (B, T, H), the words after the beginning.
-            words: (B, T) bool, True on words, False on padding.
+            prefix: Output of `run_prefix`.
+            embeddings: (B, T, H), the tokens after the prefix.
+            mask: (B, T) bool, False on padding.
 
         Returns:
             (B, T, H) after the final normalisation, as if the whole had been run.
         """
         batch = embeddings.shape[0]
-        beginning = words.new_ones(batch, memory[0][0].shape[-2])
+        seen = mask.new_ones(batch, prefix[0][0].shape[-2])
         output = self(
             inputs_embeds=embeddings.to(self.embed_tokens.weight.dtype),
-            attention_mask=torch.cat([beginning, words], dim=1),
-            past_key_values=_filled_cache(memory, batch),
+            attention_mask=torch.cat([seen, mask], dim=1),
+            past_key_values=_filled_cache(prefix, batch),
             use_cache=True,
         )
         states: Tensor = output.last_hidden_state
@@ -94,7 +94,7 @@ class VisionLanguageModel(PhiModel):
 
 
 def phi_config(config: LanguageConfig) -> PhiConfig:
-    """Translate the sizes; attention runs through PyTorch's fused kernel."""
+    """Return the sizes as ``transformers`` names them; attention uses PyTorch's fused kernel."""
     phi = PhiConfig(
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
@@ -115,13 +115,13 @@ def phi_config(config: LanguageConfig) -> PhiConfig:
 
 
 def language_head(config: LanguageConfig) -> nn.Linear:
-    """Build the word classifier, which has no bias."""
+    """Build the token classifier, which has no bias."""
     return nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
 
-def _filled_cache(memory: LayerMemory, batch: int) -> DynamicCache:
-    """Start a cache from a memory, which is not changed, for ``batch`` sequences."""
+def _filled_cache(prefix: PrefixCache, batch: int) -> DynamicCache:
+    """Return a cache for ``batch`` sequences that starts with a prefix, which is not changed."""
     cache = DynamicCache()
-    for index, (keys, values) in enumerate(memory):
+    for index, (keys, values) in enumerate(prefix):
         cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), index)
     return cache

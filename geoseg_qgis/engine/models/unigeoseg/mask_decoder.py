@@ -1,4 +1,4 @@
-"""Mask decoder: one query, refined by masked attention, compared with every cell.
+"""Mask decoder: one query, refined by masked attention and compared with every cell.
 
 Cheng et al., "Masked-attention Mask Transformer", CVPR 2022, sec. 3.1, with a single query that
 comes from the language model instead of learned ones.
@@ -81,7 +81,7 @@ class MaskEmbedding(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """The decoder; its predictions come from the query before and after every layer."""
+    """The decoder, which predicts a mask from the query before and after every layer."""
 
     def __init__(self, config: SegmentationConfig) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class MaskDecoder(nn.Module):
         return predictions, queries
 
     def read_levels(self, features: PixelFeatures) -> tuple[list[Tensor], list[Tensor]]:
-        """Return keys and values (B, N, C) of each level; keys know their positions."""
+        """Return keys and values (B, N, C) of each level; keys include their positions."""
         values = [
             level.flatten(2).transpose(1, 2) + embedding
             for level, embedding in zip(features.multi_scale, self.level_embed.weight, strict=True)
@@ -177,16 +177,16 @@ class MaskDecoder(nn.Module):
 
 @torch.no_grad()
 def blocked_cells(logits: Tensor, size: torch.Size, keep_small: bool = False) -> Tensor:
-    """Cells the next layer must not read: background of the last prediction.
+    """Return the cells that the next layer must not read: background of the last prediction.
 
     Args:
         logits: (B, Q, H, W).
         size: Height and width of the level that is read next.
-        keep_small: Read a cell where any fine cell in it is answer, rather than where the fine
-            cells around its centre are on average, which answers of few cells often miss.
+        keep_small: Read a cell where any fine cell in it is foreground, not only where the fine
+            cells around its centre are on average; that misses objects of few cells.
 
     Returns:
-        (B, Q, h * w) bool; a query that would see nothing sees everything.
+        (B, Q, h * w) bool; a query whose cells would all be blocked reads all of them.
     """
     if keep_small:
         resized = nn.functional.adaptive_max_pool2d(logits.float(), tuple(size))

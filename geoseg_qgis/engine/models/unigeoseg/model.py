@@ -17,7 +17,7 @@ from .description import Perceiver, recall_memory
 from .language import VisionLanguageModel, language_head
 from .mask_decoder import MaskDecoder
 from .pixel_decoder import PixelDecoder, PixelFeatures
-from .sequence import Piece, Request, Utterance, UtteranceBatch, assemble, pad_utterances
+from .sequence import Piece, Request, SequenceBatch, TokenSequence, assemble, pad_sequences
 from .task_enhancement import ReasoningPooling, ReferringAttention, place_coordinates
 from .tasks import Task
 
@@ -25,19 +25,19 @@ _COORDINATES = 4
 
 
 class ImageFeatures(NamedTuple):
-    """Everything that the network reads of B images, whatever is asked of them."""
+    """What the network computes of B images, the same for all requests."""
 
     coarse: Tensor
     """(B, C, H/32, W/32), the tower's last map."""
-    words: Tensor
-    """(B, N, H), the images as words of the language model."""
+    tokens: Tensor
+    """(B, N, H), the images as tokens of the language model."""
     pixels: PixelFeatures
 
     def expand(self, count: int) -> ImageFeatures:
         """Share one image among ``count`` requests without copying it."""
         return ImageFeatures(
             self.coarse.expand(count, -1, -1, -1),
-            self.words.expand(count, -1, -1),
+            self.tokens.expand(count, -1, -1),
             PixelFeatures(
                 self.pixels.mask_features.expand(count, -1, -1, -1),
                 [level.expand(count, -1, -1, -1) for level in self.pixels.multi_scale],
@@ -54,7 +54,7 @@ class Prediction(NamedTuple):
     """(B, T, H), the language model's last hidden states."""
     query: Tensor
     """(B, 1, C), the query of the mask decoder."""
-    utterances: UtteranceBatch
+    sequences: SequenceBatch
 
 
 class UniGeoSeg(nn.Module):
@@ -62,7 +62,7 @@ class UniGeoSeg(nn.Module):
 
     Args:
         config: Its sizes.
-        with_language_head: Build the word classifier, which only training needs.
+        with_language_head: Build the token classifier, which only training needs.
     """
 
     def __init__(self, config: UniGeoSegConfig, with_language_head: bool = True) -> None:
@@ -76,8 +76,8 @@ class UniGeoSeg(nn.Module):
         self.predictor = MaskDecoder(head)
         self.ref_attn = ReferringAttention(hidden)
         self.enhanced_reasoning_pooling = ReasoningPooling(hidden)
-        seen = _COORDINATES * (1 + 2 * head.coordinate_frequencies)
-        self.intera_coord_project = nn.Linear(seen, hidden)
+        numbers = _COORDINATES * (1 + 2 * head.coordinate_frequencies)
+        self.intera_coord_project = nn.Linear(numbers, hidden)
         self.intera_fuse = nn.Linear(2 * hidden, hidden)
         self.global_latents = nn.Parameter(torch.randn(head.memory_slots, hidden) * 0.01)
         self.text_projector = nn.Linear(hidden, head.head_width)
@@ -87,10 +87,10 @@ class UniGeoSeg(nn.Module):
         self.SEG_token_projector = nn.Linear(2 * head.head_width, head.width)
 
     def cast_backbone(self, dtype: torch.dtype) -> UniGeoSeg:
-        """Give the tower, the connector and the language model a precision of their own.
+        """Change the precision of the tower, the connector and the language model.
 
-        The head and the decoders, 4 % of the weights, keep theirs: their thresholds and samples
-        move when rounded.
+        The head and the decoders, 4 % of the weights, keep theirs: rounding would move their
+        thresholds and sampling positions.
         """
         nn.Module.to(self.model, dtype)
         if self.lm_head is not None:
@@ -101,37 +101,39 @@ class UniGeoSeg(nn.Module):
         """Encode normalised images (B, 3, S, S), S being the configured side."""
         tower = self.model.vision_tower
         maps = tower(pixels.to(tower.patch_embed.proj.weight.dtype))
-        words = self.model.mm_projector(maps[-1])
+        tokens = self.model.mm_projector(maps[-1])
         head_dtype = self.local_project.weight.dtype
         maps = [level.to(head_dtype) for level in maps]
-        return ImageFeatures(maps[-1], words, self.pixel_decoder(maps))
+        return ImageFeatures(maps[-1], tokens, self.pixel_decoder(maps))
 
-    def embed_words(self, ids: Sequence[int]) -> Tensor:
-        """Embed word ids: (T, H)."""
+    def embed_ids(self, ids: Sequence[int]) -> Tensor:
+        """Embed T token ids: (T, H)."""
         table = self.model.embed_tokens
         embedded: Tensor = table(torch.tensor(ids, dtype=torch.long, device=table.weight.device))
         return embedded
 
-    def enhance(self, words: Tensor, request: Request) -> Tensor:
-        """Alter the sentence after the image, (L, H), for the request's task (TATE)."""
+    def enhance(self, tokens: Tensor, request: Request) -> Tensor:
+        """Enhance the sentence after the image, (L, H), for the request's task (TATE)."""
         if request.task is Task.REFERRING:
-            weighted: Tensor = self.ref_attn(words)
+            weighted: Tensor = self.ref_attn(tokens)
             return weighted
         if request.task is Task.REASONING:
-            summary: Tensor = self.enhanced_reasoning_pooling(words)
+            summary: Tensor = self.enhanced_reasoning_pooling(tokens)
             return summary
         placed = place_coordinates(
             request.coordinates,
             self.intera_coord_project,
-            len(words),
+            len(tokens),
             self.config.segmentation.coordinate_frequencies,
         )
-        fused: Tensor = self.intera_fuse(torch.cat([words.to(placed.dtype), placed], dim=-1))
+        fused: Tensor = self.intera_fuse(torch.cat([tokens.to(placed.dtype), placed], dim=-1))
         return fused
 
-    def utter(self, pieces: Sequence[Piece], image_words: Tensor, request: Request) -> Utterance:
+    def assemble(
+        self, pieces: Sequence[Piece], image_tokens: Tensor, request: Request
+    ) -> TokenSequence:
         """Assemble the sequence of one image (N, H) and one request."""
-        return assemble(pieces, image_words, request, self.embed_words, self.enhance)
+        return assemble(pieces, image_tokens, request, self.embed_ids, self.enhance)
 
     def pool_instruction(
         self, states: Tensor, instruction: Tensor, strengths: Sequence[float]
@@ -161,7 +163,7 @@ class UniGeoSeg(nn.Module):
         return recall_memory(pooled, self.global_latents, strength).to(dtype)
 
     def describe(self, pooled: Tensor, coarse: Tensor) -> Tensor:
-        """Turn pooled instructions (B, H) and coarse maps (B, C, h, w) into queries (B, 1, C)."""
+        """Return queries (B, 1, C) from pooled instructions (B, H) and coarse maps (B, C, h, w)."""
         pooled = pooled[:, None]
         media = self.local_project(coarse.flatten(2).transpose(1, 2))
         described = self.d_layers(media, self.text_projector(pooled))
@@ -176,7 +178,7 @@ class UniGeoSeg(nn.Module):
         instruction: Tensor,
         strengths: Sequence[float],
     ) -> tuple[list[Tensor], Tensor]:
-        """Decode masks from hidden states; returns all predictions and the query."""
+        """Decode masks from hidden states; return all predictions and the query (B, 1, C)."""
         pooled = self.pool_instruction(states, instruction, strengths)
         query = self.describe(pooled, features.coarse)
         return self.predictor(features.pixels, query), query
@@ -197,13 +199,13 @@ class UniGeoSeg(nn.Module):
             strengths: Share of the memory for each; by default that of the request's task.
         """
         features = self.encode_image(pixels)
-        batch = pad_utterances(
+        batch = pad_sequences(
             [
-                self.utter(pieces, words, request)
-                for words, request in zip(features.words, requests, strict=True)
+                self.assemble(pieces, tokens, request)
+                for tokens, request in zip(features.tokens, requests, strict=True)
             ]
         )
-        states = self.model.hidden_states(batch.embeddings, batch.words)
+        states = self.model.hidden_states(batch.embeddings, batch.mask)
         if strengths is None:
             strengths = [request.task.memory_strength for request in requests]
         masks, query = self.segment(features, states, batch.instruction, strengths)

@@ -17,7 +17,7 @@ def sine_positions(height: int, width: int, channels: int, device: torch.device)
     Carion et al., "End-to-End Object Detection with Transformers", ECCV 2020.
 
     Returns:
-        (1, channels, height, width) float32: the first half of the channels tells y, the second x.
+        (1, channels, height, width) float32: y in the first half of the channels, x in the second.
     """
     rows = _encode_axis(height, channels // 2, device)
     columns = _encode_axis(width, channels // 2, device)

@@ -1,4 +1,4 @@
-"""Assembling the word sequence of the language model from a template, an image and a request."""
+"""The token sequence of the language model: a template, an image and a request."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from .template import ANSWER, IGNORED_LABEL, IMAGE, INSTRUCTION, SEGMENTATION, D
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is asked of one image."""
+    """A request about one image."""
 
     instruction_ids: Sequence[int]
     task: Task
     coordinates: Tensor | None = None
     """(n, 2) points or (1, 4) box as fractions of the image."""
     answer_ids: Sequence[int] = ()
-    """Words of the answer, for training only."""
+    """Tokens of the answer, for training only."""
 
 
-class Utterance(NamedTuple):
-    """One assembled sequence of T words."""
+class TokenSequence(NamedTuple):
+    """One assembled sequence of T tokens."""
 
     embeddings: Tensor
     """(T, H)."""
     instruction: Tensor
-    """(T,) bool, True on the words of the instruction."""
+    """(T,) bool, True on the tokens of the instruction."""
     labels: Tensor
     """(T,) int64, ``IGNORED_LABEL`` where nothing is learned."""
 
 
-class UtteranceBatch(NamedTuple):
+class SequenceBatch(NamedTuple):
     """Sequences padded on the right to a common length."""
 
     embeddings: Tensor
     """(B, T, H), zeros on padding."""
-    words: Tensor
-    """(B, T) bool, True where not padded."""
+    mask: Tensor
+    """(B, T) bool, False on padding."""
     instruction: Tensor
     """(B, T) bool."""
     labels: Tensor
@@ -51,7 +51,7 @@ class UtteranceBatch(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A run of a dialogue: the words of a text, or one placeholder."""
+    """A piece of a dialogue: the tokens of a text, or one placeholder."""
 
     ids: list[int]
     labels: list[int]
@@ -86,24 +86,24 @@ def _pieces(dialogue: Dialogue) -> Iterator[Piece]:
 
 def assemble(
     pieces: Sequence[Piece],
-    image_words: Tensor,
+    image_tokens: Tensor,
     request: Request,
     embed: Callable[[Sequence[int]], Tensor],
     enhance: Callable[[Tensor, Request], Tensor],
-) -> Utterance:
+) -> TokenSequence:
     """Put the parts of one sequence together.
 
     Args:
         pieces: The split dialogue, whole or cut after the instruction.
-        image_words: (N, H), output of the connector.
-        request: What is asked.
-        embed: Word embedding of ids.
+        image_tokens: (N, H), output of the connector.
+        request: The request.
+        embed: Embedding of token ids.
         enhance: Task-aware enhancement of the sentence after the image.
     """
     parts: list[tuple[Tensor, bool, Sequence[int]]] = []
     for piece in pieces:
         if piece.placeholder == IMAGE:
-            parts.append((image_words, False, [IGNORED_LABEL] * len(image_words)))
+            parts.append((image_tokens, False, [IGNORED_LABEL] * len(image_tokens)))
         elif piece.placeholder == INSTRUCTION:
             ids = request.instruction_ids
             parts.append((embed(ids), True, [IGNORED_LABEL] * len(ids)))
@@ -111,14 +111,14 @@ def assemble(
             if request.answer_ids:
                 parts.append((embed(request.answer_ids), False, request.answer_ids))
         elif piece.placeholder != SEGMENTATION:
-            words = embed(piece.ids)
+            tokens = embed(piece.ids)
             parts.append(
-                (enhance(words, request) if piece.after_image else words, False, piece.labels)
+                (enhance(tokens, request) if piece.after_image else tokens, False, piece.labels)
             )
-    device = image_words.device
-    return Utterance(
-        torch.cat([words.to(image_words.dtype) for words, _, _ in parts]),
-        torch.cat([torch.full((len(words),), mark, device=device) for words, mark, _ in parts]),
+    device = image_tokens.device
+    return TokenSequence(
+        torch.cat([tokens.to(image_tokens.dtype) for tokens, _, _ in parts]),
+        torch.cat([torch.full((len(tokens),), mark, device=device) for tokens, mark, _ in parts]),
         torch.tensor([label for _, _, labels in parts for label in labels], device=device),
     )
 
@@ -129,16 +129,16 @@ def until_instruction(pieces: Sequence[Piece]) -> Sequence[Piece]:
     return pieces[: marks.index(INSTRUCTION) + 1]
 
 
-def pad_utterances(utterances: Sequence[Utterance]) -> UtteranceBatch:
+def pad_sequences(sequences: Sequence[TokenSequence]) -> SequenceBatch:
     """Pad sequences on the right to the longest."""
     pad = torch.nn.utils.rnn.pad_sequence
-    words = [torch.ones_like(utterance.instruction) for utterance in utterances]
-    return UtteranceBatch(
-        pad([utterance.embeddings for utterance in utterances], batch_first=True),
-        pad(words, batch_first=True),
-        pad([utterance.instruction for utterance in utterances], batch_first=True),
+    masks = [torch.ones_like(sequence.instruction) for sequence in sequences]
+    return SequenceBatch(
+        pad([sequence.embeddings for sequence in sequences], batch_first=True),
+        pad(masks, batch_first=True),
+        pad([sequence.instruction for sequence in sequences], batch_first=True),
         pad(
-            [utterance.labels for utterance in utterances],
+            [sequence.labels for sequence in sequences],
             batch_first=True,
             padding_value=IGNORED_LABEL,
         ),

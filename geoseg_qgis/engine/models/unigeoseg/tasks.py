@@ -1,4 +1,4 @@
-"""The three kinds of request that the network tells apart."""
+"""The three tasks of the network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Task(str, Enum):
-    """How an instruction is meant; the values are those of the published data sets."""
+    """Task of an instruction; the values are those of the published data sets."""
 
     REFERRING = "ref"
     REASONING = "reason"

@@ -1,7 +1,7 @@
 """The fixed conversation around an instruction, and its placeholders.
 
-A dialogue is a list of word ids in which negative ids stand for the image, the instruction, the
-(empty) segmentation mark and the answer.
+A dialogue is a list of token ids in which negative ids stand for the image, the instruction, the
+(empty) segmentation token and the answer.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Tokenizer(Protocol):
 
     @property
     def segmentation_id(self) -> int:
-        """Id of the word that ends every instruction and answer."""
+        """Id of the token that ends every instruction and answer."""
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, added words included, without start or end marks."""
+        """Return the ids of a text, added tokens included, without start or end tokens."""
 
 
 class Template(NamedTuple):
@@ -54,7 +54,7 @@ class Template(NamedTuple):
 
     @property
     def request(self) -> str:
-        """The text up to and with the blank before the reply."""
+        """The text up to and including the space before the reply."""
         human = _HUMAN.format(kind=self.kind)
         return f"[INST] <<SYS>>\n{_SYSTEM}\n<</SYS>>\n\n{human} [/INST] "
 
@@ -68,11 +68,11 @@ UNIFIED = Template("Reasoning", "Sure, It is <seg>. \n<answer>.")
 REFSEGRS = Template("Referring", "\nSure. It is <seg>. ")
 RRSISD = Template("Referring", "\nSure.")
 TEMPLATES = {"unified": UNIFIED, "refsegrs": REFSEGRS, "rrsisd": RRSISD}
-"""By the name of what the published weights were trained on."""
+"""By the name of the data set class of the published code."""
 
 
 class Dialogue(NamedTuple):
-    """Word ids with placeholders, and the label of each."""
+    """Token ids with placeholders, and the label of each."""
 
     ids: list[int]
     labels: list[int]
@@ -81,8 +81,8 @@ class Dialogue(NamedTuple):
 def encode_template(template: Template, tokenizer: Tokenizer) -> Dialogue:
     """Encode a conversation; the labels of the request are ignored.
 
-    Supervision starts one word before the end of the request, because its last blank becomes part
-    of the reply's first word.
+    Supervision starts one token before the end of the request, because its last space becomes part
+    of the reply's first token.
     """
     ids = _encode_text(template.text, tokenizer)
     ignored = len(_encode_text(template.request, tokenizer)) - 1
@@ -90,18 +90,18 @@ def encode_template(template: Template, tokenizer: Tokenizer) -> Dialogue:
 
 
 def encode_instruction(instruction: str, tokenizer: Tokenizer) -> list[int]:
-    """Encode an instruction with a blank before it and the segmentation word after it."""
+    """Encode an instruction with a space before it and the segmentation token after it."""
     return [*tokenizer.encode(f" {instruction}"), tokenizer.segmentation_id]
 
 
 def encode_answer(answer: str, tokenizer: Tokenizer) -> list[int]:
-    """Encode an answer, which may be empty, with the segmentation word after it."""
-    words = tokenizer.encode(answer) if answer else []
-    return [*words, tokenizer.segmentation_id]
+    """Encode an answer, which may be empty, with the segmentation token after it."""
+    tokens = tokenizer.encode(answer) if answer else []
+    return [*tokens, tokenizer.segmentation_id]
 
 
 def clean_instruction(instruction: str) -> str:
-    """Remove placeholders and special words, which are not a user's to write."""
+    """Remove placeholders and special tokens, which users must not write."""
     return " ".join(_RESERVED.sub(" ", instruction).split())
 
 

@@ -1,7 +1,7 @@
 """Tokenizers of UniGeoSeg checkpoints, read from the files of a checkpoint folder.
 
 Published folders hold a byte-pair tokenizer (``tokenizer.json``, or ``vocab.json`` with
-``merges.txt``); small built-in networks spell text in bytes (``byte_tokenizer.json``).
+``merges.txt``); small networks may read text byte by byte (``byte_tokenizer.json``).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ BYTE_WORDS_FILE = "byte_tokenizer.json"
 
 
 class ByteTokenizer:
-    """One id a UTF-8 byte, plus a few whole words with ids of their own.
+    """One id for each UTF-8 byte, and ids for a few whole words.
 
     Args:
-        words: Ids above 255 of the words that are kept whole.
+        words: Whole words and their ids, above 255.
     """
 
     def __init__(self, words: Mapping[str, int]) -> None:
@@ -58,7 +58,7 @@ class ByteTokenizer:
 
 
 class BytePairTokenizer:
-    """The GPT-2 style tokenizer of Phi with the words that UniGeoSeg added."""
+    """The GPT-2 style tokenizer of Phi with the tokens that UniGeoSeg adds."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -66,7 +66,7 @@ class BytePairTokenizer:
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of words, added ones included."""
+        """Number of tokens, added ones included."""
         size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
         return size
 
@@ -131,7 +131,7 @@ def _assemble_byte_pairs(folder: Path) -> Tokenizer:
 
 
 def _added_words(folder: Path) -> dict[int, AddedToken]:
-    """Added words by id; ``tokenizer_config.json`` knows more about each than the older file."""
+    """Return added tokens by id; ``tokenizer_config.json`` has more of each than the older file."""
     words = {
         identifier: AddedToken(content, normalized=True)
         for content, identifier in _read_json(folder / "added_tokens.json").items()

@@ -92,16 +92,16 @@ def test_a_member_that_does_not_fit_is_named(members: dict[str, Any], message: s
 
 
 @pytest.mark.slow
-def test_a_preset_loads_once_and_answers(
+def test_a_preset_loads_once_and_predicts(
     tmp_path: Path, tiny_model: UniGeoSeg, toy_tokenizer: ByteTokenizer
 ) -> None:
     folder = write_preset(tmp_path / "preset", tiny_model, toy_tokenizer, ["white", "plane"])
     preset = LoadedPreset(choose_preset(str(folder), "unigeoseg"), choose_device("cpu"))
 
     segmenter = preset_segmenter(preset)
-    answer = segmenter.segment(np.zeros((40, 60, 3), np.uint8), instruction="white plane")
+    prediction = segmenter.segment(np.zeros((40, 60, 3), np.uint8), instruction="white plane")
 
-    assert answer.probability.shape == (40, 60)
+    assert prediction.probability.shape == (40, 60)
     assert segmenter is preset_segmenter(preset)
     assert preset.instruction_vocabulary is not None
     assert preset.instruction_vocabulary.unknown_words("a white plane") == ["a"]

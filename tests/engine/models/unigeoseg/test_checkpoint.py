@@ -1,4 +1,4 @@
-"""Checkpoint folders: names, layouts, precision, and what is said about broken ones."""
+"""Checkpoint folders: names, layouts, precision, and messages about damaged ones."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_sharded_folder(folder: Path, golden: Golden, tiny_model: UniGeoSeg) -> 
         assert torch.equal(tensor, expected[name]), name
     images = golden("e2e_ref")["images"]
     assert torch.equal(
-        checkpoint.model.encode_image(images).words, tiny_model.encode_image(images).words
+        checkpoint.model.encode_image(images).tokens, tiny_model.encode_image(images).tokens
     )
 
 
@@ -157,14 +157,14 @@ def test_half_precision_keeps_the_mask(
     expected = tiny_model.encode_image(images)
     scale = expected.pixels.mask_features.abs().max()
     difference = (features.pixels.mask_features - expected.pixels.mask_features).abs().max()
-    assert features.words.dtype == dtype
+    assert features.tokens.dtype == dtype
     assert features.pixels.mask_features.dtype == torch.float32
     assert 0.0 < difference / scale < (0.05 if dtype == torch.bfloat16 else 0.01)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_answers_alike(
+def test_half_precision_predicts_alike(
     folder: Path, golden: Golden, tiny_model: UniGeoSeg, dtype: torch.dtype
 ) -> None:
     recorded = golden("e2e_ref")
@@ -187,7 +187,7 @@ def test_full_size_image_features(kind: ConnectorKind, words: int) -> None:
     with torch.device("meta"):
         model = UniGeoSeg(dataclasses.replace(UniGeoSegConfig(), connector=kind)).eval()
         features = model.encode_image(torch.empty(2, 3, 512, 512))
-    assert features.words.shape == (2, words, 2048)
+    assert features.tokens.shape == (2, words, 2048)
     assert features.coarse.shape == (2, 1024, 16, 16)
     assert features.pixels.mask_features.shape == (2, 256, 128, 128)
     assert [level.shape[-1] for level in features.pixels.multi_scale] == [16, 32, 64]

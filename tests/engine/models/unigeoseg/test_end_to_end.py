@@ -66,20 +66,20 @@ def test_recorded_run(
     recorded = golden(case)
     requests = recorded_requests(recorded)
     strengths = [requests[0].task.memory_strength] * len(requests)
-    answer = tiny_model(recorded["images"], pieces, requests, strengths)
-    batch = answer.utterances
-    assert torch.equal(batch.words, recorded["attention_mask"].bool())
+    found = tiny_model(recorded["images"], pieces, requests, strengths)
+    batch = found.sequences
+    assert torch.equal(batch.mask, recorded["attention_mask"].bool())
     assert torch.equal(batch.instruction.long(), recorded["refer_indices"])
     assert torch.equal(batch.labels, recorded["labels_expanded"])
     assert_near(batch.embeddings, recorded["inputs_embeds"], 1e-5)
-    words = batch.words
-    assert_near(answer.states[words], recorded["last_hidden_state"][words], 1e-4)
-    assert_near(answer.query, recorded["cond"], 1e-4)
-    for index, prediction in enumerate(answer.masks[:-1]):
+    mask = batch.mask
+    assert_near(found.states[mask], recorded["last_hidden_state"][mask], 1e-4)
+    assert_near(found.query, recorded["cond"], 1e-4)
+    for index, prediction in enumerate(found.masks[:-1]):
         assert_near(prediction, recorded[f"aux_masks.{index}"], 1e-3)
-    assert_near(answer.masks[-1], recorded["pred_masks_lowres"], 1e-3)
+    assert_near(found.masks[-1], recorded["pred_masks_lowres"], 1e-3)
     logits = nn.functional.interpolate(
-        answer.masks[-1], size=(128, 128), mode="bilinear", align_corners=False
+        found.masks[-1], size=(128, 128), mode="bilinear", align_corners=False
     )
     certain = recorded["mask_upsampled"].abs() > 1e-3
     mask = (logits > 0) == recorded["final_mask"][:, None].bool()
@@ -91,9 +91,9 @@ def test_what_follows_the_instruction_does_not_matter(
     golden: Golden, tiny_model: UniGeoSeg, pieces: list[Piece]
 ) -> None:
     recorded = golden("e2e_ref")
-    answer = tiny_model(recorded["images"], until_instruction(pieces), recorded_requests(recorded))
-    assert answer.states.shape[1] == int(recorded["refer_indices"].nonzero()[-1, 1]) + 1
-    assert_near(answer.masks[-1], recorded["pred_masks_lowres"], 1e-3)
+    found = tiny_model(recorded["images"], until_instruction(pieces), recorded_requests(recorded))
+    assert found.states.shape[1] == int(recorded["refer_indices"].nonzero()[-1, 1]) + 1
+    assert_near(found.masks[-1], recorded["pred_masks_lowres"], 1e-3)
 
 
 @pytest.mark.slow

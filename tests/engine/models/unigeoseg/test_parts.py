@@ -16,7 +16,7 @@ from geoseg_qgis.engine.models.unigeoseg.position_encoding import sine_positions
 from geoseg_qgis.engine.models.unigeoseg.sequence import (
     Request,
     assemble,
-    pad_utterances,
+    pad_sequences,
     split_dialogue,
 )
 from geoseg_qgis.engine.models.unigeoseg.tasks import Task
@@ -80,17 +80,17 @@ def test_language_model_with_padding(golden: Golden, tiny_model: UniGeoSeg) -> N
     assert_near(tiny_model.lm_head(states)[mask], recorded["logits"][mask], 1e-4)
 
 
-def test_remembered_beginning_gives_the_same_states(golden: Golden, tiny_model: UniGeoSeg) -> None:
+def test_a_shared_prefix_gives_the_same_states(golden: Golden, tiny_model: UniGeoSeg) -> None:
     recorded = golden("phi")
     mask = recorded["attention_mask"].bool()
     embeddings = recorded["inputs_embeds"]
-    beginning = embeddings[:1, :6]
+    start = embeddings[:1, :6]
     rest = embeddings[:, 6:]
-    whole = torch.cat([beginning.expand(2, -1, -1), rest], dim=1)
+    whole = torch.cat([start.expand(2, -1, -1), rest], dim=1)
     expected = tiny_model.model.hidden_states(whole, mask)[:, 6:]
-    memory = tiny_model.model.remember(beginning)
+    prefix = tiny_model.model.run_prefix(start)
     for _ in range(2):
-        states = tiny_model.model.continue_from(memory, rest, mask[:, 6:])
+        states = tiny_model.model.continue_from(prefix, rest, mask[:, 6:])
         assert_near(states[mask[:, 6:]], expected[mask[:, 6:]], 1e-5)
 
 
@@ -110,7 +110,7 @@ def test_task_enhancement(golden: Golden, tiny_model: UniGeoSeg, case: str, task
     recorded = golden("tate")
     ids = recorded["chunk_ids"][: len(recorded[f"{case}.out"])].tolist()
     coordinates = recorded.get(f"{case.removesuffix('_short')}.coords")
-    words = tiny_model.embed_words(ids)
+    words = tiny_model.embed_ids(ids)
     assert_near(words, recorded["base_embed"][: len(ids)], 1e-6)
     enhanced = tiny_model.enhance(words, Request((), task, coordinates))
     assert_near(enhanced, recorded[f"{case}.out"], 1e-5)
@@ -131,7 +131,7 @@ def test_sequence_assembly(golden: Golden, tiny_model: UniGeoSeg) -> None:
     def embed(words: Sequence[int]) -> Tensor:
         if words is instruction:
             return recorded["refer_embedding"]
-        return tiny_model.embed_words(words)
+        return tiny_model.embed_ids(words)
 
     utterance = assemble(
         split_dialogue(Dialogue(ids, ids)),
@@ -210,12 +210,12 @@ def test_padding_marks(golden: Golden, tiny_model: UniGeoSeg) -> None:
     ids = recorded["input_ids"].tolist()
     pieces = split_dialogue(Dialogue(ids, ids))
     words = recorded["image_features"]
-    batch = pad_utterances(
+    batch = pad_sequences(
         [
-            tiny_model.utter(pieces, words, Request(instruction, Task.REASONING))
+            tiny_model.assemble(pieces, words, Request(instruction, Task.REASONING))
             for instruction in ([5], [5, 6, 7])
         ]
     )
-    assert batch.words.sum(1).tolist() == [14, 16]
+    assert batch.mask.sum(1).tolist() == [14, 16]
     assert batch.labels[0, 14:].tolist() == [-100, -100]
     assert batch.embeddings[0, 14:].abs().max() == 0.0
