@@ -1,0 +1,1 @@
+"""Runs of algorithms in the background, and the page that lists them."""
