@@ -7,14 +7,17 @@ thread and without an event loop.
 from .client import EngineClient, close_shared, shared_client
 from .install import install_engine
 from .locate import EngineLocation, default_destination, engine_ready, locate_engine
+from .setup_plan import SetupPlan, plan_setup
 
 __all__ = [
     "EngineClient",
     "EngineLocation",
+    "SetupPlan",
     "close_shared",
     "default_destination",
     "engine_ready",
     "install_engine",
     "locate_engine",
+    "plan_setup",
     "shared_client",
 ]
