@@ -140,8 +140,10 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
         ready, reason = self.canExecute()
         if not ready:
             raise QgsProcessingException(reason)
-        values = Values(self, parameters, context)
-        self._guard(lambda: self.prepare(values, feedback), feedback)
+        _, failure = _attempt(self.prepare, Values(self, parameters, context), feedback)
+        if failure is not None:
+            del parameters, context, feedback
+            raise QgsProcessingException(failure)
         return True
 
     def processAlgorithm(
@@ -151,8 +153,13 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
         feedback: QgsProcessingFeedback,
     ) -> Dict[str, Any]:
         """Do the work."""
-        values = Values(self, parameters, context)
-        return self._guard(lambda: self.process(values, feedback), feedback)
+        outputs, failure = _attempt(self.process, Values(self, parameters, context), feedback)
+        if failure is not None:
+            # QGIS never frees an exception that leaves an algorithm, nor the variables of its
+            # frames: layers among them would stay open, and crash QGIS when it ends.
+            del parameters, context, feedback
+            raise QgsProcessingException(failure)
+        return outputs or {}
 
     @staticmethod
     def engine() -> EngineClient:
@@ -195,22 +202,26 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
                 feedback.pushInfo(tr("No output was written."))
             raise
 
-    def _guard(self, work: Callable[[], T], feedback: QgsProcessingFeedback) -> T:
-        # Only this exception may leave an algorithm: anything else shows up as a bare traceback.
-        try:
-            return work()
-        except QgsProcessingException:
-            raise
-        except JobError as error:
-            if error.detail:
-                feedback.pushDebugInfo(error.detail)
-            raise QgsProcessingException(str(error)) from error
-        except Exception as error:
-            feedback.pushDebugInfo(traceback.format_exc())
-            reason = tr("GeoSeg met an error of its own: {}. Please report it with the log.")
-            raise QgsProcessingException(
-                reason.format(f"{type(error).__name__}: {error}")
-            ) from error
+
+def _attempt(
+    work: Callable[[Values, QgsProcessingFeedback], T],
+    values: Values,
+    feedback: QgsProcessingFeedback,
+) -> Tuple[Optional[T], Optional[str]]:
+    """Return what ``work`` returns, or None and the sentences that say why it failed."""
+    # Only `QgsProcessingException` may leave an algorithm; others show up as bare tracebacks.
+    try:
+        return work(values, feedback), None
+    except QgsProcessingException as error:
+        return None, str(error)
+    except JobError as error:
+        if error.detail:
+            feedback.pushDebugInfo(error.detail)
+        return None, str(error)
+    except Exception as error:  # noqa: BLE001  every fault becomes a sentence
+        feedback.pushDebugInfo(traceback.format_exc())
+        reason = tr("GeoSeg met an error of its own: {}. Please report it with the log.")
+        return None, reason.format(f"{type(error).__name__}: {error}")
 
 
 def _is_newer(path: Path, moment: float) -> bool:
