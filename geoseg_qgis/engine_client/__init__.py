@@ -7,11 +7,14 @@ thread and without an event loop.
 from .client import EngineClient, close_shared, shared_client
 from .install import install_engine
 from .locate import EngineLocation, default_destination, engine_ready, locate_engine
+from .outlines import Answer, OutlineClient
 from .setup_plan import SetupPlan, plan_setup
 
 __all__ = [
+    "Answer",
     "EngineClient",
     "EngineLocation",
+    "OutlineClient",
     "SetupPlan",
     "close_shared",
     "default_destination",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 from ..protocol.errors import ErrorCode, JobError
@@ -30,7 +29,7 @@ def check_space(folder: Path, needed: int) -> None:
     if 0 < free < needed:
         raise JobError(
             ErrorCode.DISK_FULL,
-            f"The engine needs {needed / _GIB:.0f} GB in {place}, but only {free / _GIB:.1f} GB "
+            f"The engine needs {needed / _GIB:.1f} GB in {place}, but only {free / _GIB:.1f} GB "
             "are free.",
             "Free some disk space, then run the set-up again.",
         )
@@ -54,11 +53,3 @@ def check_writable(folder: Path) -> None:
             "Choose another folder or change its permissions.",
             str(error),
         ) from error
-
-
-def space_needed() -> int:
-    """Return the bytes that an installation needs on this platform, with room to unpack.
-
-    On Linux PyTorch brings its CUDA libraries: 6 GB installed, against 2 GB elsewhere.
-    """
-    return (9 if sys.platform == "linux" else 3) * _GIB

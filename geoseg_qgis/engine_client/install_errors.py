@@ -15,7 +15,7 @@ _PATTERNS: Tuple[_Pattern, ...] = (
         r"no space left|disk (is )?full|os error 28\b|not enough space|os error 112",
         ErrorCode.DISK_FULL,
         "The disk became full while the engine was installed.",
-        "Free about 9 GB, then run the set-up again; downloads are kept.",
+        "Free some disk space, then run the set-up again; downloads are kept.",
     ),
     (
         r"no interpreter found|no download found|no available release|python-build-standalone"
@@ -27,7 +27,7 @@ _PATTERNS: Tuple[_Pattern, ...] = (
     (
         r"hash mismatch|hashes? do not match|THESE PACKAGES DO NOT MATCH THE HASHES",
         ErrorCode.ENGINE_MISSING,
-        "A downloaded package does not match the lock file, so it was not installed.",
+        "A downloaded package does not match its recorded hash, so it was not installed.",
         "Run the set-up again. If that fails too, a mirror or proxy is changing the files.",
     ),
     (

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import IO, Any, Deque, Dict, Mapping, Optional
+from typing import IO, Any, Deque, Dict, Mapping, Optional, Protocol
 
 from ..protocol import messages
 from ..protocol.errors import ErrorCode, JobError
@@ -29,6 +29,13 @@ _TAIL_LINES = 40
 _LOG_LIMIT = 1_000_000
 
 
+class Inbox(Protocol):
+    """Where the messages of an engine go."""
+
+    def put(self, item: Optional[Dict[str, Any]]) -> None:
+        """Take a message, or None after the last one."""
+
+
 class EngineProcess:
     """A running engine, read by two daemon threads.
 
@@ -36,6 +43,7 @@ class EngineProcess:
         location: The engine's Python.
         log_file: File for its stderr; a full one is kept as ``.1``.
         variables: Variables besides those of `engine_environment`.
+        inbox: Where messages go instead of the attribute `inbox`.
 
     Attributes:
         inbox: Messages from the engine in order, and None after the last one.
@@ -50,11 +58,14 @@ class EngineProcess:
         location: EngineLocation,
         log_file: Path,
         variables: Optional[Mapping[str, str]] = None,
+        *,
+        inbox: Optional[Inbox] = None,
     ) -> None:
         self.location = location
         self.log_file = log_file
         self.variables = dict(variables or {})
         self.inbox: queue.Queue[Optional[Dict[str, Any]]] = queue.Queue()
+        self._messages: Inbox = inbox if inbox is not None else self.inbox
         self.last_sign = time.monotonic()
         self._tail: Deque[str] = deque(maxlen=_TAIL_LINES)
         self._write_lock = threading.Lock()
@@ -152,10 +163,10 @@ class EngineProcess:
             for line in pipe:
                 self.last_sign = time.monotonic()
                 try:
-                    self.inbox.put(messages.decode(line))
+                    self._messages.put(messages.decode(line))
                 except JobError as error:
                     self._tail.append(f"unreadable message: {error.detail}")
-        self.inbox.put(None)
+        self._messages.put(None)
 
     def _pump_log(self) -> None:
         pipe = self._process.stderr

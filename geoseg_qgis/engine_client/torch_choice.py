@@ -167,12 +167,11 @@ def _processor(computer: Computer, reason: str) -> TorchChoice:
 
 
 def _unsuitable(driver: NvidiaDriver) -> str:
-    newest = _BUILDS[0]
-    if driver.version >= newest.linux:
-        return f"The {driver.title} is too old for PyTorch, so PyTorch for the processor is chosen."
+    needed = _BUILDS[0].linux
+    remedy = f"; install driver {needed[0]} or newer and run the set-up again"
     return (
-        f"The driver of the {driver.title} is too old for PyTorch, so PyTorch for the processor is "
-        f"chosen; install driver {newest.linux[0]} or newer and run the set-up again."
+        f"PyTorch does not support the {driver.title}, so PyTorch for the processor is chosen"
+        f"{remedy if driver.version < needed else ''}."
     )
 
 

@@ -11,7 +11,7 @@ from .commands import CommandError, CommandRunner
 MODULES = (
     "numpy", "scipy", "rasterio", "affine", "shapely", "pyogrio", "pyproj", "PIL", "torch",
     "torchvision", "timm", "open_clip", "transformers", "tokenizers", "safetensors",
-    "huggingface_hub", "httpx2", "pooch", "pydantic", "jinja2", "matplotlib", "portalocker",
+    "huggingface_hub", "httpx2", "pydantic", "jinja2", "matplotlib", "portalocker",
     "hydra", "iopath", "sam2", "tqdm", "yaml",
 )  # fmt: skip
 
@@ -63,9 +63,26 @@ def pyproj_works():
     from pyproj import Geod
     return abs(Geod(ellps="WGS84").inv(0, 0, 0, 1)[2] - 110574.4) < 1.0
 
+def device_computes():
+    import torch
+    found = report["device"] = {"name": "", "problem": ""}
+    try:
+        mps = getattr(getattr(torch.backends, "mps", None), "is_available", bool)()
+        if not torch.cuda.is_available() and not mps:
+            return True
+        device = "mps" if mps else "cuda"
+        found["name"] = "The Apple chip" if mps else torch.cuda.get_device_name(0)
+        left = torch.arange(6.0, device=device).reshape(2, 3)
+        if (left @ left.T).tolist() != [[5.0, 14.0], [14.0, 50.0]]:
+            found["problem"] = "it computes wrong results"
+    except BaseException as error:
+        found["problem"] = " ".join(str(error).split())[:200] or type(error).__name__
+    return True
+
 check("affine", affine_works)
 check("torch", torch_works)
 check("torchvision", torchvision_works)
+check("torch", device_computes)
 check("rasterio", rasterio_works)
 check("pyproj", pyproj_works)
 print("GEOSEG-REPORT " + json.dumps(report))
@@ -78,7 +95,8 @@ def verify_environment(python: Path, runner: CommandRunner) -> Dict[str, Any]:
     The first import after an installation may take minutes if an antivirus program scans it.
 
     Returns:
-        ``python``, a version, and ``versions`` by module.
+        ``python``, a version; ``versions`` by module; ``device`` with the name of the graphics
+        card that computed, empty where PyTorch finds none, and the problem with it, if any.
 
     Raises:
         CommandError: With one line for each package that does not work.

@@ -139,7 +139,7 @@ def test_wrong_hash_installs_nothing(small_locks: Path, tmp_path: Path) -> None:
     with pytest.raises(JobError) as caught:
         install_engine(destination, ignore, never)
     assert caught.value.message == (
-        "A downloaded package does not match the lock file, so it was not installed."
+        "A downloaded package does not match its recorded hash, so it was not installed."
     )
     assert (destination / CRASH_MARKER).exists()
     assert not list(destination.glob("lib/*/site-packages/tqdm"))

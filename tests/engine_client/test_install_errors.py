@@ -30,7 +30,7 @@ OUTPUTS = [
     ),
     (
         "error: Hash mismatch for `tqdm==4.67.1`\n\nExpected:\n  sha256:00",
-        "does not match the lock file",
+        "does not match its recorded hash",
         ErrorCode.ENGINE_MISSING,
     ),
     (

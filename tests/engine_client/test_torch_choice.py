@@ -71,9 +71,8 @@ def test_reasons_say_what_was_found() -> None:
         None: "No NVIDIA card was found, so PyTorch for the processor is chosen.",
         NEW: "PyTorch for NVIDIA cards is chosen for the NVIDIA GeForce RTX 4060 with driver "
         "580.95.5.",
-        ANCIENT: "The driver of the GeForce GT 730 with driver 390.157 is too old for PyTorch, so "
-        "PyTorch for the processor is chosen; install driver 580 or newer and run the set-up "
-        "again.",
+        ANCIENT: "PyTorch does not support the GeForce GT 730 with driver 390.157, so PyTorch for "
+        "the processor is chosen; install driver 580 or newer and run the set-up again.",
     }
 
 
