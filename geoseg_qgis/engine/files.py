@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import platform
 import re
@@ -17,6 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
@@ -134,6 +136,22 @@ def _is_alive(process: int) -> bool:
         return False
     except OSError:
         return True
+    return True
+
+
+def claim(file: Any) -> bool:
+    """Lock an open file for this process; return whether no other process has locked it."""
+    try:
+        if os.name == "posix":
+            import fcntl  # noqa: PLC0415  not on Windows
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            windows: Any = importlib.import_module("msvcrt")
+            file.seek(0)
+            windows.locking(file.fileno(), windows.LK_NBLCK, 1)
+    except OSError:
+        return False
     return True
 
 

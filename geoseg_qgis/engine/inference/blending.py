@@ -8,9 +8,10 @@ for every further device that the windows are spread over.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,14 +22,20 @@ from torch import Tensor
 from geoseg_qgis.engine.models.oom_fallback import OutOfMemoryFallback, Work
 from geoseg_qgis.engine.progress import Progress, share_of
 from geoseg_qgis.engine.raster.grid import Grid
+from geoseg_qgis.engine.raster.resampling.tensors import resize_bilinear
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 
-from .chips import Chip, ChipReader, RasterScene, WindowBatch, read_batches
+from .chips import Chip, ChipReader, RasterScene, WindowBatch, read_batch, row_groups
+from .journal import NO_JOURNAL, Arrays, Journal, Stage
 from .multi_gpu import Worker, spread
 from .windows import Tile, feather_weights, plan_tiles
 
 WindowNetwork = Callable[[list[Chip], list[Window]], Tensor]
-"""Chips of one batch and their windows to (B, Q, H, W) float32 scores."""
+"""Chips of one batch and their windows to (B, Q, h, w) float32 scores.
+
+Scores on coarser cells than the pixels of the chips are enlarged to them, bilinear. Finished
+windows are kept as the network returns them, so coarse scores take little space.
+"""
 
 # Less than at the corner of a ramp (5e-6 in windows of 224 pixels): no window lay there.
 LEAST_WEIGHT = 1e-6
@@ -88,17 +95,45 @@ class DeviceNetwork:
     fallback: OutOfMemoryFallback
 
 
+class ByProducts(Protocol):
+    """What a network makes of windows besides their scores, for example sums over objects."""
+
+    def take(self, windows: Sequence[Window]) -> Arrays:
+        """Return, once, what the network made of windows that it has just computed."""
+
+    def restore(self, windows: Sequence[Window], arrays: Arrays) -> None:
+        """Do with the by-products of windows what was done when they were computed."""
+
+
 class ScoreRaster:
     """Blended scores of every query on a grid, kept on disk.
 
-    Attributes:
+    Args:
+        folder: Where its file lies.
+        name: Of the file, and of the stage of the run.
         grid: Where the scores lie.
         queries: Number of score bands.
+        journal: Keeps finished windows.
+
+    Attributes:
+        name: As given.
+        grid: As given.
+        queries: As given.
+        journal: As given.
     """
 
-    def __init__(self, folder: ScratchFolder, name: str, grid: Grid, queries: int) -> None:
+    def __init__(
+        self,
+        folder: ScratchFolder,
+        name: str,
+        grid: Grid,
+        queries: int,
+        journal: Journal = NO_JOURNAL,
+    ) -> None:
+        self.name = name
         self.grid = grid
         self.queries = queries
+        self.journal = journal
         self._bands = ScratchArray(
             folder, name, queries + 1, grid.height, grid.width, np.dtype(np.float32)
         )
@@ -136,7 +171,9 @@ def make_score_rasters(
         JobError: The disk has no room for all of them.
     """
     return [
-        ScoreRaster(scene.folder, f"{name}-{number}", scene.scale_grid(scale), queries)
+        ScoreRaster(
+            scene.folder, f"{name}-{number}", scene.scale_grid(scale), queries, scene.journal
+        )
         for number, scale in enumerate(scales)
     ]
 
@@ -165,14 +202,17 @@ def match_scales(
         match_windows(reader, score_raster, networks(score_raster.grid), plan, share)
 
 
-def match_windows(
+def match_windows(  # noqa: PLR0917
     reader: ChipReader,
     score_raster: ScoreRaster,
     network: WindowNetwork | Sequence[DeviceNetwork],
     plan: WindowPlan,
     progress: Progress,
+    by_products: ByProducts | None = None,
 ) -> None:
     """Run a network over all windows of the score raster's grid and blend what it returns.
+
+    Windows that the score raster's journal knows from an earlier run are neither read nor computed.
 
     Args:
         reader: Where pixels come from.
@@ -180,6 +220,7 @@ def match_windows(
         network: The network, or its copies on several devices, which share the windows.
         plan: How the grid is cut.
         progress: Takes the finished fraction.
+        by_products: What a single network makes besides scores.
 
     Raises:
         JobError: ``OUT_OF_MEMORY`` when not even one window fits, ``CANCELLED``;
@@ -189,18 +230,81 @@ def match_windows(
         network = [DeviceNetwork(network, OutOfMemoryFallback())]
     grid = score_raster.grid
     tiles = plan_tiles(grid.height, grid.width, plan.size, plan.size - plan.stride)
+    identity = (plan, grid.transform, grid.shape, score_raster.queries)
+    stage = score_raster.journal.stage(score_raster.name, identity, len(tiles))
     workers = [
-        Worker(str(copy.fallback.device), partial(_run_batch, copy, plan)) for copy in network
+        Worker(str(copy.fallback.device), partial(_run_group, copy, plan)) for copy in network
     ]
     done = 0
-    batches = read_batches(reader, grid, tiles, plan.size, plan.batch)
-    for batch, scores in spread(workers, batches):
-        for tile, tile_scores in zip(batch.tiles, scores, strict=True):
+    for group, scores in spread(workers, _groups(reader, grid, tiles, plan, stage)):
+        windows = [tile.window for tile in group.batch.tiles]
+        products = [] if by_products is None else _products(by_products, group, windows)
+        if group.found is None and group.whole and scores.cells is not None:
+            stage.keep(group.key, [group.places, scores.cells.numpy(), *products], group.count)
+        for tile, tile_scores in zip(group.batch.tiles, scores.pixels, strict=True):
             weights = feather_weights(tile, tiles) if plan.feathered else None
             _blend(score_raster, tile, tile_scores, weights)
-        if batch.tiles:
-            done = tiles.index(batch.tiles[-1], done)
+        if group.batch.tiles:
+            done = tiles.index(group.batch.tiles[-1], done)
         progress((done + 1) / len(tiles))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Windows of a row that are computed together.
+
+    Attributes:
+        key: Of the group in the journal.
+        count: Its windows.
+        places: Which of them hold data, (n,).
+        batch: Those, and their chips unless an earlier run has computed them.
+        found: What an earlier run has kept: places, scores on cells, by-products.
+        whole: Whether all of it could be read.
+    """
+
+    key: str
+    count: int
+    places: NDArray[np.int32]
+    batch: WindowBatch
+    found: Arrays | None
+    whole: bool
+
+
+@dataclass(frozen=True)
+class _GroupScores:
+    """The scores of a group.
+
+    Attributes:
+        cells: As the network returned them, (B, Q, h, w) on the CPU; None when windows were cut.
+        pixels: Those of each window, (Q, H, W) on the CPU.
+    """
+
+    cells: Tensor | None
+    pixels: list[Tensor]
+
+
+def _groups(
+    reader: ChipReader, grid: Grid, tiles: list[Tile], plan: WindowPlan, stage: Stage
+) -> Iterator[_Group]:
+    for group in row_groups(tiles, plan.batch):
+        key = f"{group[0].row}-{group[0].column}"
+        found = stage.find(key)
+        if found is not None:
+            places = found[0]
+            batch = WindowBatch([group[place] for place in places], [])
+            yield _Group(key, len(group), places, batch, found, whole=True)
+            continue
+        failures = stage.failures
+        batch = read_batch(reader, grid, group, plan.size)
+        places = np.array([group.index(tile) for tile in batch.tiles], np.int32)
+        yield _Group(key, len(group), places, batch, None, whole=stage.failures == failures)
+
+
+def _products(by_products: ByProducts, group: _Group, windows: list[Window]) -> list[NDArray[Any]]:
+    if group.found is None:
+        return by_products.take(windows)
+    by_products.restore(windows, group.found[2:])
+    return []
 
 
 def _blend(
@@ -212,21 +316,41 @@ def _blend(
     score_raster.add(tile.window, scores[:, :height, :width].numpy(), weights)
 
 
-def _run_batch(copy: DeviceNetwork, plan: WindowPlan, batch: WindowBatch) -> list[Tensor]:
-    """Return (Q, H, W) float32 on the CPU for each window."""
+@torch.inference_mode()
+def _enlarged(cells: Tensor, size: tuple[int, int]) -> Tensor:
+    return resize_bilinear(cells, size).float().cpu()
+
+
+def _run_group(copy: DeviceNetwork, plan: WindowPlan, group: _Group) -> _GroupScores:
+    """Return the scores of a group, from the network or as an earlier run has kept them."""
+    size = (plan.size, plan.size)
+    if not group.batch.tiles:
+        return _GroupScores(torch.zeros(0), [])
+    with _current_device(copy.fallback.device):
+        if group.found is not None:
+            cells = torch.from_numpy(group.found[1]).to(copy.fallback.device or "cpu")
+            return _GroupScores(None, list(_enlarged(cells, size)))
+        return _run_batch(copy, plan, group.batch)
+
+
+def _run_batch(copy: DeviceNetwork, plan: WindowPlan, batch: WindowBatch) -> _GroupScores:
+    parts: list[Tensor] = []
 
     def compute(items: Sequence[tuple[Window, Chip]]) -> list[Tensor]:
-        scores = copy.network([chip for _, chip in items], [window for window, _ in items])
-        return list(scores.float().cpu())
+        chips = [chip for _, chip in items]
+        cells = copy.network(chips, [window for window, _ in items]).float()
+        pixels = list(_enlarged(cells, chips[0].valid.shape))
+        parts.append(cells.cpu())
+        return pixels
 
     def shrink(item: tuple[Window, Chip], level: int) -> Tensor:
         return _in_smaller_windows(copy.network, item, plan.side(level))
 
     work = Work(compute, shrink=shrink, levels=plan.levels)
     pairs = zip(batch.tiles, batch.chips, strict=True)
-    items = [(tile.window, chip) for tile, chip in pairs]
-    with _current_device(copy.fallback.device):
-        return copy.fallback.run(work, items)
+    pixels = copy.fallback.run(work, [(tile.window, chip) for tile, chip in pairs])
+    cells = torch.cat(parts) if parts else torch.zeros(0)
+    return _GroupScores(cells if len(cells) == len(pixels) else None, pixels)
 
 
 def _in_smaller_windows(network: WindowNetwork, item: tuple[Window, Chip], side: int) -> Tensor:
@@ -243,7 +367,7 @@ def _in_smaller_windows(network: WindowNetwork, item: tuple[Window, Chip], side:
         place = Window(
             window.col_off + tile.window.col_off, window.row_off + tile.window.row_off, side, side
         )
-        scores = network([cut], [place])[0].float().cpu()
+        scores = _enlarged(network([cut], [place]), cut.valid.shape)[0]
         if total is None:
             total = torch.zeros(len(scores), height, width)
         total[:, rows, columns] += scores * torch.from_numpy(feather_weights(tile, tiles))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from geoseg_qgis.engine.raster.source import Raster
 from geoseg_qgis.engine.raster.stretch import LinearStretch
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
+from .journal import NO_JOURNAL, Journal
 from .windows import Tile
 
 # A network drive may fail once; a file that fails twice is damaged.
@@ -115,12 +116,14 @@ class RasterScene:
         output: Grid of the results.
         base: Grid that networks read at scale 1.0, over the same ground.
         folder: Where scratch files lie.
+        journal: Keeps finished tiles, should the run be stopped.
     """
 
     reader: ChipReader
     output: Grid
     base: Grid
     folder: ScratchFolder
+    journal: Journal = NO_JOURNAL
 
     def scale_grid(self, scale: float) -> Grid:
         """Return the grid of a scale: ``scale`` times as many pixels along each side."""
@@ -144,42 +147,44 @@ class WindowBatch:
     chips: list[Chip]
 
 
-def read_batches(
-    reader: ChipReader, grid: Grid, tiles: list[Tile], size: int, batch: int
-) -> Iterator[WindowBatch]:
-    """Yield windows of one row together, read as one strip; empty and unreadable ones are left out.
+def read_batch(reader: ChipReader, grid: Grid, group: Sequence[Tile], size: int) -> WindowBatch:
+    """Read windows of one row together, as one strip; empty and unreadable ones are left out.
 
     Args:
         reader: Where pixels come from.
         grid: The grid of the tiles.
-        tiles: Windows in row-major order.
+        group: Neighbours in a row, see `row_groups`.
         size: Side of a window in pixels; smaller rasters are padded with invalid pixels.
-        batch: Most windows in a batch.
     """
-    for group in _row_groups(tiles, batch):
-        first, last = group[0].window, group[-1].window
-        left, top = int(first.col_off), int(first.row_off)
-        width = int(last.col_off) - left + size
-        strip = reader.read(grid, Window(left, top, width, size))
-        kept: list[Tile] = []
-        chips: list[Chip] = []
-        for tile in group:
-            chip = (
-                reader.read(grid, Window(int(tile.window.col_off), top, size, size))
-                if strip is None
-                else _cut(strip, int(tile.window.col_off) - left, size)
-            )
-            if chip is not None and chip.valid.any():
-                kept.append(tile)
-                chips.append(chip)
-        yield WindowBatch(kept, chips)
+    first, last = group[0].window, group[-1].window
+    left, top = int(first.col_off), int(first.row_off)
+    width = int(last.col_off) - left + size
+    strip = reader.read(grid, Window(left, top, width, size))
+    kept: list[Tile] = []
+    chips: list[Chip] = []
+    for tile in group:
+        chip = (
+            reader.read(grid, Window(int(tile.window.col_off), top, size, size))
+            if strip is None
+            else _cut(strip, int(tile.window.col_off) - left, size)
+        )
+        if chip is not None and chip.valid.any():
+            kept.append(tile)
+            chips.append(chip)
+    return WindowBatch(kept, chips)
 
 
 def _cut(strip: Chip, left: int, size: int) -> Chip:
     return Chip(strip.pixels[:, :, left : left + size], strip.valid[:, left : left + size])
 
 
-def _row_groups(tiles: list[Tile], batch: int) -> Iterator[list[Tile]]:
+def row_groups(tiles: Sequence[Tile], batch: int) -> Iterator[list[Tile]]:
+    """Yield neighbours in a row together, at most ``batch`` of them.
+
+    Args:
+        tiles: In row-major order.
+        batch: Most tiles in a group.
+    """
     group: list[Tile] = []
     for tile in tiles:
         if group and (len(group) == batch or tile.row != group[0].row):

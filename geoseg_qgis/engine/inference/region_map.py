@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.resampling.grids import nearest_window
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 
+from .journal import NO_JOURNAL, Journal
 from .stitching import label_pairs
 from .windows import plan_tiles
 
@@ -49,13 +52,20 @@ class RegionPlan:
 class RegionMap:
     """Integer region ids on a grid, kept on disk; 0 is no region.
 
-    Attributes:
+    Args:
+        folder: Where its file lies.
         grid: Where the ids lie.
+        journal: Keeps finished tiles.
+
+    Attributes:
+        grid: As given.
+        journal: As given.
         count: Ids run from 1 to this.
     """
 
-    def __init__(self, folder: ScratchFolder, grid: Grid) -> None:
+    def __init__(self, folder: ScratchFolder, grid: Grid, journal: Journal = NO_JOURNAL) -> None:
         self.grid = grid
+        self.journal = journal
         self.count = 0
         self._ids = ScratchArray(folder, "regions", 1, grid.height, grid.width, np.dtype(np.int32))
 
@@ -104,16 +114,25 @@ def propose_regions(
     height = -(-grid.height // plan.subdivision)
     width = -(-grid.width // plan.subdivision)
     tiles = plan_tiles(height, width, plan.size, plan.overlap)
+    stage = regions.journal.stage("regions", (plan, grid.transform, grid.shape), len(tiles))
     stitcher = _Stitcher(regions, LARGEST_SHARE * (plan.size * plan.subdivision) ** 2)
     above, row_end, left = 0, 0, 0
     for number, tile in enumerate(tiles):
         window = fine_window(tile.window, plan.subdivision, grid)
         if tile.column == 0:
             above, row_end, left = row_end, _end(window.row_off, window.height), 0
-        ids = propose(tile.window)[: int(window.height), : int(window.width)]
-        stitcher.place(window, ids, above, left)
+        (ids,) = stage.recall(
+            f"{tile.row}-{tile.column}", partial(_proposed, propose, tile.window, window)
+        )
+        stitcher.place(window, ids.astype(np.int32), above, left)
         left = _end(window.col_off, window.width)
         progress((number + 1) / len(tiles))
+
+
+def _proposed(propose: RegionProposer, window: Window, fine: Window) -> list[NDArray[Any]]:
+    """Return the ids of a tile in as few bytes as they need."""
+    ids = propose(window)[: int(fine.height), : int(fine.width)]
+    return [ids.astype(np.min_scalar_type(int(ids.max(initial=0))))]
 
 
 def fine_window(window: Window, subdivision: int, grid: Grid) -> Window:

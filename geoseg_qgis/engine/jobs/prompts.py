@@ -70,6 +70,7 @@ def run(job: Job, context: JobContext) -> Result:
             pyramid,
             predictor,
             MaskRules(logit_of(task.threshold), task.minimum_score, task.polygons),
+            scene.journal,
         )
         span = context.span(0.05, 0.9)
         found = list(segmentation.run(prompts.objects, lambda done: span.progress(done, OUTLINING)))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from geoseg_qgis.engine.inference.chips import ChipReader, RasterScene
+from geoseg_qgis.engine.inference.journal import Journal, Surroundings
 from geoseg_qgis.engine.inference.messages import report_stretch
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.raster.grid import model_grid, output_grid
@@ -16,12 +17,16 @@ from geoseg_qgis.engine.raster.stretch import measure_stretch
 from geoseg_qgis.engine.zoo.card import PixelSize
 from geoseg_qgis.protocol.job import Job
 
+from .fingerprint import fingerprint
+
 
 @contextmanager
 def prepare_scene(
     job: Job, folder: Path, made_for: PixelSize | None, context: JobContext
 ) -> Iterator[RasterScene]:
     """Open the raster of a job; it is closed and the scratch files are removed in the end.
+
+    Tiles that were finished when the same job stopped are found in the journal of the scene.
 
     Args:
         job: Names the raster, the part to process and the stretch.
@@ -39,4 +44,10 @@ def prepare_scene(
         with ScratchFolder(folder) as scratch:
             stretch = measure_stretch(raster, output, job.raster.stretch)
             report_stretch(raster, output, stretch, context)
-            yield RasterScene(ChipReader(raster, stretch), output, base, scratch)
+            reader = ChipReader(raster, stretch)
+            surroundings = Surroundings(
+                lambda: len(reader.failures), scratch.reserved, context.info
+            )
+            with Journal.open(fingerprint(job), surroundings) as journal:
+                yield RasterScene(reader, output, base, scratch, journal)
+                journal.report()

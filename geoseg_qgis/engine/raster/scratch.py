@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from rasterio.windows import Window
 
-from geoseg_qgis.engine.files import disk_full, is_disk_full, unwritable
+from geoseg_qgis.engine.files import claim, disk_full, is_disk_full, unwritable
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 VARIABLE = "GEOSEG_SCRATCH"
@@ -66,7 +66,7 @@ class ScratchFolder:
                     shutil.rmtree(leftover, ignore_errors=True)
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._parent))
             self._owner = (self.path / _OWNER).open("wb")
-            _claim(self._owner)
+            claim(self._owner)
         except OSError as error:
             raise unwritable(self._parent, error) from error
         return self
@@ -95,10 +95,20 @@ class ScratchFolder:
         Raises:
             JobError: ``DISK_FULL``.
         """
-        promised = sum(array.unwritten for array in self._arrays)
+        needed = size + self._promised + _MARGIN
         free = shutil.disk_usage(self.path).free
-        if size + promised + _MARGIN > free:
-            raise disk_full(self.path, size + promised + _MARGIN, free)
+        if needed > free:
+            raise disk_full(self.path, needed, free)
+
+    def reserved(self, folder: Path) -> int:
+        """Return the bytes that the arrays may still take on the disk of a folder."""
+        if folder.stat().st_dev != self.path.stat().st_dev:
+            return 0
+        return self._promised + _MARGIN
+
+    @property
+    def _promised(self) -> int:
+        return sum(array.unwritten for array in self._arrays)
 
 
 class ScratchArray:
@@ -228,13 +238,6 @@ def _failure(path: Path, error: OSError) -> JobError:
     return unwritable(path.parent, error)
 
 
-def _claim(owner: Any) -> None:
-    if os.name == "posix":
-        import fcntl  # noqa: PLC0415
-
-        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 def _is_abandoned(folder: Path) -> bool:
     owner = folder / _OWNER
     try:
@@ -243,7 +246,6 @@ def _is_abandoned(folder: Path) -> bool:
             owner.unlink()
             return True
         with owner.open("rb") as file:
-            _claim(file)
+            return claim(file)
     except OSError:
         return False
-    return True

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from geoseg_qgis.engine.inference.blending import ScoreRaster, WindowPlan, match_windows
 from geoseg_qgis.engine.inference.chips import Chip, RasterScene
+from geoseg_qgis.engine.inference.journal import Arrays
 from geoseg_qgis.engine.inference.windows import Tile, feather_weights, plan_tiles
 from geoseg_qgis.engine.models.segassess.component import SegAssessModel
 from geoseg_qgis.engine.progress import Progress
@@ -25,7 +26,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.resampling.grids import nearest_window
 
 from .quality_classes import Variant, mask_of
-from .view_sums import TileViewSums, ViewSums
+from .view_sums import SheetSums, SummedTile, TileViewSums, ViewSums
 from .views import View, ViewResult, assess_views, average_views
 
 CLASSES = 4
@@ -107,6 +108,7 @@ class QualityNetwork:
         self._plan = plan
         self._sums = sums
         self._plan_tiles = tiles
+        self._computed: dict[tuple[float, float], SummedTile] = {}
         self._tiles = {(tile.window.row_off, tile.window.col_off): tile for tile in tiles}
 
     def __call__(self, chips: list[Chip], windows: list[Window]) -> Tensor:
@@ -129,10 +131,31 @@ class QualityNetwork:
                 self._plan.views,
             )
             probabilities = average_views(self._added(views, tile_sums))
-        if self._sums is not None:
-            for one in tile_sums:
-                self._sums.add(one)
+        for window, one in zip(windows, tile_sums, strict=False):
+            self._computed[window.row_off, window.col_off] = one.summed
         return probabilities
+
+    def take(self, windows: Sequence[Window]) -> Arrays:
+        """Add the sums of tiles that were just computed, and return them as arrays."""
+        arrays: Arrays = []
+        for window in windows:
+            tile = self._computed.pop((window.row_off, window.col_off), None)
+            if tile is not None:
+                self._add(tile)
+                arrays += [tile.totals, np.array(len(tile.sheets), np.int32)]
+                arrays += [array for sheet in tile.sheets for array in sheet]
+        return arrays
+
+    def restore(self, windows: Sequence[Window], arrays: Arrays) -> None:
+        """Add the sums of tiles that an earlier run has computed."""
+        rest = iter(arrays)
+        for _, totals in zip(windows, rest, strict=False):
+            sheets = tuple(SheetSums(next(rest), next(rest)) for _ in range(int(next(rest))))
+            self._add(SummedTile(totals, sheets))
+
+    def _add(self, tile: SummedTile) -> None:
+        if self._sums is not None:
+            self._sums.add(tile)
 
     def _tile_sums(
         self, chips: list[Chip], windows: list[Window], sheets: list[NDArray[np.int32]]
@@ -206,7 +229,7 @@ def infer_quality(
     overlap = tile_overlap(side)
     tiles = plan_tiles(scene.base.height, scene.base.width, side, overlap)
     network = QualityNetwork(scene, model, layer, plan, sums, tiles)
-    blended = ScoreRaster(scene.folder, name, scene.base, CLASSES)
+    blended = ScoreRaster(scene.folder, name, scene.base, CLASSES, scene.journal)
     windows = WindowPlan(side, side - overlap, plan.batch)
-    match_windows(scene.reader, blended, network, windows, progress)
+    match_windows(scene.reader, blended, network, windows, progress, network)
     return blended

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +43,34 @@ class ViewSums:
         """Return the standard deviation of each object's IoU over the views, NaN if unknown."""
         return iou_spread(self._objects[:, :, 1:])
 
-    def add(self, tile: TileViewSums) -> None:
+    def add(self, tile: SummedTile | TileViewSums) -> None:
         """Add a tile that has all of its views; several threads may."""
         with self._lock:
             self.totals += tile.totals
             for sheet in tile.sheets:
                 self._objects[:, :, sheet.members] += sheet.sums
+
+
+class SheetSums(NamedTuple):
+    """The sums of the objects of one sheet of a tile."""
+
+    members: NDArray[np.intp]
+    """Their ids, (N,)."""
+    sums: NDArray[np.float64]
+    """Their TP, FP and FN in each view, (3, V, N)."""
+
+
+@dataclass(frozen=True)
+class SummedTile:
+    """The sums of all views of one tile.
+
+    Attributes:
+        totals: Expected pixels of the four classes in each view, (V, 4).
+        sheets: Objects and their sums.
+    """
+
+    totals: NDArray[np.float64]
+    sheets: tuple[SheetSums, ...]
 
 
 @dataclass
@@ -118,6 +141,12 @@ class TileViewSums:
         for sheet in self.sheets:
             if sheet.pixels is not None:
                 sheet.sums[:, view] += _object_sums(weighted, sheet.pixels, len(sheet.members))
+
+    @property
+    def summed(self) -> SummedTile:
+        """The sums so far."""
+        sheets = tuple(SheetSums(each.members, each.sums) for each in self.sheets)
+        return SummedTile(self.totals, sheets)
 
 
 def iou_spread(sums: NDArray[np.float64]) -> FloatVector:

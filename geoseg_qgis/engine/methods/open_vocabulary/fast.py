@@ -121,7 +121,7 @@ def _window_network(clip: ClipModel, text: Tensor, settings: FastSettings) -> Wi
     def network(chips: list[Chip], _windows: list[Window]) -> Tensor:
         images = [chip.normalised(settings.pixel_mean, settings.pixel_std) for chip in chips]
         batch = torch.stack(images).to(clip.device)
-        return window_logits(clip.module, batch, text, settings)
+        return cell_logits(clip.module, batch, text, settings)
 
     return network
 
@@ -166,8 +166,8 @@ def dense_embeddings(visual: VisionTransformer, images: Tensor) -> tuple[Tensor,
 
 
 @torch.inference_mode()
-def window_logits(clip: CLIP, images: Tensor, text: Tensor, settings: FastSettings) -> Tensor:
-    """Debiased cosine of every pixel with every query.
+def cell_logits(clip: CLIP, images: Tensor, text: Tensor, settings: FastSettings) -> Tensor:
+    """Debiased cosine of every patch with every query.
 
     Args:
         clip: An open_clip CLIP with a vision transformer.
@@ -176,10 +176,16 @@ def window_logits(clip: CLIP, images: Tensor, text: Tensor, settings: FastSettin
         settings: Weight of the class token.
 
     Returns:
-        (B, Q, H, W) float32.
+        (B, Q, rows, columns) float32.
     """
     embeddings, grid = dense_embeddings(clip.visual, images)
     cosines = cosine_logits(embeddings, text)
     debiased = cosines[..., 1:] - settings.class_token_weight * cosines[..., :1]
+    return debiased.reshape(*debiased.shape[:2], *grid)
+
+
+@torch.inference_mode()
+def window_logits(clip: CLIP, images: Tensor, text: Tensor, settings: FastSettings) -> Tensor:
+    """Debiased cosine of every pixel with every query, (B, Q, H, W); see `cell_logits`."""
     size = (int(images.shape[-2]), int(images.shape[-1]))
-    return resize_bilinear(debiased.reshape(*debiased.shape[:2], *grid), size)
+    return resize_bilinear(cell_logits(clip, images, text, settings), size)

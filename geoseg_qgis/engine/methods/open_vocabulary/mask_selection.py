@@ -8,16 +8,19 @@ publication is silent the settings decide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from functools import cache, partial
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from geoseg_qgis.engine.inference.blending import ScoreRaster
 from geoseg_qgis.engine.inference.chips import RasterScene
+from geoseg_qgis.engine.inference.journal import Arrays
 from geoseg_qgis.engine.inference.proposals import OVERLAP_SHARE, PAINT_BATCH, Sam2Proposer
 from geoseg_qgis.engine.inference.region_map import fine_window
 from geoseg_qgis.engine.inference.windows import feather_weights, plan_tiles
@@ -103,18 +106,41 @@ def select_over_raster(
     factor, size = proposer.subdivision, proposer.size
     height, width = proposer.grid.shape
     tiles = plan_tiles(height, width, size, round(size * OVERLAP_SHARE))
+    identity = (size, factor, proposer.grid.transform, proposer.grid.shape)
+    stage = scene.journal.stage("selection", identity, len(tiles))
     for number, tile in enumerate(tiles):
         weights = feather_weights(tile, tiles)
         fine = fine_window(tile.window, factor, scene.output)
         rows, columns = int(fine.height), int(fine.width)
-        chip = proposer.chip(tile.window)
-        if chip is not None and chip.valid.any():
-            values = dense.read(fine)[0].numpy()
-            values = spread_means(values, proposer.masks(chip), size * factor, settings)
+        read = cache(partial(_read_values, dense, fine))
+        select = partial(_select, proposer, tile.window, read, settings)
+        selection = stage.recall(f"{tile.row}-{tile.column}", select)
+        if selection:
+            winners, means = selection
+            values = paint_means(read(), winners, means, settings)
             weights = np.repeat(np.repeat(weights, factor, 0), factor, 1)[:rows, :columns]
             score_raster.add(fine, values, weights)
         progress((number + 1) / len(tiles))
     return BlendedProbabilities(scene, score_raster)
+
+
+def _read_values(dense: ProbabilitySource, window: Window) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = dense.read(window)[0].numpy()
+    return values
+
+
+def _select(
+    proposer: Sam2Proposer,
+    window: Window,
+    read: Callable[[], NDArray[np.float32]],
+    settings: SelectionSettings,
+) -> Arrays:
+    """Return the winners and means of a tile, nothing where it holds no data."""
+    chip = proposer.chip(window)
+    if chip is None or not chip.valid.any():
+        return []
+    side = proposer.size * proposer.subdivision
+    return list(win_pixels(read(), proposer.masks(chip), side, settings))
 
 
 def spread_means(
@@ -131,6 +157,20 @@ def spread_means(
     Returns:
         (C, h, w).
     """
+    return paint_means(values, *win_pixels(values, masks, side, settings), settings)
+
+
+def win_pixels(
+    values: NDArray[np.float32], masks: AutomaticMasks, side: int, settings: SelectionSettings
+) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.float32]]:
+    """Return the mask that wins each pixel, (h, w) from 1 (0 none), and the masks' means, (N, C).
+
+    Args:
+        values: (C, h, w) dense probabilities of a tile.
+        masks: The masks of the tile, as small logits.
+        side: Side of a full tile in pixels of ``values``.
+        settings: Rules of the selection.
+    """
     height, width = values.shape[1:]
     coarse = masks.logits.shape[-1]
     shrunk = torch.nn.functional.interpolate(
@@ -141,15 +181,35 @@ def spread_means(
     small = [mask > 0 for mask in masks.logits.cpu().numpy()]
     means = mask_means(shrunk, small)
     order = painting_order(small, means, settings.largest_share)
-    painted = values.copy()
-    if settings.background is not None:
-        painted[:] = 0.0
-        painted[settings.background] = 1.0
+    winners = np.zeros((height, width), np.min_scalar_type(len(small)))
     if order:
         batches = masks.select(torch.tensor(order)).iterate((side, side), PAINT_BATCH)
         for start, batch in zip(range(0, len(order), PAINT_BATCH), batches, strict=True):
             for index, mask in zip(order[start:], batch.cpu().numpy(), strict=False):
-                painted[:, mask[:height, :width]] = means[index][:, None]
+                winners[mask[:height, :width]] = index + 1
+    return winners, means
+
+
+def paint_means(
+    values: NDArray[np.float32],
+    winners: NDArray[np.unsignedinteger[Any]],
+    means: NDArray[np.float32],
+    settings: SelectionSettings,
+) -> NDArray[np.float32]:
+    """Return probabilities (C, h, w): the means of the winner, or the pixel's own without any.
+
+    Args:
+        values: (C, h, w) dense probabilities of a tile.
+        winners: See `win_pixels`.
+        means: See `win_pixels`.
+        settings: Tells what pixels without a mask are.
+    """
+    painted = values.copy()
+    if settings.background is not None:
+        painted[:] = 0.0
+        painted[settings.background] = 1.0
+    won = winners > 0
+    painted[:, won] = means.T[:, winners[won].astype(np.intp) - 1]
     return painted
 
 

@@ -43,7 +43,7 @@ def user_regions(
 
 def proposed_regions(scene: RasterScene, proposer: Sam2Proposer, context: JobContext) -> RegionMap:
     """Return SAM 2's regions on the output grid."""
-    regions = RegionMap(scene.folder, scene.output)
+    regions = RegionMap(scene.folder, scene.output, scene.journal)
     fill_from_sam2(regions, proposer, lambda done: context.progress(done, PHASE))
     return regions
 

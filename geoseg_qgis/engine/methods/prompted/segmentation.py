@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg_qgis.engine.inference.chips import ChipReader
+from geoseg_qgis.engine.inference.journal import NO_JOURNAL, Arrays, Journal
 from geoseg_qgis.engine.progress import Progress
 from geoseg_qgis.protocol.polygons import PolygonOptions
 
@@ -39,7 +41,7 @@ class FoundObject:
     """The outline of one object.
 
     Attributes:
-        prompt: Its prompts.
+        prompt: Its prompts in output pixels, as they were given.
         score: How far the network trusts the outline, 0..1.
         polygons: Its polygons in output pixels, at least one.
     """
@@ -81,7 +83,8 @@ class PromptedSegmentation:
         pyramid: Grids to read from.
         predictor: The network.
         rules: What counts as an outline.
-        tiles: Tiles encoded so far.
+        journal: Keeps finished tiles.
+        tiles: Tiles encoded so far, by this run or the one that it continues.
         on_nodata: Objects left out because there is no data under their prompts.
         unread: Objects left out because the raster could not be read there.
         below_score: Objects left out for their score.
@@ -91,6 +94,7 @@ class PromptedSegmentation:
     pyramid: GridPyramid
     predictor: Predictor
     rules: MaskRules
+    journal: Journal = NO_JOURNAL
     tiles: int = 0
     on_nodata: int = 0
     unread: int = 0
@@ -108,18 +112,49 @@ class PromptedSegmentation:
             JobError: ``OUT_OF_MEMORY`` when not even one prompt fits.
         """
         done = 0
-        for tile in plan_prompt_tiles(objects, self.pyramid):
+        tiles = plan_prompt_tiles(objects, self.pyramid)
+        identity = (self.pyramid.finest.transform, self.predictor.tile, len(objects))
+        stage = self.journal.stage("prompts", identity, len(tiles))
+        for number, tile in enumerate(tiles):
             checkpoint = partial(progress, done / len(objects))
-            for item, found in self._predict(tile):
-                checkpoint()
-                mask = self._mask(tile, item, found, checkpoint)
-                if mask is not None:
-                    self._waiting.append((item, found.prediction.score, mask))
-                if sum(mask.pixels.size for _, _, mask in self._waiting) > _WAITING_PIXELS:
-                    yield from self._trace()
-            yield from self._trace()
+            arrays = stage.recall(str(number), partial(self._outline, tile, checkpoint))
+            yield from self._unpacked(tile, arrays)
             done += len(tile.objects)
             progress(done / len(objects))
+
+    def _outline(self, tile: PromptTile, checkpoint: Checkpoint) -> Arrays:
+        """Return the outlines of a tile and what was counted, as arrays that can be kept."""
+        before = self._counts
+        found: list[FoundObject] = []
+        for item, prediction in self._predict(tile):
+            checkpoint()
+            mask = self._mask(tile, item, prediction, checkpoint)
+            if mask is not None:
+                self._waiting.append((item, prediction.prediction.score, mask))
+            if sum(mask.pixels.size for _, _, mask in self._waiting) > _WAITING_PIXELS:
+                found.extend(self._trace())
+        found.extend(self._trace())
+        counted = self._counts - before
+        # What is counted comes back with the arrays, whoever has counted it.
+        self._counts = before
+        return _packed(found, counted)
+
+    def _unpacked(self, tile: PromptTile, arrays: Arrays) -> Iterator[FoundObject]:
+        counted, numbers, scores, lengths, outlines = arrays
+        self._counts += counted
+        prompts = {item.number: item for item in tile.objects}
+        texts = np.split(outlines, np.cumsum(lengths)[:-1]) if len(lengths) else []
+        for number, score, text in zip(numbers.tolist(), scores.tolist(), texts, strict=True):
+            polygons = shapely.get_parts(shapely.from_wkb(text.tobytes()))
+            yield FoundObject(prompts[number], score, polygons)
+
+    @property
+    def _counts(self) -> NDArray[np.int64]:
+        return np.array([self.tiles, self.on_nodata, self.unread, self.below_score], np.int64)
+
+    @_counts.setter
+    def _counts(self, values: NDArray[np.int64]) -> None:
+        self.tiles, self.on_nodata, self.unread, self.below_score = values.tolist()
 
     def _trace(self) -> Iterator[FoundObject]:
         waiting, self._waiting = self._waiting, []
@@ -210,6 +245,18 @@ class PromptedSegmentation:
             size / cells.shape[1] / across,
             size / cells.shape[0] / down,
         )
+
+
+def _packed(found: Sequence[FoundObject], counted: NDArray[np.int64]) -> Arrays:
+    """Return counts, and number, score and outline of each object, as arrays."""
+    texts = [bytes(shapely.to_wkb(shapely.multipolygons(item.polygons))) for item in found]
+    return [
+        counted,
+        np.array([item.prompt.number for item in found], np.int64),
+        np.array([item.score for item in found], np.float64),
+        np.array([len(text) for text in texts], np.int64),
+        np.frombuffer(b"".join(texts), np.uint8),
+    ]
 
 
 def on_data(item: ObjectPrompt, valid: NDArray[np.bool_]) -> ObjectPrompt | None:

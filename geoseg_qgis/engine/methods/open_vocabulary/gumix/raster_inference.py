@@ -37,7 +37,7 @@ from .complexity import boundary_pixels
 from .routing import RoutingStatistics, class_entropy, route
 from .routing_accumulator import RoutingAccumulator
 from .settings import GumixSettings
-from .window import window_logits
+from .window import cell_logits
 
 
 @dataclass(frozen=True)
@@ -195,13 +195,13 @@ class GumixNetwork:
         self._shape = shape
 
     def __call__(self, chips: list[Chip], windows: list[Window]) -> Tensor:
-        """Return (B, Q, H, W) float32 cosines of a batch."""
+        """Return (B, Q, rows, columns) float32 cosines of a batch, on the cells of DINO."""
         models, settings = self._models, self._models.settings
         images = torch.stack(
             [chip.normalised(settings.pixel_mean, settings.pixel_std) for chip in chips]
         )
         valid = torch.from_numpy(np.stack([chip.valid for chip in chips]))
-        return window_logits(
+        return cell_logits(
             models.clip,
             models.dino,
             images.to(models.device),

@@ -93,7 +93,7 @@ def scope_cells(
 
 
 @torch.inference_mode()
-def window_logits(
+def cell_logits(
     clip: CLIP,
     dino: Eva,
     images: Tensor,
@@ -103,7 +103,7 @@ def window_logits(
     settings: GumixSettings,
     valid: Tensor | None = None,
 ) -> Tensor:
-    """Cosine of every pixel with every query, for a batch of windows of one size.
+    """Cosine of every cell of DINO with every query, for a batch of windows of one size.
 
     Args:
         clip: An open_clip CLIP with a vision transformer.
@@ -116,7 +116,7 @@ def window_logits(
             attends to them.
 
     Returns:
-        (B, Q, H, W) float32 cosines.
+        (B, Q, rows, columns) float32 cosines.
     """
     if valid is not None:
         regions = regions.masked_fill(~valid, 0)
@@ -124,5 +124,20 @@ def window_logits(
     scope = scope_cells(features, grid, regions, settings, valid)
     embeddings = window_embeddings(clip.visual, images, scope.codes, scope.attention, settings)
     cosines = cosine_logits(embeddings, text)
-    size = (int(images.shape[-2]), int(images.shape[-1]))
-    return resize_bilinear(cosines.reshape(*cosines.shape[:2], *grid), size)
+    return cosines.reshape(*cosines.shape[:2], *grid)
+
+
+@torch.inference_mode()
+def window_logits(
+    clip: CLIP,
+    dino: Eva,
+    images: Tensor,
+    regions: Tensor,
+    text: Tensor,
+    *,
+    settings: GumixSettings,
+    valid: Tensor | None = None,
+) -> Tensor:
+    """Cosine of every pixel with every query, (B, Q, H, W) float32; see `cell_logits`."""
+    cells = cell_logits(clip, dino, images, regions, text, settings=settings, valid=valid)
+    return resize_bilinear(cells, (int(images.shape[-2]), int(images.shape[-1])))

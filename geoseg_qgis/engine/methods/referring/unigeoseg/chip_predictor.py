@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg_qgis.engine.inference.chips import Chip, ChipReader
+from geoseg_qgis.engine.inference.journal import Stage
 from geoseg_qgis.engine.models.oom_fallback import OutOfMemoryFallback, Work
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.progress import Progress
@@ -38,7 +40,7 @@ class ChipPredictor:
 
     Attributes:
         segmenter: The network.
-        chips: Number of chips encoded so far.
+        chips: Number of chips encoded so far, by this run or the one that it continues.
     """
 
     def __init__(
@@ -87,6 +89,49 @@ class ChipPredictor:
         self._fallback.batch = self._fallback.batch or self.segmenter.batch_size
         return self._fallback.run(work, requests)
 
+    def probabilities(
+        self,
+        stage: Stage,
+        grid: Grid,
+        requests: Sequence[Request],
+        fill: float,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float32] | None:
+        """Return the probabilities of requests on a grid, (n, h, w); None without any data.
+
+        Args:
+            stage: Keeps them.
+            grid: The pixels that the network is to see.
+            requests: What is asked of them.
+            fill: Probability of pixels without data.
+            progress: Called with the share of rows read; for grids over a large extent.
+
+        Raises:
+            JobError: ``OUT_OF_MEMORY``, or whatever ``progress`` raises.
+        """
+        before = self.chips
+        found = stage.recall(
+            _key(grid, requests), lambda: self._ask(grid, requests, fill, progress)
+        )
+        # Chips of the run that is continued count as well.
+        self.chips = before + len(found)
+        return found[0] if found else None
+
+    def _ask(
+        self, grid: Grid, requests: Sequence[Request], fill: float, progress: Progress | None
+    ) -> list[NDArray[np.float32]]:
+        chip = self.encode(grid, progress)
+        if chip is None:
+            return []
+        return [
+            np.stack(
+                [
+                    np.where(chip.valid, prediction.probability, np.float32(fill))
+                    for prediction in self.predict(chip, requests)
+                ]
+            )
+        ]
+
     def _read(self, grid: Grid, progress: Progress | None) -> Chip:
         pixels = np.zeros((3, grid.height, grid.width), np.uint8)
         valid = np.zeros(grid.shape, np.bool_)
@@ -100,3 +145,15 @@ class ChipPredictor:
             if progress is not None:
                 progress((top + rows) / grid.height)
         return Chip(pixels, valid)
+
+
+def _key(grid: Grid, requests: Sequence[Request]) -> str:
+    asked = [
+        (
+            tuple(request.instruction_ids),
+            request.task.name,
+            None if request.coordinates is None else request.coordinates.tolist(),
+        )
+        for request in requests
+    ]
+    return hashlib.sha256(repr((grid.transform, grid.shape, asked)).encode()).hexdigest()[:20]

@@ -18,6 +18,7 @@ from rasterio.windows import Window
 from scipy import ndimage
 
 from geoseg_qgis.engine.inference.coarse_to_fine import agree, edge_ramp
+from geoseg_qgis.engine.inference.journal import NO_JOURNAL, Journal, Stage
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.progress import Progress, share_of
 from geoseg_qgis.engine.raster.grid import Grid
@@ -83,6 +84,7 @@ def predict_overview(
     progress: Progress,
     *,
     best_only: bool = False,
+    journal: Journal = NO_JOURNAL,
 ) -> OverviewPrediction | None:
     """Run an instruction on a whole extent; None when none of its pixels holds data.
 
@@ -93,21 +95,22 @@ def predict_overview(
         settings: See `ZoomSettings`.
         progress: Called with the finished fraction.
         best_only: Keep only the best area of the overview, see `best_area`.
+        journal: Keeps finished chips.
 
     Raises:
         JobError: ``OUT_OF_MEMORY``, ``CANCELLED``.
     """
     base, output = grids
     grid = overview_grid(base, predictor.side)
-    chip = predictor.encode(grid, share_of(progress, 0.0, 0.3))
-    if chip is None:
+    stage = journal.stage("overview", settings, None)
+    seen = predictor.probabilities(stage, grid, [request], 0.0, share_of(progress, 0.0, 0.3))
+    if seen is None:
         return None
-    prediction = predictor.predict(chip, [request])[0]
-    probability = np.where(chip.valid, prediction.probability, np.float32(0.0))
+    probability = seen[0]
     left_out = keep_best_of(probability, settings.threshold) if best_only else 0
     instances = find_instances(grid, probability > settings.threshold, base.width / grid.width)
     lowest = CompositeLayer(grid, probability, np.ones(grid.shape, np.float32))
-    zoom = _Zoom(predictor, base, Composite(output, lowest), settings)
+    zoom = _Zoom(predictor, base, Composite(output, lowest), settings, stage)
     zoom.run(instances, share_of(progress, 0.3, 1.0))
     progress(1.0)
     return OverviewPrediction(
@@ -119,9 +122,15 @@ class _Zoom:
     """Zooms in on instances and puts what it finds on top of a composite."""
 
     def __init__(
-        self, predictor: ChipPredictor, base: Grid, raster: Composite, settings: ZoomSettings
+        self,
+        predictor: ChipPredictor,
+        base: Grid,
+        raster: Composite,
+        settings: ZoomSettings,
+        stage: Stage,
     ) -> None:
         self._predictor = predictor
+        self._stage = stage
         self._base = base
         self.raster = raster
         self._settings = settings
@@ -172,15 +181,16 @@ class _Zoom:
         grid = grid.rescaled(max(round(grid.width / pixel), 1), max(round(grid.height / pixel), 1))
         targets = [_Target(instance, grid) for instance in group]
         targets = [each for each in targets if each.coarse.any() and not each.coarse.all()]
-        chip = self._predictor.encode(grid) if targets else None
-        if chip is None:
+        if not targets:
+            return []
+        requests = [self._request(each) for each in targets]
+        probabilities = self._predictor.probabilities(self._stage, grid, requests, 0.0)
+        if probabilities is None:
             return []
         self.chips += 1
-        predictions = self._predictor.predict(chip, [self._request(each) for each in targets])
         drawing = _Drawing(grid, _fade(window, self._base, grid))
         confirmed: list[Instance] = []
-        for target, prediction in zip(targets, predictions, strict=True):
-            probability = np.where(chip.valid, prediction.probability, np.float32(0.0))
+        for target, probability in zip(targets, probabilities, strict=True):
             foreground = probability > self._settings.threshold
             found = areas_touching(foreground, target.coarse)
             if not target.confirmed_by(found, self._settings.agreement):

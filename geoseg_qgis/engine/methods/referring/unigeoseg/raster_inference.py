@@ -141,7 +141,13 @@ def predict_raster(
     if view is View.TILES:
         share = 0.95 if instruction.best_only else 1.0
         tiled = predict_tiles(
-            predictor, grids, request, threshold, scene.folder, share_of(progress, 0.0, share)
+            predictor,
+            grids,
+            request,
+            threshold,
+            scene.folder,
+            share_of(progress, 0.0, share),
+            scene.journal,
         )
         left_out = 0
         if instruction.best_only:
@@ -157,6 +163,7 @@ def predict_raster(
         ZoomSettings(threshold=threshold),
         progress,
         best_only=instruction.best_only,
+        journal=scene.journal,
     )
     return RasterPrediction(
         None if whole is None else whole.raster,

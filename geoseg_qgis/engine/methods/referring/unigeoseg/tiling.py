@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from geoseg_qgis.engine.inference.journal import NO_JOURNAL, Journal
 from geoseg_qgis.engine.inference.windows import Tile, plan_tiles
 from geoseg_qgis.engine.models.unigeoseg.sequence import Request
 from geoseg_qgis.engine.progress import Progress, share_of
@@ -84,6 +85,7 @@ def predict_tiles(  # noqa: PLR0917
     threshold: float,
     folder: ScratchFolder,
     progress: Progress,
+    journal: Journal = NO_JOURNAL,
 ) -> TiledPrediction:
     """Run an instruction on every tile of an extent.
 
@@ -94,6 +96,7 @@ def predict_tiles(  # noqa: PLR0917
         threshold: Probability above which a pixel is foreground.
         folder: Where the predictions of the tiles lie.
         progress: Called with the finished fraction.
+        journal: Keeps finished tiles.
 
     Raises:
         JobError: ``OUT_OF_MEMORY``, ``DISK_FULL``, ``CANCELLED``.
@@ -104,9 +107,12 @@ def predict_tiles(  # noqa: PLR0917
     rows, columns = tiles[-1].row + 1, tiles[-1].column + 1
     single = ProbabilityFile(folder, "tiles", (rows * side, columns * side))
     predicted = share_of(progress, 0.0, 0.9)
+    stage = journal.stage("tiles", side, len(tiles))
     for number, tile in enumerate(tiles):
         grid = base.window_grid(tile.window)
-        single.write(_slot(tile, side), _predict_tile(predictor, grid, request))
+        found = predictor.probabilities(stage, grid, [request], np.nan)
+        unknown = np.full(grid.shape, np.nan, np.float32)
+        single.write(_slot(tile, side), unknown if found is None else found[0])
         predicted((number + 1) / len(tiles))
     merged = ProbabilityFile(folder, "merged", base.shape)
     merge_tiles(
@@ -117,14 +123,6 @@ def predict_tiles(  # noqa: PLR0917
         share_of(progress, 0.9, 1.0),
     )
     return TiledPrediction(merged, base, output)
-
-
-def _predict_tile(predictor: ChipPredictor, grid: Grid, request: Request) -> NDArray[np.float32]:
-    chip = predictor.encode(grid)
-    if chip is None:
-        return np.full(grid.shape, np.nan, np.float32)
-    prediction = predictor.predict(chip, [request])[0]
-    return np.where(chip.valid, prediction.probability, np.float32(np.nan))
 
 
 def _slot(tile: Tile, side: int) -> Window:
