@@ -26,6 +26,7 @@ MAY_IMPORT = {
 # Packages and modules of the engine from the top down: each may import what is below it.
 ENGINE_FLOORS = (
     {"server", "cli", "__main__", "arguments", "terminal"},
+    {"interactive"},
     {"jobs"},
     {"reports"},
     {"methods"},

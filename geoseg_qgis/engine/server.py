@@ -2,7 +2,8 @@
 
 A daemon thread owns stdin from the first instant: it answers ``hello`` before any heavy import,
 takes ``cancel`` while a job runs, and ends the process when the other side is gone. Jobs run on the
-main thread, which some libraries insist on.
+main thread, which some libraries insist on. Outlines have a thread of their own, so that they are
+answered while a job runs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from geoseg_qgis.protocol.registry import KINDS
 from geoseg_qgis.protocol.source import RasterSource
 
 from .failures import as_job_error
+from .interactive.lane import METHODS as INTERACTIVE
+from .interactive.lane import Lane
 from .wire import Reporter, Writer, take_standard_streams
 
 HEARTBEAT_INTERVAL = 2.0
@@ -67,6 +70,7 @@ class Server:
         self._open: dict[Any, _Call] = {}
         self._lock = threading.Lock()
         self._running: _Call | None = None
+        self._lane = Lane(self._writer, _release_memory)
 
     def serve(self) -> int:
         """Answer requests until ``shutdown``, a long idle time or the end of stdin."""
@@ -77,6 +81,8 @@ class Server:
             try:
                 call = self._calls.get(timeout=IDLE_POLL)
             except queue.Empty:
+                if self._lane.last_work > last_work:
+                    last_work, released = self._lane.last_work, False
                 idle = time.monotonic() - last_work
                 if idle > self._limits.release and not released:
                     _release_memory()
@@ -110,12 +116,15 @@ class Server:
                 call = self._open.get(params.get("id"))
             if call is not None:
                 call.cancelled.set()
+            self._lane.cancel(params.get("id"))
         elif method == "shutdown":
             self._shut_down(identifier)
         elif method == "hello":
             self._writer.respond(identifier, _greeting())
         elif method == "status" and self._running is not None:
             self._writer.respond(identifier, {**_greeting(), "busy": True, "devices": None})
+        elif method in INTERACTIVE:
+            self._lane.put(identifier, str(method), params)
         elif method in ("run", "bounds", "status", "release"):
             call = _Call(identifier, str(method), params, threading.Event())
             with self._lock:

@@ -22,6 +22,7 @@ class ErrorCode(str, Enum):
     OUT_OF_MEMORY = "out_of_memory"
     TILES_FAILED = "tiles_failed"
     CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
     ENGINE_MISSING = "engine_missing"
     ENGINE_STOPPED = "engine_stopped"
     PROTOCOL_MISMATCH = "protocol_mismatch"

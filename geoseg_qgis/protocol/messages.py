@@ -1,7 +1,8 @@
 """JSON-RPC 2.0 over pipes, one message a line.
 
 Requests to the engine: ``hello``, ``run`` (params: a job), ``bounds``
-(params: a raster source), ``status``, ``release``, ``shutdown``.
+(params: a raster source), ``outline`` and ``prepare`` (params: a place and its prompts),
+``status``, ``release``, ``shutdown``.
 Notifications to the engine: ``cancel`` (params: ``{"id": request id}``).
 Notifications from the engine: ``progress`` (``{"id", "fraction", "phase"}``), ``log``
 (``{"id", "level", "text"}``) and ``heartbeat`` while a job runs.

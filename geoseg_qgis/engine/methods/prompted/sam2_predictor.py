@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -24,6 +24,8 @@ from .zoom_in import ZOOM, Crop, blend_crop, crop_of_object, prompt_in_crop
 STABILITY_OFFSET = 1.0
 """Logits by which the threshold is moved to measure the stability of a mask, as published."""
 _CENTRE_OF_PIXEL = 0.5
+# Predictions of earlier turns that a tile keeps for an object that gets one more point.
+_MOST_TURNS = 64
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class Candidates:
     zoom: int = 1
 
 
+_TurnKey = tuple[Crop | None, MaskChoice, bytes, bytes]
+
+
 @dataclass(frozen=True)
 class Sam2Tile:
     """An encoded tile.
@@ -65,10 +70,13 @@ class Sam2Tile:
     Attributes:
         image: (1, 3, side, side) in 0..1.
         views: Of the whole tile (None) and of its crops so far.
+        turns: Mean logits and predicted IoU of single objects after each of their points, so that
+            one more point takes one turn more.
     """
 
     image: Tensor
     views: dict[Crop | None, list[Sam2View]]
+    turns: dict[_TurnKey, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 class Sam2Predictor:
@@ -130,7 +138,7 @@ class Sam2Predictor:
             choice = self._choice(members[0])
             for start in range(0, len(members), self._batch):
                 batch = members[start : start + self._batch]
-                masks = in_halves(batch, partial(self._decode, tile.views[None], choice))
+                masks = in_halves(batch, partial(self._decode, tile, None, choice))
                 if self._zoom_in:
                     self._add_zoom_ins(tile, choice, batch, masks)
                 yield from zip(batch, map(_best_mask, masks))
@@ -163,7 +171,7 @@ class Sam2Predictor:
                 # Mirrors steady the prediction on the tile; on a crop they add nothing.
                 tile.views[crop] = [self._view(tile.image[..., down, across], Mirror())]
             near = [prompt_in_crop(objects[row], crop) for row in rows]
-            zoomed = in_halves(near, partial(self._decode, tile.views[crop], choice))
+            zoomed = in_halves(near, partial(self._decode, tile, crop, choice))
             for row, mask in zip(rows, zoomed):
                 logits = blend_crop(masks[row].logits, mask.logits, crop, self.tile)
                 masks[row] = Candidates(logits, (masks[row].iou + mask.iou) / 2, ZOOM)
@@ -173,23 +181,43 @@ class Sam2Predictor:
         return Sam2View(mirror, image.shape[-1], embedding, self._model.share(embedding))
 
     def _decode(
-        self, views: Sequence[Sam2View], choice: MaskChoice, objects: Sequence[ObjectPrompt]
+        self, tile: Sam2Tile, crop: Crop | None, choice: MaskChoice, objects: Sequence[ObjectPrompt]
     ) -> list[Candidates]:
         """Return the mean masks over some views; each turn starts from the mean before."""
         prompts = _batch(objects)
         count = prompts.points.shape[1]
         in_turn = self._in_turn and count > 1 and prompts.boxes is None
-        first = prompts.first(1) if in_turn else prompts
-        logits, iou = _mean([self._predict_view(view, first, choice, None) for view in views])
+        first = 1 if in_turn else count
+        logits, iou = self._turn(tile, crop, choice, prompts.first(first), None)
         for turn in range(2, count + 1) if in_turn else ():
             rows = torch.arange(len(iou), device=iou.device)
             best = logits[rows, iou.argmax(dim=1)][:, None]
-            following = prompts.first(turn)
-            logits, iou = _mean(
-                [self._predict_view(view, following, choice, best) for view in views]
-            )
+            logits, iou = self._turn(tile, crop, choice, prompts.first(turn), best)
         # One transfer for all objects, which are treated one by one from here on.
         return [Candidates(*pair) for pair in zip(logits.cpu(), iou.cpu())]
+
+    def _turn(
+        self,
+        tile: Sam2Tile,
+        crop: Crop | None,
+        choice: MaskChoice,
+        prompts: _Prompts,
+        before: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return mean logits and predicted IoU over the views of a tile or crop after one turn."""
+
+        def predict() -> tuple[Tensor, Tensor]:
+            views = tile.views[crop]
+            return _mean([self._predict_view(view, prompts, choice, before) for view in views])
+
+        if not self._in_turn or prompts.boxes is not None or len(prompts.points) > 1:
+            return predict()
+        key = (crop, choice, prompts.points.tobytes(), prompts.on_object.tobytes())
+        if key not in tile.turns:
+            if len(tile.turns) >= _MOST_TURNS:
+                tile.turns.clear()
+            tile.turns[key] = predict()
+        return tile.turns[key]
 
     def _predict_view(
         self, view: Sam2View, prompts: _Prompts, choice: MaskChoice, before: Tensor | None
