@@ -1,13 +1,11 @@
 """One file from a server to the disk: resumed, checked while it arrives, tried again.
 
 huggingface_hub names the address, the token and the files it has cached, but it does not move the
-bytes here, and neither does pooch. ``hf_hub_download`` deletes what it has when it is interrupted
-or cancelled, so that a model of many gigabytes would start from zero; the ``http_get`` below it
-reads blocks of 10 MB and loses the one that a broken connection cuts, appends whatever range the
-server sends, and counts each byte as progress, so that a server can keep it for ever. Neither
-compares the SHA-256. ``pooch.retrieve`` does, but it deletes unfinished files as well, hashes for
-as long as that takes without progress or cancel, and talks through requests, which ignores
-``SSL_CERT_FILE``. What follows is what it takes to do without these faults.
+bytes here. ``hf_hub_download`` deletes what it has when it is interrupted or cancelled, so that a
+model of many gigabytes would start from zero; the ``http_get`` below it reads blocks of 10 MB and
+loses the one that a broken connection cuts, appends whatever range the server sends, and counts
+each byte as progress, so that a server can keep it for ever. It does not compare the SHA-256
+either. What follows is what it takes to do without these faults.
 
 Every response that continues where the bytes end must prove that it belongs to the same file: by
 the validator of the first response (``If-Range``), or in the end by the SHA-256.
