@@ -102,9 +102,10 @@ class DockContext(QObject):
             or selected on the imagery.
         """
         rectangle = self.rectangle(kind)
-        image = self.image()
-        if rectangle is None or image is None:
-            return None
+        return None if rectangle is None else self.extent_text(rectangle)
+
+    def extent_text(self, rectangle: QgsRectangle) -> str:
+        """Return a rectangle in the CRS of the imagery as the parameter ``EXTENT`` takes it."""
         corners = (
             rectangle.xMinimum(),
             rectangle.xMaximum(),
@@ -112,8 +113,9 @@ class DockContext(QObject):
             rectangle.yMaximum(),
         )
         numbers = ",".join(format(number, ".12g") for number in corners)
+        image = self.image()
         # Without an identifier the numbers count as coordinates in the CRS of the imagery.
-        name = image.crs().authid()
+        name = image.crs().authid() if image is not None else ""
         return f"{numbers} [{name}]" if name else numbers
 
     def rectangle(self, kind: str = "") -> Optional[QgsRectangle]:

@@ -2,87 +2,67 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
+from dock_window import DockWindow
 from places import PACKAGE, ROOT
 from qgis.core import QgsApplication, QgsSettings
 from qgis.gui import QgsProcessingAlgorithmDialogBase
 from qgis.PyQt import sip
-from qgis.PyQt.QtWidgets import QAction
+from qgis.PyQt.QtCore import QEvent, QObject
+from qgis.PyQt.QtWidgets import QApplication, QDockWidget
 
 from geoseg_qgis import classFactory
 from geoseg_qgis.processing.settings import Settings
 from geoseg_qgis.protocol import PROTOCOL_VERSION
 
 
-class Window:
-    """Counts what a plugin registers; the pytest-qgis window would swallow misspelt calls."""
-
-    def __init__(self, iface) -> None:
-        self._iface = iface
-        self.menu: list[QAction] = []
-        self.toolbar: list[QAction] = []
-        self.factories: list[object] = []
-        self.warnings: list[tuple[str, str]] = []
-
-    def mainWindow(self):
-        return self._iface.mainWindow()
-
-    def messageBar(self) -> Window:
-        return self
-
-    def pushWarning(self, title: str, text: str) -> None:
-        self.warnings.append((title, text))
-
-    def addPluginToRasterMenu(self, name: str, action: QAction) -> None:
-        assert name == "GeoSeg"
-        self.menu.append(action)
-
-    def removePluginRasterMenu(self, name: str, action: QAction) -> None:
-        assert name == "GeoSeg"
-        self.menu.remove(action)
-
-    def addRasterToolBarIcon(self, action: QAction) -> int:
-        self.toolbar.append(action)
-        return 0
-
-    def removeRasterToolBarIcon(self, action: QAction) -> None:
-        if action in self.toolbar:
-            self.toolbar.remove(action)
-
-    def registerOptionsWidgetFactory(self, factory: object) -> None:
-        self.factories.append(factory)
-
-    def unregisterOptionsWidgetFactory(self, factory: object) -> None:
-        self.factories.remove(factory)
-
-
 @pytest.fixture
-def window(qgis_iface, qgis_processing) -> Window:
+def window(qgis_app, qgis_processing, qgis_new_project) -> Iterator[DockWindow]:
     """A window that counts."""
-    return Window(qgis_iface)
+    made = DockWindow()
+    yield made
+    made.close()
 
 
-def test_unload_leaves_nothing_behind(window) -> None:
+def live_objects(window: DockWindow) -> list[str]:
+    """Return the kinds of objects of the plugin that are in the window."""
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    children = window.window.findChildren(QObject)
+    named = [one.objectName() for one in children if one.objectName().startswith("GeoSeg")]
+    items = [type(item).__name__ for item in window.canvas.scene().items()]
+    return sorted([*named, *items])
+
+
+def test_ten_reloads_leave_nothing_behind(window) -> None:
     registry = QgsApplication.processingRegistry()
-    for _ in range(2):
+    before = live_objects(window)
+    for _ in range(10):
         plugin = classFactory(window)
         plugin.initGui()
         assert registry.providerById("geoseg") is not None
-        assert [action.text() for action in window.menu] == [
-            "Open-vocabulary segmentation…",
-            "Reclassify scores…",
-            "Set up the engine…",
-            "GeoSeg options…",
-        ]
+        texts = [action.text() for action in window.menu]
+        assert texts[0] == "Find"
+        assert texts[-1] == "GeoSeg options…"
+        for algorithm in registry.providerById("geoseg").algorithms():
+            assert f"{algorithm.displayName()}…" in texts
         assert all(not action.icon().isNull() for action in window.menu)
-        assert len(window.toolbar) == 1
         assert len(window.factories) == 1
+        found = live_objects(window)
+        for name in ("GeoSegDock", "GeoSegFind", "GeoSegReview", "GeoSegToolBar"):
+            assert found.count(name) == 1
         plugin.unload()
+        del plugin, algorithm
         assert registry.providerById("geoseg") is None
-        assert (window.menu, window.toolbar, window.factories) == ([], [], [])
+        assert (window.menu, window.factories) == ([], [])
+        assert live_objects(window) == before
+    gc.collect()
+    # The wrapper of the last one may outlive its window; those before are gone.
+    assert sum(type(one).__name__ == "GeoSegDock" for one in gc.get_objects()) <= 1
 
 
 def test_without_an_engine_the_menu_leads_to_the_set_up(window, monkeypatch, tmp_path) -> None:
@@ -90,20 +70,23 @@ def test_without_an_engine_the_menu_leads_to_the_set_up(window, monkeypatch, tmp
 
     opened: list[str] = []
     # The window of pytest-qgis has no browser, which the real dialog asks for.
-    monkeypatch.setattr(processing, "createAlgorithmDialog", opened.append)
+    monkeypatch.setattr(
+        processing, "createAlgorithmDialog", lambda name, _given: opened.append(name)
+    )
     monkeypatch.setenv("GEOSEG_PYTHON", str(tmp_path / "python"))
     plugin = classFactory(window)
     plugin.initGui()
     try:
         plugin.open_algorithm("geoseg:openvocabulary")
+        dock = window.window.findChild(QDockWidget, "GeoSegDock")
+        assert dock.isVisible()
+        assert dock.stack.currentWidget() is dock.setup
+        assert str(tmp_path / "python") in window.bar.currentItem().text()
         monkeypatch.setenv("GEOSEG_PYTHON", sys.executable)
         plugin.open_algorithm("geoseg:openvocabulary")
     finally:
         plugin.unload()
-    assert opened == ["geoseg:setup", "geoseg:openvocabulary"]
-    ((title, text),) = window.warnings
-    assert title == "GeoSeg"
-    assert str(tmp_path / "python") in text
+    assert opened == ["geoseg:openvocabulary"]
 
 
 def test_headless_start_needs_no_window(qgis_processing) -> None:
@@ -172,7 +155,7 @@ def test_dialogs_of_the_menu_open_and_are_forgotten(window, monkeypatch) -> None
         """What Processing builds its dialog on; the window of pytest-qgis cannot hold the rest."""
 
     dialog = Dialog(window.mainWindow())
-    monkeypatch.setattr(processing, "createAlgorithmDialog", lambda _identifier: dialog)
+    monkeypatch.setattr(processing, "createAlgorithmDialog", lambda _identifier, _given: dialog)
     plugin = classFactory(window)
     plugin.initGui()
     try:

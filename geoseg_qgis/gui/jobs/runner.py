@@ -221,9 +221,7 @@ class JobRunner(QObject):
                 ),
             )
             return
-        handleAlgorithmResults(
-            run.algorithm, run.context, run.feedback, parameters=run.parameters
-        )
+        handleAlgorithmResults(run.algorithm, run.context, run.feedback, parameters=run.parameters)
 
 
 def _algorithm(identifier: str) -> Optional[QgsProcessingAlgorithm]:

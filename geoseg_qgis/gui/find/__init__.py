@@ -1,0 +1,1 @@
+"""The page that finds what the user writes: classes or one instruction."""
