@@ -10,6 +10,7 @@ from geoseg_qgis.engine.models.memory import required_memory
 from geoseg_qgis.engine.zoo.addresses import address_of, is_checkable
 from geoseg_qgis.engine.zoo.card import ModelCard, WeightsFile
 from geoseg_qgis.engine.zoo.registry import Origin, Preset, catalogue
+from geoseg_qgis.engine.zoo.trust import may_be_trusted
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "models.md"
@@ -17,7 +18,7 @@ FRAME = ROOT / "scripts" / "model_page.md"
 GROUPS = {
     "offline": "No network, any computer",
     "laptop": "A processor alone",
-    "gpu-8gb": "A graphics card of 6 to 8 GB",
+    "gpu-8gb": "A graphics card of 8 GB",
     "gpu-big": "A graphics card of 12 GB or more",
 }
 MARKER = "<!-- tables -->"
@@ -88,7 +89,8 @@ def _download(card: ModelCard) -> str:
 
 
 def _is_by_hand(weights: WeightsFile) -> bool:
-    return address_of(weights) is None or not is_checkable(weights)
+    checked = is_checkable(weights) or may_be_trusted(weights)
+    return address_of(weights) is None or not checked
 
 
 def _by_hand(presets: Iterable[Preset]) -> Iterator[str]:

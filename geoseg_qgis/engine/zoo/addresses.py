@@ -9,6 +9,7 @@ from huggingface_hub import constants, hf_hub_url
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .card import WeightsFile
+from .trust import may_be_trusted
 
 ADOPT_HINT = "download it yourself and set ADOPT_FROM to its folder"
 
@@ -78,7 +79,7 @@ def checked_address(weights: WeightsFile) -> Address:
             f"{weights.file} cannot be downloaded automatically.",
             f"{note}. Then set ADOPT_FROM to its folder.",
         )
-    if not is_checkable(weights):
+    if not is_checkable(weights) and not may_be_trusted(weights):
         raise unavailable(
             f"{weights.file} was not downloaded, because its card states neither a SHA-256 nor a "
             "commit to check it by.",

@@ -31,6 +31,7 @@ from .partial import PartialFile, require_space
 from .receipts import write_receipt
 from .registry import PUBLISHED_FOLDER, Origin, Preset, catalogue
 from .transfer import Transfer
+from .trust import RECORD, may_be_trusted, read_record, record_trust, with_trust
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,11 @@ def install_preset(preset: Preset, options: DownloadOptions, context: JobContext
 
 
 def _unfinished(preset: Preset) -> list[WeightsFile]:
+    """Return the files that are missing or damaged, with what is known of them."""
+    known = [with_trust(weights, preset.folder) for weights in preset.card.files]
     return [
         weights
-        for weights in preset.card.files
+        for weights in known
         if file_state(preset.path(weights.file), weights) is not PresetState.INSTALLED
     ]
 
@@ -140,14 +143,14 @@ def _adopt(
 ) -> Path | None:
     """Take a file from this computer and return where it was; None when it is not here."""
     final, sha256 = preset.path(weights.file), weights.sha256
-    candidates: list[tuple[Path, str | None]] = [
-        (path, sha256) for path in found_in_presets(weights, others)
+    candidates: list[tuple[Path, str | None, str]] = [
+        (path, sha256, "") for path in found_in_presets(weights, others)
     ]
     if options.adopt_from is not None:
-        candidates += [(path, sha256) for path in found_in_folder(weights, options.adopt_from)]
-    if is_checkable(weights):
+        candidates += [(path, sha256, "") for path in found_in_folder(weights, options.adopt_from)]
+    if is_checkable(weights) or may_be_trusted(weights):
         candidates += found_in_hub_cache(weights)
-    for path, expected in candidates:
+    for path, expected, commit in candidates:
         if path.resolve() == final.resolve():
             continue
         with alone_with(preset.folder, weights.file, context):
@@ -156,6 +159,8 @@ def _adopt(
             if digest is None:
                 context.warn(f"{path} is not the {weights.file} that the card describes.")
                 continue
+            if commit:
+                _keep_trust(preset, weights, commit, (digest, final.stat().st_size), context)
             write_receipt(final, digest, str(path))
         if expected is None:
             context.warn(
@@ -206,6 +211,20 @@ def _download_all(
             result.add(error)
 
 
+def _keep_trust(
+    preset: Preset,
+    weights: WeightsFile,
+    commit: str,
+    measured: tuple[str, int],
+    context: JobContext,
+) -> None:
+    """Record digest and size of a file whose card says nothing to check it by; see `trust`."""
+    recorded = weights.sha256 is None and weights.repository in read_record(preset.folder)
+    if may_be_trusted(weights) or recorded:
+        with alone_with(preset.folder, RECORD, context):
+            record_trust(weights, preset.folder, commit, measured, context)
+
+
 def _download(
     preset: Preset,
     weights: WeightsFile,
@@ -218,9 +237,14 @@ def _download(
     with alone_with(preset.folder, weights.file, context):
         if file_state(final, weights) is PresetState.INSTALLED:
             return 0
+        # Another file of the repository may have been trusted since.
+        weights = with_trust(weights, preset.folder)
+        address = checked_address(weights)
         partial = PartialFile(final, weights.sha256 or address.url)
         transfer = Transfer(address, weights, partial, context, settings)
         digest = transfer.run()
+        commit = transfer.commit or weights.revision or ""
+        _keep_trust(preset, weights, commit, (digest, partial.size), context)
         partial.finish()
         write_receipt(final, digest, address.url)
     return transfer.received

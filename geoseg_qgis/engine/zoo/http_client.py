@@ -66,11 +66,13 @@ class FileResponse:
     Attributes:
         response: Status, headers, and the body, yet to be read.
         stated_sha256: SHA-256 that Hugging Face states for the file, or None.
+        commit: Commit of the repository that Hugging Face states, or None.
         with_token: Whether the user's token was sent.
     """
 
     response: httpx2.Response
     stated_sha256: str | None
+    commit: str | None
     with_token: bool
 
 
@@ -125,8 +127,9 @@ async def request_file(
             request = client.build_request("GET", address.url, headers=sent)
             host = request.url.host
             following = _follow_redirects(client, request)
-            response, stated = await asyncio.wait_for(following, settings.response_timeout)
-            yield FileResponse(response, stated if address.on_hub else None, bool(token))
+            response, *stated = await asyncio.wait_for(following, settings.response_timeout)
+            sha256, commit = stated if address.on_hub else (None, None)
+            yield FileResponse(response, sha256, commit, bool(token))
     except asyncio.TimeoutError:
         raise InterruptionError(f"{host} sends nothing") from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -135,9 +138,9 @@ async def request_file(
 
 async def _follow_redirects(
     client: httpx2.AsyncClient, request: httpx2.Request
-) -> tuple[httpx2.Response, str | None]:
-    """Return the final response, and the SHA-256 that the first server states."""
-    first, stated = request.url.origin, None
+) -> tuple[httpx2.Response, str | None, str | None]:
+    """Return the final response, and the SHA-256 and the commit that the first server states."""
+    first, stated, commit = request.url.origin, None, None
     for _ in range(_MOST_REDIRECTS):
         host = request.url.host
         if request.url.scheme != "https":
@@ -149,8 +152,9 @@ async def _follow_redirects(
         response = await client.send(request, stream=True)
         if request.url.origin == first:
             stated = _sha256_of(response) or stated
+            commit = _commit_of(response) or commit
         if response.next_request is None:
-            return response, stated
+            return response, stated, commit
         await response.aclose()
         # It has no Authorization header any more if it goes to another server.
         request = response.next_request
@@ -160,4 +164,14 @@ async def _follow_redirects(
 def _sha256_of(response: httpx2.Response) -> str | None:
     """Return the SHA-256 of a file in Git LFS, which Hugging Face states as its linked ETag."""
     digest: str = response.headers.get("x-linked-etag", "").strip('"')
-    return digest if len(digest) == 64 and set(digest) <= set("0123456789abcdef") else None
+    return digest if _is_hexadecimal(digest, 64) else None
+
+
+def _commit_of(response: httpx2.Response) -> str | None:
+    """Return the commit that Hugging Face resolved the address to."""
+    commit: str = response.headers.get("x-repo-commit", "")
+    return commit if _is_hexadecimal(commit, 40) else None
+
+
+def _is_hexadecimal(text: str, count: int) -> bool:
+    return len(text) == count and set(text) <= set("0123456789abcdef")

@@ -25,6 +25,8 @@ from .registry import Preset
 
 # Folders below the one that the user names in which files are looked for.
 _DEPTH = 4
+# Parts of a path that have to be right where only the folder tells a file from others.
+_NAME_AND_FOLDER = 2
 _BLOB = re.compile(r"[0-9a-f]{64}")
 
 
@@ -32,7 +34,9 @@ def found_in_folder(weights: WeightsFile, folder: Path) -> list[Path]:
     """Return files of the right name (and size, if known) in ``folder`` and a few levels below.
 
     The one whose path has most in common with where the file was published comes first: many
-    models have a ``config.json``. Without a SHA-256 to choose by, only one file may fit.
+    models have a ``config.json``. Without a SHA-256 to choose by, only one file may fit; if its
+    name is that of files of other models, the folder above must be the published one. Upper and
+    lower case do not count.
 
     Raises:
         JobError: ``MODEL_INVALID`` when several files fit equally well.
@@ -42,6 +46,8 @@ def found_in_folder(weights: WeightsFile, folder: Path) -> list[Path]:
         for path in _same_name(weights, folder)
         if path.is_file() and weights.size in (None, path.stat().st_size)
     )
+    if _is_told_by_its_folder(weights):
+        ranked = [each for each in ranked if -each[0] >= _NAME_AND_FOLDER]
     if weights.sha256 is None and len(ranked) > 1 and ranked[0][:2] == ranked[1][:2]:
         raise JobError(
             ErrorCode.MODEL_INVALID,
@@ -52,12 +58,18 @@ def found_in_folder(weights: WeightsFile, folder: Path) -> list[Path]:
     return [path for _, _, path in ranked]
 
 
+def _is_told_by_its_folder(weights: WeightsFile) -> bool:
+    """Return whether only the folder above tells a file from others of its name."""
+    nowhere = weights.url is None and weights.repository is None
+    return weights.sha256 is None and nowhere and len(Path(weights.file).parts) > 1
+
+
 def _same_name(weights: WeightsFile, folder: Path) -> Iterator[Path]:
-    names = {Path(weights.file).name, Path(weights.repository_file or weights.file).name}
+    names = {Path(file).name.casefold() for file in (weights.file, weights.repository_file) if file}
     for place, folders, files in os.walk(folder):
         if len(Path(place).relative_to(folder).parts) >= _DEPTH:
             folders.clear()
-        yield from (Path(place, name) for name in names & set(files))
+        yield from (Path(place, name) for name in files if name.casefold() in names)
 
 
 def _common_parts(path: Path, weights: WeightsFile) -> int:
@@ -68,7 +80,8 @@ def _common_parts(path: Path, weights: WeightsFile) -> int:
 
 def _common_end(first: Path, second: Path) -> int:
     pairs = zip(reversed(first.parts), reversed(second.parts), strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    same = (one.casefold() == other.casefold() for one, other in pairs)
+    return sum(1 for _ in itertools.takewhile(bool, same))
 
 
 def found_in_presets(weights: WeightsFile, presets: Iterable[Preset]) -> Iterator[Path]:
@@ -80,10 +93,12 @@ def found_in_presets(weights: WeightsFile, presets: Iterable[Preset]) -> Iterato
                 yield preset.path(other.file)
 
 
-def found_in_hub_cache(weights: WeightsFile) -> Iterator[tuple[Path, str]]:
-    """Yield the file as other programs downloaded it from Hugging Face, and its SHA-256.
+def found_in_hub_cache(weights: WeightsFile) -> Iterator[tuple[Path, str | None, str]]:
+    """Yield the file as other programs downloaded it from Hugging Face, its SHA-256 and commit.
 
-    Without a SHA-256 in the card, the name of the cached file has to state it.
+    Without a SHA-256 in the card, the name of the cached file states it. Where the cache has no
+    links, as on Windows, files lie in the folder of their commit and state none, which is enough
+    if the commit is the right one.
     """
     if weights.repository is None:
         return
@@ -92,10 +107,13 @@ def found_in_hub_cache(weights: WeightsFile) -> Iterator[tuple[Path, str]]:
         cached = try_to_load_from_cache(weights.repository, name, revision=weights.revision)
         if isinstance(cached, str) and Path(cached).is_file():
             path = Path(cached).resolve()
+            folder = Path(cached).parents[len(Path(name).parts) - 1]
+            commit = folder.name if folder.parent.name == "snapshots" else ""
             stated = path.parent.name == "blobs" and _BLOB.fullmatch(path.name)
             digest = weights.sha256 or (path.name if stated else None)
-            if digest is not None:
-                yield path, digest
+            unlinked = path.parent.name != "blobs" and commit == weights.revision
+            if digest is not None or unlinked:
+                yield path, digest, commit
 
 
 def adopt(source: Path, final: Path, expected: str | None, context: JobContext) -> str | None:

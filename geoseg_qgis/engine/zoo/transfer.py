@@ -22,12 +22,13 @@ import httpx2
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
-from .addresses import ADOPT_HINT, Address
+from .addresses import ADOPT_HINT, Address, unavailable
 from .card import WeightsFile
 from .http_client import TransferSettings, request_file, run_cancellable
 from .http_errors import InterruptionError, given_up, refused
 from .partial import PartialFile, require_space
 from .transfer_progress import TransferProgress
+from .trust import may_be_trusted
 
 _LONGEST_WAIT = 60.0
 _POLL = 0.1
@@ -47,6 +48,7 @@ class Transfer:
         context: Receives the progress, and says whether the user cancelled.
         settings: Limits.
         received: Bytes that came over the network.
+        commit: Commit that the server stated, of a repository of Hugging Face.
     """
 
     address: Address
@@ -55,6 +57,7 @@ class Transfer:
     context: JobContext
     settings: TransferSettings
     received: int = 0
+    commit: str = ""
     _stated: str | None = field(default=None, init=False)
     _until: float = field(default=0.0, init=False)
 
@@ -98,6 +101,7 @@ class Transfer:
                 raise InterruptionError("the server cannot continue where the file ends")
             if status not in (200, 206):
                 raise refused(file.response, self.address, self.weights.file, file.with_token)
+            self._note_commit(file.commit)
             total = self._begin(file.response)
             try:
                 await self._receive(file.response, total)
@@ -105,6 +109,21 @@ class Transfer:
                 self.partial.close()
         if total is not None and self.partial.size < total:
             raise InterruptionError("the connection ended early")
+
+    def _note_commit(self, commit: str | None) -> None:
+        """Remember the commit; a file that is to be trusted on first use must have one."""
+        if may_be_trusted(self.weights) and commit is None:
+            host = httpx2.URL(self.address.url).host
+            raise unavailable(
+                f"{self.weights.file} was not downloaded, because its card states neither a "
+                f"SHA-256 nor a commit, and {host} does not state its commit either.",
+                f"If you trust {self.address.page}, {ADOPT_HINT}.",
+            )
+        if self.commit and commit and commit != self.commit:
+            self.partial.discard()
+            self.commit = ""
+            raise InterruptionError("its repository changed meanwhile")
+        self.commit = commit or self.commit
 
     def _range_headers(self) -> dict[str, str]:
         if not self.partial.size:
@@ -180,7 +199,7 @@ class Transfer:
         expected = self.weights.sha256 or self._stated
         if expected is not None and digest != expected:
             raise self._another_file("has another SHA-256")
-        if expected is None:
+        if expected is None and not may_be_trusted(self.weights):
             self.context.info(
                 f"The server states no SHA-256 of {self.weights.file}: only the encrypted "
                 "connection vouches for it."

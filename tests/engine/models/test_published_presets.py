@@ -101,7 +101,7 @@ BLOCK = {
     "mlp.c_proj.bias": (1, 0),
 }
 # Where each checkpoint began its training: open_clip's name and tag know the normalisation and the
-# activation. RemoteCLIP's own page builds plain ViT-B-32; see its ViT-L-14 for the other choice.
+# activation. RemoteCLIP's page builds plain networks, but its authors start from OpenAI's weights.
 TRAINED_AS = {
     "openai-b32": ("ViT-B-32-quickgelu", "openai"),
     "openai-b16": ("ViT-B-16-quickgelu", "openai"),
@@ -110,10 +110,11 @@ TRAINED_AS = {
     "laion-b16": ("ViT-B-16", "laion2b_s34b_b88k"),
     "laion-l14": ("ViT-L-14", "laion2b_s32b_b82k"),
     "laion-h14": ("ViT-H-14", "laion2b_s32b_b79k"),
+    "farslip1-b16": ("ViT-B-16-quickgelu", "openai"),
     "georsclip-b32": ("ViT-B-32-quickgelu", "openai"),
     "georsclip-l14": ("ViT-L-14-quickgelu", "openai"),
     "georsclip-l14-336": ("ViT-L-14-336-quickgelu", "openai"),
-    "remoteclip-b32": ("ViT-B-32", "laion2b_s34b_b79k"),
+    "remoteclip-b32": ("ViT-B-32-quickgelu", "openai"),
     "remoteclip-l14": ("ViT-L-14-quickgelu", "openai"),
     "georsclip-h14": ("ViT-H-14", "laion2b_s32b_b79k"),
 }

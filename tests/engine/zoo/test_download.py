@@ -92,7 +92,7 @@ def test_one_file_that_cannot_be_had_prevents_no_other(server, models, recorder)
     "members",
     [
         {"url": "https://files.example/sam.pt"},
-        {"repository": "ann/sam"},
+        {"repository": "ann/sam", "gated": "https://files.example/ask"},
     ],
 )
 def test_nothing_is_downloaded_that_could_not_be_checked(members, models, recorder) -> None:
