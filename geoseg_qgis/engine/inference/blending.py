@@ -338,7 +338,8 @@ def _run_batch(copy: DeviceNetwork, plan: WindowPlan, batch: WindowBatch) -> _Gr
 
     def compute(items: Sequence[tuple[Window, Chip]]) -> list[Tensor]:
         chips = [chip for _, chip in items]
-        cells = copy.network(chips, [window for window, _ in items]).float()
+        # Enlarged alike whether they come from the network or from the disk.
+        cells = copy.network(chips, [window for window, _ in items]).float().contiguous()
         pixels = list(_enlarged(cells, chips[0].valid.shape))
         parts.append(cells.cpu())
         return pixels

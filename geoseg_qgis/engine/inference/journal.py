@@ -213,7 +213,7 @@ class Journal:
             return
         parts, shapes = [], []
         for array in arrays:
-            values = np.ascontiguousarray(array)
+            values = np.asarray(array, order="C")
             packed = values.tobytes()
             if values.dtype.kind in _COMPRESSED_KINDS:
                 packed = zlib.compress(packed, 1)

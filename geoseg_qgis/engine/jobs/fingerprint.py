@@ -24,6 +24,7 @@ import geoseg_qgis.engine
 from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.raster.datasets import open_dataset
 from geoseg_qgis.engine.vector.paths import readable
+from geoseg_qgis.engine.zoo.card import CARD_FILE
 from geoseg_qgis.engine.zoo.registry import choose_preset
 from geoseg_qgis.protocol import PLUGIN_VERSION
 from geoseg_qgis.protocol.codec import to_json
@@ -69,11 +70,11 @@ def _facts(job: Job) -> dict[str, Any]:
         "source": _described(job.source),
         "grid": to_json(job.grid),
         "method": job.method,
-        "card": repr(preset.card),
-        "weights": _stamps([preset.folder, *weights]),
+        "card": [preset.card.name, preset.card.revision],
+        "files": _stamps([preset.path(CARD_FILE), *weights]),
         "devices": [str(each.device) for each in choose_device(job.device).all],
         "versions": [PLUGIN_VERSION, version("torch"), version("numpy"), version("rasterio")],
-        "code": _stamps(sorted({*_CODE.rglob("*.py"), *_method_files(job.method)})),
+        "code": _stamps(sorted({*_code_files(), *_method_files(job.method)})),
     }
 
 
@@ -83,6 +84,12 @@ def _described(value: Any) -> Any:
     if isinstance(value, VectorSource):
         return {"crs": value.crs_wkt, "content": _content_of(value)}
     return to_json(value)
+
+
+def _code_files() -> Iterator[Path]:
+    """Yield the files of the engine, with the cards of published models."""
+    for suffix in ("*.py", "*.json"):
+        yield from _CODE.rglob(suffix)
 
 
 def _method_files(method: str) -> Iterator[Path]:

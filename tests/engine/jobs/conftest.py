@@ -29,3 +29,9 @@ def odd_rasters() -> Path:
     if not ODD_RASTERS.is_dir():
         pytest.skip("the odd GeoTIFFs (shared/data/odd_geotiffs) are not beside the checkout")
     return ODD_RASTERS
+
+
+@pytest.fixture(autouse=True)
+def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the finished tiles of runs that tests stop out of the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
