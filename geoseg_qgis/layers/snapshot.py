@@ -297,17 +297,20 @@ class FrozenPolygons:
     field: Optional[QgsField] = None
 
 
-def freeze_polygons(layer: QgsVectorLayer, field: str = "") -> FrozenPolygons:
+def freeze_polygons(
+    layer: QgsVectorLayer, field: str = "", any_geometry: bool = False
+) -> FrozenPolygons:
     """Return the polygons of ``layer`` for another thread; call on the main thread.
 
     Args:
         layer: A polygon layer.
         field: Field whose values are wanted as well; empty for none.
+        any_geometry: Whether points and lines will do.
 
     Raises:
         JobError: ``INVALID_JOB`` when the layer holds no polygons or has no such field.
     """
-    if layer.geometryType() != QgsWkbTypes.GeometryType.PolygonGeometry:
+    if not any_geometry and layer.geometryType() != QgsWkbTypes.GeometryType.PolygonGeometry:
         raise JobError(
             ErrorCode.INVALID_JOB,
             f"The layer {layer.name()!r} holds no polygons.",

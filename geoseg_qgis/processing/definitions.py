@@ -16,6 +16,7 @@ from qgis.core import (
     QgsProcessingParameterField,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
+    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
@@ -69,6 +70,8 @@ def _output(item: Parameter) -> QgsProcessingParameterDefinition:
         return QgsProcessingParameterRasterDestination(item.name, item.title(tr), **made)
     if item.role is Role.POLYGON_FILE:
         return QgsProcessingParameterFeatureSink(item.name, item.title(tr), _POLYGONS, **made)
+    if item.role is Role.NEW_FOLDER:
+        return QgsProcessingParameterFolderDestination(item.name, item.title(tr), **made)
     return QgsProcessingParameterFileDestination(
         item.name, item.title(tr), _FILTERS[item.role], **made
     )
@@ -80,11 +83,12 @@ def _layer(item: Parameter) -> QgsProcessingParameterDefinition:
     if item.kind is VectorSource:
         any_geometry = [QgsProcessing.SourceType.TypeVectorAnyGeometry]
         return QgsProcessingParameterFeatureSource(item.name, item.title(tr), any_geometry)
+    vectors = QgsProcessing.SourceType.TypeVectorAnyGeometry if item.any_geometry else _POLYGONS
     return QgsProcessingParameterMapLayer(
         item.name,
         item.title(tr),
         optional=item.optional,
-        types=[_POLYGONS, QgsProcessing.SourceType.TypeRaster],
+        types=[vectors, QgsProcessing.SourceType.TypeRaster],
     )
 
 

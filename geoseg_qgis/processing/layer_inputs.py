@@ -132,7 +132,7 @@ def freeze_input(item: Parameter, values: Values, field: str = "") -> Optional[L
         return LayerInput(item, name, frozen.crs, frozen)
     layer = values.layer(name)
     if layer is not None:
-        frozen = _freeze_layer(layer, field)
+        frozen = _freeze_layer(layer, field, item.any_geometry)
         return LayerInput(item, name, frozen.crs, frozen)
     if item.optional and not values.is_given(name):
         return None
@@ -157,9 +157,9 @@ def _given_name(item: Parameter, values: Values) -> str:
     return given[0] if given else item.name
 
 
-def _freeze_layer(layer: QgsMapLayer, field: str) -> FrozenLayer:
+def _freeze_layer(layer: QgsMapLayer, field: str, any_geometry: bool) -> FrozenLayer:
     if isinstance(layer, QgsVectorLayer):
-        return freeze_polygons(layer, field)
+        return freeze_polygons(layer, field, any_geometry)
     if isinstance(layer, QgsRasterLayer):
         return freeze_classes(layer)
     raise JobError(

@@ -61,6 +61,7 @@ class Role(str, Enum):
     LINES = "lines"
     FIELD = "field"
     FOLDER = "folder"
+    NEW_FOLDER = "new folder"
     RASTER_FILE = "raster file"
     POLYGON_FILE = "polygon file"
     HTML_FILE = "HTML file"
@@ -69,7 +70,9 @@ class Role(str, Enum):
 
 _NAMES = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
 _PLURALS = {"a number": "numbers", "a whole number": "whole numbers", "a text": "texts"}
-_OUTPUTS = (Role.RASTER_FILE, Role.POLYGON_FILE, Role.HTML_FILE, Role.CSV_FILE)
+_OUTPUTS = (
+    Role.RASTER_FILE, Role.POLYGON_FILE, Role.HTML_FILE, Role.CSV_FILE, Role.NEW_FOLDER,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Parameter:
         suggestion: What dialogs start with, where that differs from the default of jobs.
         layer: Name of the layer parameter that a field belongs to.
         polygons: Processing name of a second parameter for a layer of polygons.
+        any_geometry: Whether a layer may hold points and lines as well as polygons.
         by_default: Whether dialogs ask for this output by default.
         path: Members that lead to the value in a `Job`.
         annotation: Type of the field as written.
@@ -118,6 +122,7 @@ class Parameter:
     suggestion: Any = None
     layer: str = ""
     polygons: str = ""
+    any_geometry: bool = False
     by_default: bool = True
     path: Members = ()
     annotation: Any = None
@@ -153,7 +158,7 @@ class Parameter:
 
     @property
     def is_output(self) -> bool:
-        """Whether it names a file to write."""
+        """Whether it names a file or a folder to write."""
         return self.role in _OUTPUTS
 
     @property
