@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import NULL, Qgis, QgsField
+from qgis.core import NULL, Qgis, QgsField, QgsProcessingAlgorithm
 from qgis.PyQt.QtCore import QMetaType, QVariant
 
 _FIELD_TYPES_ARE_META_TYPES = Qgis.QGIS_VERSION_INT >= 33800
@@ -57,3 +57,11 @@ def is_null(value: Any) -> bool:
 def is_success(code: Any) -> bool:
     """Return whether a result code of QGIS, a number or an enum by version, means success."""
     return bool(getattr(code, "value", code) == 0)
+
+
+def hidden_from_models() -> Any:
+    """Return the flag of algorithms that the model designer does not offer."""
+    flags = getattr(Qgis, "ProcessingAlgorithmFlag", None)
+    if flags is not None:
+        return flags.HideFromModeler
+    return QgsProcessingAlgorithm.Flag.FlagHideFromModeler

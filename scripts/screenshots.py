@@ -46,6 +46,7 @@ def main() -> int:
     parser.add_argument("--image", type=Path, help="an orthophoto (default: a generated scene)")
     parser.add_argument("--classes", default=CLASSES)
     parser.add_argument("--method", default="gumix")
+    parser.add_argument("--only-dock", action="store_true", help="take the pictures of the dock")
     parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "images")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
@@ -63,6 +64,7 @@ def main() -> int:
             "GEOSEG_CLASSES": arguments.classes,
             "GEOSEG_METHOD": arguments.method,
             "GEOSEG_FOLDER": str(folder),
+            "GEOSEG_ONLY_DOCK": "1" if arguments.only_dock else "",
             **{f"GEOSEG_{name}": str(path) for name, path in layers.items()},
             "QGIS_PLUGINPATH": str(ROOT),
             "QT_QPA_PLATFORM": "xcb",
@@ -194,6 +196,9 @@ class Tour:
         self.iface.setActiveLayer(layer)
         self.iface.zoomToActiveLayer()
         yield after(2.0)
+        yield from self.picture_dock()
+        if os.environ["GEOSEG_ONLY_DOCK"]:
+            return
         yield from self.picture_options()
         yield from self.run(
             "openvocabulary",
@@ -221,6 +226,56 @@ class Tour:
             {"INPUT": layer.id(), "MASK_POLYGONS": footprints.id(), "REPORT": None},
             "assess",
         )
+
+    def picture_dock(self) -> Iterator[Callable[[], bool]]:
+        """Find, run and review with the dock, and take a picture of each page."""
+        from qgis.PyQt.QtCore import Qt  # noqa: PLC0415  only inside QGIS
+        from qgis.PyQt.QtTest import QTest  # noqa: PLC0415
+        from qgis.PyQt.QtWidgets import QAction, QDockWidget  # noqa: PLC0415
+
+        window = self.iface.mainWindow()
+        window.findChild(QAction, "GeoSegFind").trigger()
+        dock = window.findChild(QDockWidget, "GeoSegDock")
+        dock.resize(400, dock.height())
+        window.resizeDocks([dock], [400], Qt.Orientation.Horizontal)
+        find, runner = dock.find, dock.jobs.runner
+        yield lambda: bool(dock.state.models)
+        self.iface.mapCanvas().zoomScale(CLOSE)
+        yield after(2.0)
+        QTest.keyClicks(find.text, os.environ["GEOSEG_CLASSES"])
+        QTest.keyClick(find.text, Qt.Key.Key_Return)
+        yield lambda: not find.preview.running
+        for slider in find.rows.sliders[1:]:
+            slider.setValue(25)
+        yield after(1.0)
+        self.save(window, "find")
+        dock.area.setCurrentIndex(0)
+        QTest.mouseClick(find.run_button, Qt.MouseButton.LeftButton)
+        yield lambda: any(job.fraction > 0.3 or job.state.ended for job in runner.jobs)
+        self.save(window, "jobs")
+        yield lambda: len(runner.jobs) > 1 and not runner.jobs.running
+        yield after(2.0)
+        window.findChild(QAction, "GeoSegReview").trigger()
+        polygons = [layer for layer in self.layers() if layer.type() == 0 and layer.featureCount()]
+        dock.review.polygons.setLayer(polygons[-1])
+        dock.review.assess()
+        yield lambda: bool(runner.jobs.running)
+        yield lambda: not runner.jobs.running
+        yield after(1.0)
+        for _ in range(2):
+            QTest.keyClick(window, Qt.Key.Key_N)
+            yield after(1.0)
+        QTest.keyClick(window, Qt.Key.Key_K)
+        yield after(0.6)
+        self.save(window, "review")
+        yield after(2.0)
+
+    @staticmethod
+    def layers() -> list[Any]:
+        """Return the layers of the project."""
+        from qgis.core import QgsProject  # noqa: PLC0415  only inside QGIS
+
+        return list(QgsProject.instance().mapLayers().values())
 
     def add_polygons(self, path: str, title: str) -> Any:
         """Add a hidden polygon layer and return it."""

@@ -23,6 +23,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ..engine_client import engine_ready
+from ..layers.styling import RESULT
 from ..processing.settings import Settings
 from ..translation import size, tr
 from .context import SELECTED_POLYGON, VISIBLE_AREA, WHOLE_LAYER, DockContext
@@ -226,8 +227,9 @@ def _is_offered(model: Any) -> bool:
 
 
 def _is_result(layer: QgsRasterLayer) -> bool:
-    """Return whether a raster is a result: it has one band of classes, or named scores."""
-    return layer.renderer() is not None and layer.renderer().type() == "paletted"
+    """Return whether a raster is a result of GeoSeg, or a map of classes."""
+    is_map = layer.renderer() is not None and layer.renderer().type() == "paletted"
+    return bool(layer.customProperty(RESULT, False)) or is_map
 
 
 def _device_in_use(devices: Any) -> Optional[Any]:

@@ -27,12 +27,16 @@ from ..protocol.legend import LegendClass
 from .style_table import store_style
 
 _FILL_OPACITY = 140
-_QUALITY_OPACITY = 215
 # Five steps from vermilion to blue that stay apart for colour-blind eyes (ColorBrewer RdYlBu).
 _QUALITY_COLORS = ("#d7191c", "#fdae61", "#ffffbf", "#abd9e9", "#2c7bb6")
 _OWN_STYLE = "geoseg/style"
 """Property of a layer that marks a style file as one of GeoSeg."""
 _FILES_WITH_SIDECAR = {".shp", ".geojson", ".json", ".fgb"}
+
+# The field of a review may be missing, in which case its name alone would be an error.
+_DROPPED = "coalesce(attribute($currentfeature, 'review'), '') IN ('deleted', 'redone')"
+RESULT = "geoseg/result"
+"""Property of a layer that is a result of GeoSeg."""
 
 Style = Callable[[], QgsFeatureRenderer]
 
@@ -49,23 +53,27 @@ def outline_renderer(color: str) -> QgsSingleSymbolRenderer:
 
 
 def quality_renderer(field: str = "iou") -> QgsRuleBasedRenderer:
-    """Return a renderer by an IoU in five steps; polygons without one are hatched."""
+    """Return a renderer by an IoU in five steps: outlines only, as the imagery is to be judged.
+
+    Polygons that a review has dropped are thin and dashed, those without an IoU grey.
+    """
     root = QgsRuleBasedRenderer.Rule(None)
+    dropped = QgsRuleBasedRenderer.Rule(_quality_outline("#9a9a9a", width="0.3", style="dash"))
+    dropped.setFilterExpression(_DROPPED)
+    dropped.setLabel("dropped")
     steps = len(_QUALITY_COLORS)
     for rank, color in enumerate(_QUALITY_COLORS):
         low, high = rank / steps, (rank + 1) / steps
         below = f'"{field}" < {high:g}' if rank < steps - 1 else f'"{field}" <= 1'
-        rule = QgsRuleBasedRenderer.Rule(_quality_fill(color))
-        rule.setFilterExpression(f'"{field}" >= {low:g} AND {below}')
+        rule = QgsRuleBasedRenderer.Rule(_quality_outline(color))
+        rule.setFilterExpression(f'"{field}" >= {low:g} AND {below} AND NOT {_DROPPED}')
         rule.setLabel(f"IoU {low:.1f} to {high:.1f}")
         root.appendChild(rule)
-    hatched = QgsFillSymbol.createSimple(
-        {"style": "b_diagonal", "color": "110,110,110,200", "outline_color": "90,90,90,255"}
-    )
-    rule = QgsRuleBasedRenderer.Rule(hatched)
-    rule.setFilterExpression(f'"{field}" IS NULL')
+    rule = QgsRuleBasedRenderer.Rule(_quality_outline("#7d7d7d"))
+    rule.setFilterExpression(f'"{field}" IS NULL AND NOT {_DROPPED}')
     rule.setLabel("not judged")
     root.appendChild(rule)
+    root.appendChild(dropped)
     return QgsRuleBasedRenderer(root)
 
 
@@ -81,16 +89,27 @@ def _fill(color: str) -> QgsFillSymbol:
     )
 
 
-def _quality_fill(color: str) -> QgsFillSymbol:
-    """Return a fill that keeps its hue on roofs of any colour, with a dark outline."""
+def _quality_outline(color: str, width: str = "0.6", style: str = "solid") -> QgsFillSymbol:
+    """Return an outline that is seen on roofs of any colour: a dark line below a coloured one."""
     red, green, blue = _channels(color)
-    return QgsFillSymbol.createSimple(
+    symbol = QgsFillSymbol.createSimple(
         {
-            "color": f"{red},{green},{blue},{_QUALITY_OPACITY}",
-            "outline_color": "30,30,30,255",
-            "outline_width": "0.4",
+            "style": "no",
+            "outline_color": f"{red},{green},{blue},255",
+            "outline_width": width,
+            "outline_style": style,
         }
     )
+    casing = QgsFillSymbol.createSimple(
+        {
+            "style": "no",
+            "outline_color": "20,20,20,170",
+            "outline_width": str(float(width) + 0.5),
+            "outline_style": style,
+        }
+    )
+    symbol.insertSymbolLayer(0, casing.symbolLayer(0).clone())
+    return symbol
 
 
 def _channels(color: str) -> List[int]:
@@ -170,8 +189,10 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
         provenance: Mapping[str, str],
         group: str,
         hidden: bool,
+        numbered: bool,
     ) -> None:
         super().__init__()
+        self._numbered = numbered
         self.group = group
         self._style = style
         self._provenance: Dict[str, str] = dict(provenance)
@@ -185,6 +206,8 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
         provenance: Mapping[str, str],
         group: str,
         hidden: bool = False,
+        *,
+        numbered: bool = False,
     ) -> LayerStyler:
         """Return a styler that lives until it has run.
 
@@ -193,9 +216,10 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
             provenance: How the layer was made.
             group: Layer tree group to move the layer to; '' leaves it where it is.
             hidden: Whether the layer starts unchecked.
+            numbered: Whether a layer gets a number when the project has one of its name.
         """
         cls._kept[:] = [styler for styler in cls._kept if not styler._done]
-        styler = cls(style, provenance, group, hidden)
+        styler = cls(style, provenance, group, hidden, numbered)
         cls._kept.append(styler)
         return styler
 
@@ -206,6 +230,9 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
         _feedback: QgsProcessingFeedback,
     ) -> None:
         """Style ``layer``."""
+        layer.setCustomProperty(RESULT, True)
+        if self._numbered:
+            layer.setName(_free_name(layer, context.project() or QgsProject.instance()))
         if isinstance(layer, QgsVectorLayer) and self._style is not None:
             layer.setRenderer(self._style())
         layer.setMetadata(layer_metadata(layer.name(), self._provenance))
@@ -229,6 +256,17 @@ class LayerStyler(QgsProcessingLayerPostProcessorInterface):
             node.setItemVisibilityChecked(False)
         if not isinstance(layer, QgsVectorLayer):
             node.setExpanded(False)
+
+
+def _free_name(layer: QgsMapLayer, project: QgsProject) -> str:
+    """Return the name of ``layer``, with a number behind it when another layer has that name."""
+    name = layer.name()
+    taken = {other.name() for other in project.mapLayers().values() if other.id() != layer.id()}
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} {number}"
+    return str(free)
 
 
 def _rank(group: QgsLayerTreeGroup, layer: QgsMapLayer) -> int:

@@ -71,11 +71,11 @@ class AssessAlgorithm(ImageryAlgorithm):
         del values, result
         rated = partial(quality_renderer, _quality_field(files.get("POLYGONS")))
         return (
-            OutputLayer("SCORES", tr("Probabilities"), hidden=True),
-            OutputLayer("REPAIRED", tr("Repaired mask"), hidden=True),
-            OutputLayer("OUTPUT", tr("Quality"), hidden="POLYGONS" in delivered),
-            OutputLayer("POLYGONS", tr("Assessed polygons"), rated),
-            OutputLayer("MISSED", tr("Missed"), partial(outline_renderer, _MISSED_COLOR)),
+            OutputLayer("SCORES", tr("probabilities"), hidden=True),
+            OutputLayer("REPAIRED", tr("repaired mask"), hidden=True),
+            OutputLayer("OUTPUT", tr("quality"), hidden="POLYGONS" in delivered),
+            OutputLayer("POLYGONS", tr("assessed polygons"), rated),
+            OutputLayer("MISSED", tr("likely missed"), partial(outline_renderer, _MISSED_COLOR)),
         )
 
 

@@ -16,15 +16,18 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
+from ..compat import hidden_from_models
 from ..engine_client import EngineClient, engine_ready, shared_client
 from ..protocol.errors import CancelledError, JobError
 from ..protocol.job import Job
 from ..protocol.result import Result
-from ..translation import tr
+from ..translation import duration, tr
 from .help import help_text
 from .settings import Settings, engine_variables
+from .time_left import TimeNews
 from .values import Values
 
+GUIDE = "https://github.com/geoseg-qgis/geoseg-qgis/blob/main/docs/guide.md"
 ICONS = Path(__file__).parent.parent / "icons"
 T = TypeVar("T")
 
@@ -32,6 +35,7 @@ T = TypeVar("T")
 class GeoSegAlgorithm(QgsProcessingAlgorithm):
     """Base of all algorithms; subclasses describe themselves in class attributes.
 
+    `IN_MODELS` is false for those that do nothing to layers and stay out of the model designer.
     A subclass implements `declare`, `check`, `prepare` (main thread: freeze layers) and `process`
     (worker thread). Each of them may raise a `JobError`, whose two sentences reach the user.
     """
@@ -43,6 +47,7 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
     SUMMARY = ""
     TAGS: Tuple[str, ...] = ()
     NEEDS_ENGINE = True
+    IN_MODELS = True
 
     def declare(self) -> None:
         """Add parameters and outputs."""
@@ -90,6 +95,10 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
         """Return the whole help."""
         return help_text(tr(self.SUMMARY), self.parameterDefinitions(), self.outputDefinitions())
 
+    def helpUrl(self) -> str:
+        """Return the page that the button Help opens."""
+        return GUIDE
+
     def icon(self) -> QIcon:
         """Return the icon in the toolbox."""
         return QIcon(self.svgIconPath())
@@ -102,6 +111,11 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
     def initAlgorithm(self, _configuration: Optional[Dict[str, Any]] = None) -> None:
         """Add parameters and outputs."""
         self.declare()
+
+    def flags(self) -> Any:
+        """Return what Processing may do with the algorithm."""
+        flags = super().flags()
+        return flags if self.IN_MODELS else flags | hidden_from_models()
 
     def declare_number(self, name: str, text: str) -> None:
         """Add a number that a run returns."""
@@ -177,12 +191,16 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
             JobError: What the engine reports, and ``CancelledError`` after a cancel.
         """
         phases = [""]
+        news = TimeNews(time.monotonic())
 
         def on_progress(fraction: float, phase: str) -> None:
             if phase and phase != phases[-1]:
                 phases.append(phase)
                 feedback.setProgressText(phase)
             feedback.setProgress(100.0 * fraction)
+            left = news.update(time.monotonic(), fraction)
+            if left is not None:
+                feedback.pushInfo(tr("About {} left.").format(duration(left)))
 
         def on_log(level: str, text: str) -> None:
             if level == "warning":

@@ -76,10 +76,10 @@ class ClassResults(JobAlgorithm):
         del values, files
         legend = [LegendClass(item.class_id, (item.name,), item.color) for item in result.classes]
         return (
-            OutputLayer("SCORES", tr("Scores"), hidden=True),
+            OutputLayer("SCORES", tr("scores"), hidden=True),
             # Half-transparent polygons show more over the imagery than over the class raster.
-            OutputLayer("OUTPUT", tr("Classes"), hidden="POLYGONS" in delivered),
-            OutputLayer("POLYGONS", tr("Polygons"), partial(polygon_renderer, legend)),
+            OutputLayer("OUTPUT", tr("classes"), hidden="POLYGONS" in delivered),
+            OutputLayer("POLYGONS", tr("polygons"), partial(polygon_renderer, legend)),
         )
 
 

@@ -45,11 +45,18 @@ def help_text(
             (item.name(), item.description()) for item in outputs if item.name() not in names
         ],
     }
-    parts = [f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs]
+    parts = [_block(html.escape(paragraph)) for paragraph in paragraphs]
     for title, entries in sections.items():
         if entries:
-            parts.append(f"<h3>{html.escape(title)}</h3>")
-        parts += [
-            f"<p><b>{html.escape(name)}</b><br>{html.escape(text)}</p>" for name, text in entries
-        ]
+            parts.append(_block(_bold(title, "large")))
+        parts += [_block(f"{_bold(name)}<br>{html.escape(text)}") for name, text in entries]
     return "\n".join(parts)
+
+
+def _block(content: str) -> str:
+    # The dialogs of QGIS give p, h2 and b dark colours of their own, which a dark theme swallows.
+    return f'<div style="margin-top: 8px">{content}</div>'
+
+
+def _bold(text: str, size: str = "medium") -> str:
+    return f'<span style="font-weight: 600; font-size: {size}">{html.escape(text)}</span>'

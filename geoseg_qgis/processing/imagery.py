@@ -5,8 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from qgis.core import QgsProcessingFeedback, QgsRectangle
+from qgis import utils
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCsException,
+    QgsGeometry,
+    QgsProcessingFeedback,
+    QgsProject,
+    QgsRectangle,
+)
 
+from ..compat import is_success
 from ..layers.snapshot import plan_snapshot, write_snapshot
 from ..layers.source import FrozenRaster, freeze_raster
 from ..protocol.errors import ErrorCode, JobError
@@ -26,6 +36,7 @@ class ImageryAlgorithm(JobAlgorithm):
     """Base of the algorithms that read imagery."""
 
     area: Optional[QgsRectangle]
+    is_visible_area: bool
 
     @property
     def frozen(self) -> FrozenRaster:
@@ -52,13 +63,23 @@ class ImageryAlgorithm(JobAlgorithm):
         super().prepare(values, feedback)
         for note in self.frozen.notes:
             feedback.pushInfo(note)
+        if self.is_visible_area:
+            text = tr("{!r} has no end, so the part that the map shows is read.")
+            feedback.pushInfo(text.format(self.frozen.name))
 
     def freeze(self, values: Values) -> None:
-        """Remember the layers, and the extent; maps of the world are read around another layer."""
+        """Remember the layers and the extent.
+
+        Maps of the world are read around another layer of the run, or where the window shows them.
+        """
         super().freeze(values)
         self.area = values.extent("EXTENT", self.frozen.crs)
         if self.area is None and (self.frozen.needs_snapshot or self.frozen.is_vast):
             self.area = self._surroundings(values)
+        self.is_visible_area = False
+        if self.area is None and (self.frozen.is_vast or self.frozen.columns == 0):
+            self.area = visible_extent(self.frozen.crs)
+            self.is_visible_area = self.area is not None
 
     def freeze_layer(self, item: Parameter, values: Values) -> Optional[LayerInput]:
         """Return the layer of one parameter; imagery with the chosen bands and stretch."""
@@ -108,3 +129,24 @@ class ImageryAlgorithm(JobAlgorithm):
             if given.item.path != _SOURCE and not given.item.optional:
                 return given.surroundings(values, self.frozen.crs)
         return None
+
+
+def visible_extent(crs: QgsCoordinateReferenceSystem) -> Optional[QgsRectangle]:
+    """Return what the map of the window shows; None without a window, or outside of ``crs``.
+
+    Args:
+        crs: CRS of the answer.
+    """
+    window = utils.iface
+    if window is None or window.mapCanvas() is None:
+        return None
+    settings = window.mapCanvas().mapSettings()
+    visible = QgsGeometry.fromQPolygonF(settings.visiblePolygon())
+    transform = QgsCoordinateTransform(settings.destinationCrs(), crs, QgsProject.instance())
+    try:
+        if not is_success(visible.transform(transform)):
+            return None
+    except QgsCsException:
+        return None
+    rectangle = visible.boundingBox()
+    return None if rectangle.isNull() or rectangle.isEmpty() else rectangle

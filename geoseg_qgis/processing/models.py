@@ -21,6 +21,7 @@ class ModelsAlgorithm(JobAlgorithm):
     TITLE = "Manage models"
     GROUP = "Engine"
     GROUP_ID = "engine"
+    IN_MODELS = False
     TAGS = ("model", "weights", "download", "checkpoint", "Hugging Face", "offline", "licence")
     SUMMARY = """Lists the models with size, licence and the memory they need on this computer,
         downloads them, verifies their files, or removes what was downloaded.

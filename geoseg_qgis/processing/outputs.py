@@ -40,7 +40,7 @@ class OutputLayer:
 
     Attributes:
         name: Name of the output.
-        title: Name of the layer.
+        title: What it shows; the layer is named after the imagery and this.
         style: Makes the renderer of polygons; rasters have their style in their files.
         hidden: Whether the layer starts unchecked.
     """
@@ -146,14 +146,19 @@ def style_outputs(
             continue
         details = context.layerToLoadOnCompletionDetails(destination)
         # Models name their outputs; elsewhere QGIS takes the description.
-        if details.name in ("", values.label(layer.name)):
-            details.name = layer.title
+        is_unnamed = details.name in ("", values.label(layer.name))
+        if is_unnamed:
+            details.name = f"{source_name} - {layer.title}" if source_name else layer.title
         has_groups = hasattr(details, "groupName")
         if has_groups:
             details.groupName = group
             details.layerSortKey = rank
         styler = LayerStyler.create(
-            layer.style, result.provenance, "" if has_groups else group, layer.hidden
+            layer.style,
+            result.provenance,
+            "" if has_groups else group,
+            layer.hidden,
+            numbered=is_unnamed,
         )
         details.setPostProcessor(styler)
 

@@ -57,7 +57,7 @@ class ReferAlgorithm(ImageryAlgorithm):
         words = values.text("INSTRUCTION").split()
         title = " ".join(words[:_TITLE_WORDS]) + (" …" if len(words) > _TITLE_WORDS else "")
         return (
-            OutputLayer("SCORES", tr("Scores"), hidden=True),
-            OutputLayer("OUTPUT", tr("Mask"), hidden="POLYGONS" in delivered),
+            OutputLayer("SCORES", tr("{}, scores").format(title), hidden=True),
+            OutputLayer("OUTPUT", tr("{}, mask").format(title), hidden="POLYGONS" in delivered),
             OutputLayer("POLYGONS", title, partial(outline_renderer, _COLOR)),
         )

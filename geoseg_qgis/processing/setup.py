@@ -37,6 +37,7 @@ class SetupAlgorithm(GeoSegAlgorithm):
     TITLE = "Set up the engine"
     GROUP = "Engine"
     GROUP_ID = "engine"
+    IN_MODELS = False
     TAGS = ("install", "repair", "environment", "python", "pytorch")
     NEEDS_ENGINE = False
     SUMMARY = """Makes the Python environment that the models run in, or repairs it. Nothing is

@@ -8,6 +8,8 @@ from typing import Deque, Optional, Tuple
 _SOONEST_SECONDS = 3.0
 _SMALLEST_FRACTION = 0.02
 _MOST_SAMPLES = 600
+_WORTH_SAYING = 20.0
+_NEWS = 0.5
 
 
 class TimeLeft:
@@ -46,3 +48,26 @@ class TimeLeft:
         if gained <= 0.0 or passed <= 0.0:
             return None
         return max(0.0, (1.0 - last_fraction) * passed / gained - (now - last_time))
+
+
+class TimeNews:
+    """Says when an estimate is worth a line: the first one, and each that is half of the last.
+
+    Args:
+        now: The time at the start, in seconds of any clock.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._left = TimeLeft(now)
+        self._said: Optional[float] = None
+
+    def update(self, now: float, fraction: float) -> Optional[float]:
+        """Take a report of the finished fraction; return the seconds to tell, None for nothing."""
+        self._left.update(now, fraction)
+        left = self._left.seconds(now)
+        if left is None or left < _WORTH_SAYING:
+            return None
+        if self._said is not None and left > _NEWS * self._said:
+            return None
+        self._said = left
+        return left

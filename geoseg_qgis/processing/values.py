@@ -14,6 +14,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeatureSource,
     QgsProcessingOutputLayerDefinition,
+    QgsProperty,
     QgsRasterLayer,
     QgsRectangle,
 )
@@ -34,8 +35,13 @@ class Values:
     context: QgsProcessingContext
 
     def is_given(self, name: str) -> bool:
-        """Return whether there is a value; an optional number left out would read as 0."""
+        """Return whether there is a value; an optional number left out would read as 0.
+
+        Batches wrap an empty cell of an output, which is no output.
+        """
         value = self.parameters.get(name)
+        if isinstance(value, QgsProcessingOutputLayerDefinition):
+            value = _destination_of(value)
         return value is not None and value != ""
 
     def label(self, name: str) -> str:
@@ -175,7 +181,7 @@ class Values:
         """Return what the user wrote for a destination; '' for none."""
         value = self.parameters.get(name)
         if isinstance(value, QgsProcessingOutputLayerDefinition):
-            value = value.sink.staticValue()
+            value = _destination_of(value)
         return value if isinstance(value, str) else ""
 
     def unreadable(self, name: str) -> JobError:
@@ -191,3 +197,12 @@ class Values:
             tr("{}: {} cannot be read.").format(self.label(name), self.parameters[name]),
             tr("Check that the file exists and that QGIS shows it as a layer of this type."),
         )
+
+
+def _destination_of(definition: QgsProcessingOutputLayerDefinition) -> Optional[str]:
+    """Return the text of a destination; one that is computed counts as given."""
+    sink = definition.sink
+    if sink.propertyType() == QgsProperty.Type.StaticProperty:
+        value = sink.staticValue()
+        return value if isinstance(value, str) else None
+    return str(sink.asExpression()) if sink.isActive() else None

@@ -13,7 +13,7 @@ from ...protocol.legend import LegendClass
 from ...translation import tr
 
 STEPS = 100
-_COLOR_WIDTH = 28
+_COLOR_WIDTH = 44
 
 
 class ClassRows(QWidget):

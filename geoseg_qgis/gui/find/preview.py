@@ -122,6 +122,11 @@ class Preview(QObject):
         return self._scores is not None
 
     @property
+    def scores(self) -> Optional[ScoreImages]:
+        """The scores of the last preview, None when nothing is shown."""
+        return self._scores
+
+    @property
     def overlay(self) -> ImageOverlay:
         """The picture on the map."""
         return self._overlay

@@ -149,11 +149,15 @@ class JobsPage(QWidget):
 
     Args:
         runner: Whose runs are listed.
+
+    Attributes:
+        runner: As given.
+        rows: The rows by the numbers of the runs.
     """
 
     def __init__(self, runner: JobRunner, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
-        self._runner = runner
+        self.runner = runner
         self.rows: Dict[int, JobRow] = {}
         self.nothing = QLabel(tr("No run yet. Runs from the toolbox show their own dialog."))
         self.nothing.setWordWrap(True)
@@ -191,16 +195,16 @@ class JobsPage(QWidget):
     def _refresh(self, number: int) -> None:
         row = self.rows.get(number)
         if row is None:
-            row = self.rows[number] = JobRow(self._runner, number)
+            row = self.rows[number] = JobRow(self.runner, number)
             row.remove.clicked.connect(lambda: self._remove(number))
             self._list.insertWidget(0, row)
         row.refresh()
-        for gone in [one for one in self.rows if self._runner.jobs.get(one) is None]:
+        for gone in [one for one in self.rows if self.runner.jobs.get(one) is None]:
             self._drop(gone)
         self.nothing.setVisible(not self.rows)
 
     def _remove(self, number: int) -> None:
-        self._runner.jobs.remove(number)
+        self.runner.jobs.remove(number)
         self._drop(number)
         self.nothing.setVisible(not self.rows)
 
@@ -210,7 +214,7 @@ class JobsPage(QWidget):
         row.deleteLater()
 
     def _tick(self) -> None:
-        for record in self._runner.jobs.running:
+        for record in self.runner.jobs.running:
             self.rows[record.number].refresh()
 
 

@@ -49,6 +49,8 @@ _FADE_MS = 2000
 _STEPS = 100
 _LARGEST_AREA = 1000
 _MARGIN = 2.5
+_LARGEST_SCALE = 250.0
+"""Scale denominator below which imagery shows nothing more."""
 _HIGHLIGHT = QColor(0, 229, 255)
 
 
@@ -451,6 +453,8 @@ class ReviewPage(QWidget):
         if kind == ZOOM:
             box.scale(_MARGIN)
             self._canvas.setExtent(box)
+            if self._canvas.scale() < _LARGEST_SCALE:
+                self._canvas.zoomScale(_LARGEST_SCALE)
         elif kind == PAN:
             self._canvas.setCenter(box.center())
         if kind != STAY:

@@ -23,7 +23,8 @@ class ReclassifyTask:
     """Apply new thresholds to a scores raster, without any model.
 
     Attributes:
-        thresholds: One number for all classes, or ``class: number`` pairs separated by semicolons.
+        thresholds: One number for all classes, or ``class: number`` pairs separated by semicolons;
+            empty for the threshold of the run that wrote the scores.
         polygons: How polygons are made.
         class_raster: File to write, or None.
         polygon_file: GeoPackage to write, or None.
@@ -32,11 +33,12 @@ class ReclassifyTask:
     thresholds: str = parameter(
         "Thresholds",
         "One number from 0 to 1 for all classes, or one for each class, separated by semicolons: "
-        "building: 0.4; road: 0.55. Classes that are not named keep 0.",
+        "building: 0.4; road: 0.55. Classes that are not named keep 0. The threshold of the run "
+        "that wrote the scores is used when empty.",
+        "",
         name="THRESHOLDS",
         role=Role.LINES,
         longest=100_000,
-        suggestion="0.5",
     )
     polygons: PolygonOptions = field(default_factory=PolygonOptions)
     class_raster: Optional[str] = parameter(

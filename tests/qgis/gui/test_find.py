@@ -84,7 +84,7 @@ def test_a_run_gives_what_the_preview_showed(face: Face) -> None:
     for slider, threshold in zip(page.rows.sliders, thresholds):
         slider.setValue(round(100 * threshold))
     assert wait(lambda: page.rows.thresholds() == thresholds)
-    shown = page.preview._scores.picture(["#ff0000", "#00ff00"], thresholds)
+    shown = page.preview.scores.picture(["#ff0000", "#00ff00"], thresholds)
     QTest.mouseClick(page.run_button, Qt.MouseButton.LeftButton)
     jobs = face.runner.jobs
     assert wait(lambda: len(jobs) == 2 and not jobs.running)
