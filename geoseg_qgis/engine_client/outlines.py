@@ -210,6 +210,8 @@ class OutlineClient:
     def _ensure_started(self) -> EngineProcess:
         if self._process is not None and self._process.alive:
             return self._process
+        if self._process is not None and self._process.exit_status != 0:
+            self._tell_restart()
         self._end_process()
         self._number = next(self._numbers)
         inbox = _Inbox(self._queue, self._number)
@@ -269,12 +271,16 @@ class OutlineClient:
             return
         self._retried += 1
         if not idle:
-            with contextlib.suppress(Exception):
-                self._on_restart()
+            self._tell_restart()
         try:
             self._send(*self._pending)
         except JobError as again:
             self._fail_pending(again)
+
+    def _tell_restart(self) -> None:
+        # As for answers, the listener may be gone already.
+        with contextlib.suppress(Exception):
+            self._on_restart()
 
     def _fail_pending(self, error: JobError) -> None:
         pending, self._pending = self._pending, None

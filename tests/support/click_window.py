@@ -65,6 +65,9 @@ class Window:
         self.window = QMainWindow()
         self.canvas = QgsMapCanvas()
         self.bar = QgsMessageBar()
+        self._messages: List[str] = []
+        # Messages go after a few seconds, so they are written down when they come.
+        self.bar.widgetAdded.connect(lambda item: self._messages.append(item.text()))
         self.window.setCentralWidget(self.canvas)
         self.window.resize(640, 640)
         self.window.show()
@@ -131,5 +134,10 @@ class Window:
         QTest.keyClick(self.canvas, key, modifiers)
 
     def messages(self) -> List[str]:
-        """Return the texts in the message bar."""
-        return [item.text() for item in self.bar.items()]
+        """Return the texts that were in the message bar."""
+        return list(self._messages)
+
+    def forget_messages(self) -> None:
+        """Begin with an empty message bar."""
+        self.bar.clearWidgets()
+        self._messages.clear()

@@ -163,8 +163,9 @@ def _fitted(outline: AcceptedOutline, layer: QgsVectorLayer) -> List[QgsGeometry
     if not geometry.isGeosValid():
         geometry = geometry.makeValid()
     polygons = QgsWkbTypes.GeometryType.PolygonGeometry
+    curved = QgsWkbTypes.isCurvedType(layer.wkbType())
     parts = [
-        part
+        QgsGeometry(part.constGet().toCurveType()) if curved else part
         for part in geometry.coerceToType(layer.wkbType())
         if part.type() == polygons and not part.isEmpty()
     ]

@@ -223,7 +223,9 @@ class ClickController(QObject):
         """Add a box or a polygon, in the CRS of the map."""
         to_map = self.to_map()
         placed = None if to_map is None else to_map.geometry(area, to_image=True)
-        rings = [] if placed is None or placed.isEmpty() else placed.asPolygon()
+        if placed is None or placed.isEmpty() or not placed.convertToSingleType():
+            return
+        rings = placed.asPolygon()
         if rings and len(rings[0]) > 3:
             self._add(Prompt(kind, tuple((point.x(), point.y()) for point in rings[0][:-1])))
 

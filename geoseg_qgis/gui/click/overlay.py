@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import List, Optional, Tuple
 
 from qgis.core import (
+    Qgis,
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsCsException,
@@ -151,8 +152,7 @@ class MapTransform:
         placed = QgsGeometry(geometry)
         if self._transform is None:
             return placed
-        forward = QgsCoordinateTransform.TransformDirection.ForwardTransform
-        reverse = QgsCoordinateTransform.TransformDirection.ReverseTransform
+        forward, reverse = Qgis.TransformDirection.Forward, Qgis.TransformDirection.Reverse
         try:
             code = placed.transform(self._transform, reverse if to_image else forward)
         except QgsCsException:
