@@ -29,7 +29,7 @@ from ..jobs.records import process_command
 from ..jobs.runner import TEMPORARY, JobRunner
 from .chips import ClassRows
 from .meaning import Kind, Meaning, thresholds_text, understand
-from .preview import Preview, preview_area
+from .preview import Preview, preview_area, smallest_area
 from .text_box import UNKNOWN, TextBox
 from .vocabulary import ModelCard, read_card
 
@@ -141,6 +141,9 @@ class FindPage(QWidget):
         if extent is not None:
             values["EXTENT"] = extent
         values.update(OUTPUT=TEMPORARY, POLYGONS=TEMPORARY, SCORES=TEMPORARY)
+        smallest = smallest_area(self._context, self._card, self._meaning.kind)
+        if smallest is not None:
+            values["MINIMUM_AREA"] = smallest
         if self._meaning.kind is not Kind.CLASSES:
             values["THRESHOLD"] = self.rows.thresholds()[0]
             return [(algorithm, values)]
@@ -149,7 +152,15 @@ class FindPage(QWidget):
             return [(algorithm, values)]
         del values["OUTPUT"], values["POLYGONS"]
         text = thresholds_text(thresholds, self._names())
-        second = {"SCORES": "", "THRESHOLDS": text, "OUTPUT": TEMPORARY, "POLYGONS": TEMPORARY}
+        second: Dict[str, Any] = {
+            "SCORES": "",
+            "THRESHOLDS": text,
+            "OUTPUT": TEMPORARY,
+            "POLYGONS": TEMPORARY,
+        }
+        if smallest is not None:
+            del values["MINIMUM_AREA"]
+            second["MINIMUM_AREA"] = smallest
         return [(algorithm, values), (RECLASSIFY, second)]
 
     def close_page(self) -> None:

@@ -19,6 +19,8 @@ from .vocabulary import ModelCard
 
 LONGEST_SIDE = 1024
 """Pixels of the model along the longer side of a preview."""
+INSTRUCTION_CELL = 4
+"""Pixels along a cell of the masks that UniGeoSeg predicts: a quarter of the image's resolution."""
 _MOST_PIXELS = 2000
 _LOADED = 0.02
 
@@ -57,6 +59,24 @@ def preview_area(context: DockContext, card: ModelCard) -> Optional[PreviewArea]
     part = QgsRectangle.fromCenterAndSize(centre, width, height)
     size = (metres[0] * factors[0], metres[1] * factors[1])
     return PreviewArea(part, min(factors) < 1.0, size)
+
+
+def smallest_area(context: DockContext, card: ModelCard, kind: Kind) -> Optional[float]:
+    """Return the square metres of one cell of the network, below which a polygon is noise.
+
+    Args:
+        context: Has the imagery.
+        card: The model.
+        kind: What is looked for: the masks of instructions have cells of `INSTRUCTION_CELL` pixels.
+    """
+    image = context.image()
+    cell = card.cell if kind is Kind.CLASSES else INSTRUCTION_CELL
+    if image is None or cell is None or card.pixel_size is None:
+        return None
+    pixel = card.pixel_size
+    if image.width() > 0:
+        pixel = max(pixel, _metres(image, image.extent())[0] / image.width())
+    return round((cell * pixel) ** 2, 2)
 
 
 def _metres(image: QgsRasterLayer, rectangle: QgsRectangle) -> Tuple[float, float]:

@@ -66,12 +66,14 @@ class ModelCard:
         classes: What its text encoder knows, for classes.
         sentences: What it knows of instructions.
         pixel_size: The preferred pixel size in metres, None when any will do.
+        cell: Pixels along a cell of the network that finds classes, None if unknown.
     """
 
     name: str
     classes: Vocabulary = Vocabulary()
     sentences: Vocabulary = Vocabulary()
     pixel_size: Optional[float] = None
+    cell: Optional[int] = None
 
 
 def read_card(name: str, folders: Iterable[Path] = ()) -> ModelCard:
@@ -97,6 +99,7 @@ def read_card(name: str, folders: Iterable[Path] = ()) -> ModelCard:
                 _read_vocabulary(path.parent, card),
                 _read_vocabulary(path.parent, _member(card, "unigeoseg")),
                 _number(_member(card, "pixel_size").get("preferred")),
+                _patch(_member(card, "dino")) or _patch(_member(card, "clip")),
             )
     return ModelCard(name)
 
@@ -127,6 +130,17 @@ def _read_json(path: Path) -> Dict[str, Any]:
 def _member(content: Dict[str, Any], name: str) -> Dict[str, Any]:
     value = content.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def _patch(network: Dict[str, Any]) -> Optional[int]:
+    """Return the pixels along a patch of a network: of its arguments, else of its name."""
+    arguments, model = _member(network, "arguments"), network.get("model")
+    vision = _member(_member(network, "model"), "vision_cfg")
+    for value in (arguments.get("patch_size"), vision.get("patch_size")):
+        if isinstance(value, int) and value > 0:
+            return value
+    found = re.search(r"patch(\d+)", model) if isinstance(model, str) else None
+    return int(found[1]) if found else None
 
 
 def _number(value: Any) -> Optional[float]:

@@ -76,3 +76,19 @@ def test_without_an_engine_the_dock_is_the_set_up(face: Face) -> None:
     face.dock.find.text.setPlainText("water")
     face.dock.find.start_preview()
     assert "python" in face.dock.find.message.text()
+
+
+def test_specks_below_a_cell_of_the_network_are_left_out(face: Face) -> None:
+    page = face.dock.find
+    page.text.setPlainText("water; building")
+    page.start_preview()
+    # Imagery of 0.5 m is coarser than the 0.25 m of the model; a cell has 8 pixels.
+    (step,) = page.steps()
+    assert step[1]["MINIMUM_AREA"] == pytest.approx(16.0, rel=0.01)
+    page.rows.sliders[0].setValue(20)
+    first, second = page.steps()
+    assert "MINIMUM_AREA" not in first[1]
+    assert second[1]["MINIMUM_AREA"] == step[1]["MINIMUM_AREA"]
+    page.text.setPlainText("all the water")
+    page.start_preview()
+    assert page.steps()[0][1]["MINIMUM_AREA"] == pytest.approx(4.0, rel=0.01)

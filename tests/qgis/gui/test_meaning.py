@@ -96,3 +96,9 @@ def test_thresholds_are_those_that_reclassify_reads() -> None:
     names = ["building", "low vegetation"]
     text = thresholds_text({"building": 0.35}, names)
     assert parse_thresholds(text, tuple(names)) == (0.35, 0.0)
+
+
+def test_a_cell_of_the_network_is_read_from_the_card() -> None:
+    # The DINO of the built-in models has patches of 8 pixels.
+    assert (BUILT_IN.cell, BUILT_IN.pixel_size) == (8, 0.25)
+    assert read_card("gumix-paper").cell in (14, 16)
