@@ -80,8 +80,9 @@ def _do_job(options: argparse.Namespace) -> int:
 
 def _read_job(path: str) -> Job:
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-        return Job.from_json(json.loads(text))
+        content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        # json tells UTF-8, UTF-16 and UTF-32 apart: Windows PowerShell writes > in UTF-16.
+        return Job.from_json(json.loads(content))
     except OSError as error:
         raise JobError(
             ErrorCode.INVALID_JOB, f"The job {path} cannot be read.", "Check its path.", str(error)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence, Set, Tuple
 
 from .errors import ErrorCode, JobError
+from .plain_text import plain_text
 
 MAXIMUM_CLASSES = 254
 """0 and 255 mean something else in the 8-bit rasters of class numbers."""
@@ -58,7 +59,7 @@ def parse_classes(text: str) -> Tuple[LegendClass, ...]:
     """
     known = {name.lower(): legend for name, legend in LEGENDS.items()}
     text = known.get(text.strip().lower(), text)
-    parts = [part.strip() for part in re.split(r";\s*|\n\s*", text.strip())]
+    parts = [part.strip() for part in re.split(r";\s*|\n\s*", plain_text(text).strip())]
     while parts and not parts[-1]:
         parts.pop()
     drafts = [_parse_class(part, number) for number, part in enumerate(parts, start=1)]
@@ -176,6 +177,11 @@ def _check_words(classes: Sequence[Tuple[str, ...]]) -> None:
                 f"Use at most {MOST_SYNONYMS} synonyms of at most {LONGEST_WORD} characters.",
             )
         for word in synonyms:
+            if word != plain_text(word):
+                raise _invalid(
+                    f"The word {word!r} of class {number} holds control characters.",
+                    "Type the word again.",
+                )
             first = seen.setdefault(word.lower(), number)
             if first != number:
                 raise _invalid(

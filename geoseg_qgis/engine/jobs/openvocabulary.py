@@ -52,7 +52,7 @@ def run(job: Job, context: JobContext) -> Result:
     prompts = add_background_prompts([item.synonyms for item in legend], task.rivals)
     with prepare_scene(job, files.folder, made_for, context) as scene:
         report_pixel_size(models.card.title, scene.base, made_for, context)
-        request = MatchRequest(scene, models, prompts, task)
+        request = MatchRequest(scene, models, prompts, task, context)
         labelling = _label(match, request, context.span(0.02, 0.9))
         report_unreadable(scene.reader, "stay unclassified", context)
         score_classes = score_legend(legend, prompts)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
+# Before, files made for it run code in torch.load(weights_only=True): CVE-2025-32434 below 2.6,
+# CVE-2026-24747 below 2.10.
+SAFE_TORCH = (2, 10)
 _HEAD = 512
 _SHOWN = 60
 _POINTER = b"version https://git-lfs.github.com/"
@@ -34,6 +37,28 @@ def refuse_placeholder(path: Path) -> None:
             f"The file {path.name} is a web page that a server sent in place of the file.",
             f"Delete {path}, log in or request access on the model's page, and download it again.",
         )
+
+
+def refuse_unsafe_torch(path: Path, version: str) -> None:
+    """Check that a PyTorch is new enough to open pickles of others.
+
+    Args:
+        path: The pickle.
+        version: Of PyTorch, for example ``2.15.0+cpu``.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` when it is not.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if numbers and (int(numbers[1]), int(numbers[2])) >= SAFE_TORCH:
+        return
+    least = ".".join(map(str, SAFE_TORCH))
+    raise JobError(
+        ErrorCode.MODEL_INVALID,
+        f"The file {path.name} is a pickle, which could run code in PyTorch {version}.",
+        f"Update PyTorch to {least} or newer, leave the Python to geoseg:setup, or use the model "
+        "as safetensors.",
+    )
 
 
 def refuse_text(path: Path) -> None:

@@ -31,6 +31,7 @@ from .file_checks import (
     refuse_cut_archive,
     refuse_placeholder,
     refuse_text,
+    refuse_unsafe_torch,
     torchscript_error,
 )
 
@@ -109,14 +110,16 @@ def read_state(path: Path, weights: WeightsFile | None = None) -> State:
         Tensors by name, without the wrappers ``model``, ``state_dict`` and ``module.``.
 
     Raises:
-        JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
+        JobError: ``MODEL_MISSING``; ``MODEL_INVALID``, also for weights that are not finite.
     """
     verify_file(path, weights)
     if _is_safetensors(path):
         state = _unwrap(_read_safetensors(path), path)
     else:
         state = _read_pickle(path, keep_copy=weights is not None)
-    return {name: _widened(tensor) for name, tensor in dequantise(state).items()}
+    state = {name: _widened(tensor) for name, tensor in dequantise(state).items()}
+    _refuse_not_finite(state, path)
+    return state
 
 
 def read_tensors(path: Path, weights: WeightsFile, dtype: torch.dtype) -> State:
@@ -134,10 +137,27 @@ def read_tensors(path: Path, weights: WeightsFile, dtype: torch.dtype) -> State:
     if not _is_safetensors(path):
         refuse_text(path)
         raise _damaged(path, "holds no safetensors")
+    state = dequantise(_read_safetensors(path))
+    _refuse_not_finite(state, path)
     return {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in dequantise(_read_safetensors(path)).items()
+        for name, tensor in state.items()
     }
+
+
+def _refuse_not_finite(state: State, path: Path) -> None:
+    """Check that all weights are finite: one that is not spoils every result without a word.
+
+    Raises:
+        JobError: ``MODEL_INVALID`` naming the first tensor that is not.
+    """
+    for name, tensor in state.items():
+        # Masks of attention are minus infinity where nothing may be seen.
+        if not tensor.is_floating_point() or "mask" in name:
+            continue
+        # The sum is faster; it may overflow where all weights are finite.
+        if not tensor.sum(dtype=torch.float32).isfinite() and not tensor.isfinite().all():
+            raise _damaged(path, f"holds weights that are no finite numbers, in {name}")
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -172,6 +192,7 @@ def _read_pickle(path: Path, keep_copy: bool) -> State:
 
 
 def _unpickled(path: Path) -> Any:
+    refuse_unsafe_torch(path, torch.__version__)
     try:
         return torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from geoseg_qgis.protocol.legend import LegendClass
+from geoseg_qgis.protocol.plain_text import plain_text
 
 UNCLASSIFIED = "unclassified"
 # QGIS writes more into the first tags of a style, so these lines mark the ones written here.
@@ -146,9 +147,10 @@ def _symbol(index: int, item: LegendClass) -> list[str]:
 
 
 def _text(value: str) -> str:
+    value = plain_text(value)
     return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _attribute(value: str) -> str:
     """Return a value as the quoted text of an XML attribute."""
-    return f'"{escape(value, quote=True)}"'
+    return f'"{escape(plain_text(value), quote=True)}"'

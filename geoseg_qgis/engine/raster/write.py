@@ -27,6 +27,7 @@ from rasterio.windows import Window
 from geoseg_qgis.engine.files import Draft, Sidecar, appended, unwritable
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.legend import LegendClass, format_classes, parse_classes
+from geoseg_qgis.protocol.plain_text import plain_text
 
 from .datasets import BELOW_ORIGIN
 from .grid import Grid
@@ -89,7 +90,9 @@ class GeoTiffWriter:
         self._bands = bands
         self._dtype = dtype
         self._nodata = nodata
-        self._tags = {f"GEOSEG_{key.upper()}": str(value) for key, value in provenance.items()}
+        self._tags = {
+            f"GEOSEG_{key.upper()}": plain_text(str(value)) for key, value in provenance.items()
+        }
         self._draft = Draft(self.path, self._sidecars)
         self._dataset: Any = None
 
@@ -294,7 +297,7 @@ class ScoresWriter(GeoTiffWriter):
         dataset.scales = (1.0 / SCORE_STEPS,) * self._bands
         dataset.offsets = (0.0,) * self._bands
         for band, item in enumerate(self._legend, start=1):
-            dataset.set_band_description(band, item.name)
+            dataset.set_band_description(band, plain_text(item.name))
             dataset.update_tags(band, CLASS_ID=str(item.class_id), COLOR=item.color)
 
 

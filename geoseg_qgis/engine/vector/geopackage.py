@@ -18,6 +18,7 @@ from pyogrio.errors import DataSourceError
 from geoseg_qgis.engine.files import appended, draft
 from geoseg_qgis.engine.raster.style import polygon_style
 from geoseg_qgis.protocol.legend import LegendClass
+from geoseg_qgis.protocol.plain_text import plain_text
 
 from .attributes import free_names
 
@@ -80,7 +81,7 @@ def write_geopackage(
                 dataset_options={"VERSION": _VERSION},
                 layer_options={"FID": id_column, "GEOMETRY_NAME": geometry_column},
                 layer=layer,
-                layer_metadata={key: str(value) for key, value in metadata.items()},
+                layer_metadata={key: plain_text(str(value)) for key, value in metadata.items()},
             )
         if legend:
             _store_style(unfinished, layer, polygon_style(legend, style_field), geometry_column)

@@ -17,7 +17,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
@@ -53,12 +53,14 @@ class MatchRequest:
         models: The networks of the preset.
         prompts: The words of each class, and those of what competes with them.
         task: The job's own parameters.
+        context: Asked for a cancel while words are encoded.
     """
 
     scene: RasterScene
     models: LoadedPreset
     prompts: BackgroundPrompts
     task: OpenVocabularyTask
+    context: JobContext = field(default_factory=JobContext)
 
     @property
     def text(self) -> Tensor:
@@ -67,7 +69,9 @@ class MatchRequest:
         clip = self.models.clip
         return self.models.keep(
             "text: " + "; ".join(queries),
-            lambda: encode_queries(clip.module, clip.tokenize, queries),
+            lambda: encode_queries(
+                clip.module, clip.tokenize, queries, checkpoint=self.context.check_cancelled
+            ),
         )
 
     @property

@@ -53,6 +53,10 @@ class ClassQueries:
         return cls(tuple(name for name, _ in pairs), tuple(index for _, index in pairs))
 
 
+def _go_on() -> None:
+    """Let the work go on."""
+
+
 def imagenet_prompts(query: str) -> list[str]:
     """A query in each of the 80 ImageNet templates of CLIP."""
     return [template(query) for template in OPENAI_IMAGENET_TEMPLATES]
@@ -79,6 +83,7 @@ def encode_queries(
     *,
     prompts: Callable[[str], list[str]] = imagenet_prompts,
     batch_size: int = 80,
+    checkpoint: Callable[[], None] = _go_on,
 ) -> Tensor:
     """Text embedding of each query, the ensemble of its prompts.
 
@@ -88,15 +93,18 @@ def encode_queries(
         queries: The texts.
         prompts: The prompts of a query.
         batch_size: Prompts encoded together.
+        checkpoint: Called between batches; raises when the user cancelled.
 
     Returns:
         (Q, E) float32 unit rows.
     """
     texts = [prompts(query) for query in queries]
     sizes = [len(group) for group in texts]
-    tokens = tokenizer([text for group in texts for text in group])
+    every = [text for group in texts for text in group]
     device = next(clip.parameters()).device
-    features = torch.cat(
-        [clip.encode_text(ids.to(device)) for ids in torch.split(tokens, batch_size)]
-    )
-    return torch.stack([ensemble(group) for group in torch.split(features, sizes)])
+    parts = []
+    for start in range(0, len(every), batch_size):
+        checkpoint()
+        tokens = tokenizer(every[start : start + batch_size])
+        parts.append(clip.encode_text(tokens.to(device)))
+    return torch.stack([ensemble(group) for group in torch.split(torch.cat(parts), sizes)])
