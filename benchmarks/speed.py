@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks.outline import measure_clicks
 from geoseg_qgis.engine_client import EngineClient, EngineLocation
 from geoseg_qgis.protocol.job import Job
 from geoseg_qgis.protocol.legend import parse_classes
@@ -42,6 +43,7 @@ def main() -> int:
     for name, seconds in (("start", starts), ("first status", imports), ("status", trips)):
         middle, low, high = statistics.median(seconds), min(seconds), max(seconds)
         sys.stdout.write(f"{name:14}{middle:9.4f} s  ({low:.4f} to {high:.4f})\n")
+    measure_clicks()
     measure_segmentation()
     measure_whole_runs()
     return 0

@@ -67,7 +67,7 @@ class Window:
         self.bar = QgsMessageBar()
         self._messages: List[str] = []
         # Messages go after a few seconds, so they are written down when they come.
-        self.bar.widgetAdded.connect(lambda item: self._messages.append(item.text()))
+        self.bar.widgetAdded.connect(lambda _: self._messages.append(self.bar.currentItem().text()))
         self.window.setCentralWidget(self.canvas)
         self.window.resize(640, 640)
         self.window.show()
