@@ -25,13 +25,21 @@ def png_tile(red: int, green: int, blue: int, size: int = 256) -> bytes:
 
 
 class TileServer(ThreadingHTTPServer):
-    """Serves tiles whose colour tells their column and row; `refuse` decides which are missing."""
+    """Serves tiles whose colour tells their column and row unless `color` gives another.
+
+    `refuse` decides which are missing.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _TileHandler)
         self.requests: list[tuple[int, int, int]] = []
         self.sent = 0
         self.refuse: Callable[[int, int, int], bool] = lambda *_: False
+        self.color: Callable[[int, int, int], tuple[int, int, int]] = lambda _zoom, column, row: (
+            column % 256,
+            row % 256,
+            7,
+        )
         self.delay = threading.Event()
         self.seconds = 0.0
 
@@ -52,7 +60,7 @@ class _TileHandler(BaseHTTPRequestHandler):
         if self.server.refuse(zoom, column, row):
             self.send_error(404)
             return
-        body = png_tile(column % 256, row % 256, 7)
+        body = png_tile(*self.server.color(zoom, column, row))
         self.send_response(200)
         self.send_header("Content-Type", "image/png")
         self.send_header("Content-Length", str(len(body)))

@@ -9,6 +9,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from click_window import LEFT, PIXEL, SIDE, TOP, Window, house, write_houses
+from osgeo import gdal
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
@@ -23,6 +24,8 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QCoreApplication, QEvent, Qt
 from qgis.PyQt.QtGui import QKeyEvent
+from qgis_layers import tile_extent
+from tile_server import TileServer
 from waiting import wait_until
 
 from geoseg_qgis.gui.click.controller import ClickController, click_controller
@@ -300,6 +303,57 @@ def test_a_map_in_another_crs(desk: Desk) -> None:
     assert overlap(desk.outline(), house(0)) > 0.6
     desk.window.show(WHOLE)
     assert overlap(desk.outline(), house(0)) > 0.6
+
+
+def use_imagery(desk: Desk, layer: QgsRasterLayer) -> None:
+    """Choose other imagery."""
+    assert layer.isValid()
+    QgsProject.instance().addMapLayer(layer)
+    desk.window.canvas.setLayers([layer])
+    desk.context.set_image(layer)
+
+
+@pytest.mark.slow
+def test_a_web_map_is_outlined_in_the_pixels_of_the_screen(
+    desk: Desk, tile_server: TileServer
+) -> None:
+    """One tile is red, those around it are green."""
+    zoom, column, row = 18, 140001, 90001
+    tile_server.color = lambda *tile: (
+        (190, 70, 60) if tile == (zoom, column, row) else (70, 110, 60)
+    )
+    use_imagery(desk, QgsRasterLayer(tile_server.source(), "tiles", "wms"))
+    desk.window.show(tile_extent(zoom, column - 1, row - 1, 3), "EPSG:3857", rotation=10.0)
+    red = tile_extent(zoom, column, row)
+    desk.window.click(red.center())
+    assert overlap(desk.outline(), red) > 0.8
+    desk.window.key(Qt.Key.Key_Return)
+    layer = desk.controller.target()
+    assert layer is not None
+    assert layer.crs().authid() == "EPSG:3857"
+
+
+@pytest.mark.slow
+def test_imagery_that_only_qgis_can_read_is_copied(desk: Desk) -> None:
+    gdal.FileFromMemBuffer("/vsimem/houses.tif", desk.image.read_bytes())
+    use_imagery(desk, QgsRasterLayer("/vsimem/houses.tif", "in memory"))
+    desk.window.click(house(0).center())
+    assert overlap(desk.outline(), house(0)) > 0.6
+    QgsProject.instance().clear()
+    gdal.Unlink("/vsimem/houses.tif")
+
+
+@pytest.mark.slow
+def test_a_restyled_layer_is_read_anew(desk: Desk) -> None:
+    """What was known of the pixels is worthless when other bands are shown."""
+    desk.window.click(house(0).center())
+    desk.outline()
+    renderer = desk.layer.renderer().clone()
+    renderer.setRedBand(2)
+    desk.layer.setRenderer(renderer)
+    assert desk.controller.prompts == ()
+    desk.window.click(house(0).center())
+    assert desk.outline().area() > 0
 
 
 @pytest.mark.slow
