@@ -33,7 +33,7 @@ QGIS_STAMP := $(QGIS_VENV)/.ready
 UV = $(shell command -v uv || ls "$${GEOSEG_DATA:-$$HOME/.local/share/geoseg}"/installer/bin/uv)
 
 .PHONY: help demo test test-fast test-fast-engine test-fast-qgis test-engine test-qgis setup system \
-	lint package bench bench-models screenshots docs evaluate assess-maps assess-scores lock clean distclean
+	lint package translations bench bench-models screenshots docs evaluate assess-maps assess-scores lock clean distclean
 
 help: ## List the targets
 	@grep -E '^[a-z%-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -96,6 +96,9 @@ lint: setup ## Check style, types and the security rules of plugins.qgis.org
 	$(ENGINE_PYTHON) -m ruff format --check $(CHECKED)
 	$(ENGINE_PYTHON) -m mypy geoseg_qgis training benchmarks scripts
 	$(ENGINE_PYTHON) -m scripts.security
+
+translations: setup ## Bring the translations up to date with the texts in the plugin
+	$(ENGINE_PYTHON) -m scripts.translations
 
 package: setup ## Write the plugin's zip to dist/
 	$(ENGINE_PYTHON) -m scripts.package

@@ -262,11 +262,12 @@ class Tour:
         yield lambda: bool(runner.jobs.running)
         yield lambda: not runner.jobs.running
         yield after(1.0)
-        for _ in range(2):
-            QTest.keyClick(window, Qt.Key.Key_N)
-            yield after(1.0)
-        QTest.keyClick(window, Qt.Key.Key_K)
-        yield after(0.6)
+        window.activateWindow()
+        self.iface.mapCanvas().setFocus()
+        yield after(0.5)
+        for key in (Qt.Key.Key_N, Qt.Key.Key_K, Qt.Key.Key_X, Qt.Key.Key_N):
+            QTest.keyClick(self.iface.mapCanvas(), key)
+            yield after(0.7)
         self.save(window, "review")
         yield after(2.0)
 

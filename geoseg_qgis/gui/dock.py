@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from qgis.core import QgsApplication, QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsRasterLayer
 from qgis.gui import QgisInterface, QgsDockWidget, QgsMapLayerComboBox
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtGui import QIcon, QShowEvent
 from qgis.PyQt.QtWidgets import (
     QComboBox,
@@ -101,6 +101,7 @@ class GeoSegDock(QgsDockWidget):
         self.setup.close_page()
         self.review.close_page()
         self.state.close()
+        self._iface.currentLayerChanged.disconnect(self._schedule_taking)
 
     def _build(self) -> None:
         self.image = QgsMapLayerComboBox()
@@ -161,7 +162,15 @@ class GeoSegDock(QgsDockWidget):
         self.setup.tried.connect(self._try)
         self.find.started.connect(lambda _number: self.tabs.setCurrentWidget(self.jobs))
         self._runner.changed.connect(lambda _number: self._show_count())
-        self._iface.currentLayerChanged.connect(self._take_active)
+        # A result becomes active before it is known as one, so the choice waits for the next turn.
+        self._taking = QTimer(self)
+        self._taking.setSingleShot(True)
+        self._taking.setInterval(0)
+        self._taking.timeout.connect(lambda: self._take_active(self._iface.activeLayer()))
+        self._iface.currentLayerChanged.connect(self._schedule_taking)
+
+    def _schedule_taking(self, _layer: Optional[QgsMapLayer] = None) -> None:
+        self._taking.start()
 
     def _choose_image(self, layer: Optional[QgsMapLayer]) -> None:
         self._context.set_image(layer)

@@ -69,7 +69,7 @@ class FindPage(QWidget):
         self._card = ModelCard("")
         self._meaning = Meaning(Kind.NOTHING)
         self.preview = Preview(context, runner, self)
-        self.preview.progressed.connect(lambda done: self.bar.setValue(round(100 * done)))
+        self.preview.progressed.connect(self._show_progress)
         self.preview.ended.connect(self._preview_ended)
         self._typing = _timer(self, _TYPING_MS, self._understand)
         self._sliding = _timer(self, _SLIDER_MS, self._show_preview)
@@ -289,7 +289,7 @@ class FindPage(QWidget):
         if self._meaning.kind is Kind.CLASSES:
             names = self._names()
             return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-        return self.text.toPlainText().strip()
+        return str(self.text.toPlainText().strip())
 
     def _read_card(self) -> None:
         folder = Settings.read().model_folder
@@ -368,6 +368,9 @@ class FindPage(QWidget):
                 )
             self._say(text)
         self._show_run()
+
+    def _show_progress(self, done: float) -> None:
+        self.bar.setValue(round(100 * done))
 
     def _show_preview(self) -> None:
         colors = [item.color for item in self.rows.classes()]

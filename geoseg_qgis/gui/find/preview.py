@@ -217,7 +217,8 @@ class Preview(QObject):
             return None
         wanted = wanted or image.extent()
         done = self._area.rectangle
-        return self.seconds * (wanted.width() * wanted.height()) / (done.width() * done.height())
+        ratio = (wanted.width() * wanted.height()) / (done.width() * done.height())
+        return float(self.seconds * ratio)
 
     def close(self) -> None:
         """Stop and take everything off the map."""

@@ -168,7 +168,7 @@ class ReviewLayer:
 
 
 def _number(feature: QgsFeature, index: int) -> Optional[float]:
-    value = feature.attribute(index) if index >= 0 else None
+    value: Any = feature.attribute(index) if index >= 0 else None
     return None if is_null(value) else float(value)
 
 

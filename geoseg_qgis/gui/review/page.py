@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -17,7 +17,7 @@ from qgis.core import (
     QgsWkbTypes,
 )
 from qgis.gui import QgsMapLayerComboBox, QgsRubberBand
-from qgis.PyQt.QtCore import QModelIndex, Qt, QTimer, pyqtSignal
+from qgis.PyQt.QtCore import QModelIndex, Qt, QTimer, QVariantAnimation, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QHideEvent, QKeySequence, QShowEvent
 from qgis.PyQt.QtWidgets import (
     QComboBox,
@@ -46,6 +46,7 @@ ZOOM, PAN, STAY = "zoom", "pan", "stay"
 _ZOOM_SETTING = "geoseg/review_zoom"
 _JOURNAL = "geoseg/journal"
 _FADE_MS = 2000
+_WIDTH, _WIDEST = 2, 9
 _STEPS = 100
 _LARGEST_AREA = 1000
 _MARGIN = 2.5
@@ -82,7 +83,13 @@ class ReviewPage(QWidget):
         self._band = QgsRubberBand(self._canvas, QgsWkbTypes.GeometryType.PolygonGeometry)
         self._band.setFillColor(QColor(0, 0, 0, 0))
         self._band.setStrokeColor(_HIGHLIGHT)
-        self._band.setWidth(2)
+        self._band.setWidth(_WIDTH)
+        # A wide outline that becomes narrow leads the eye, and covers nothing.
+        self._fading = QVariantAnimation(self)
+        self._fading.setStartValue(_WIDEST)
+        self._fading.setEndValue(_WIDTH)
+        self._fading.setDuration(_FADE_MS)
+        self._fading.valueChanged.connect(self._band.setWidth)
         self._refilling = QTimer(self)
         self._refilling.setSingleShot(True)
         self._refilling.setInterval(0)
@@ -106,6 +113,7 @@ class ReviewPage(QWidget):
 
     def close_page(self) -> None:
         """Take everything off the map."""
+        self._fading.stop()
         QgsProject.instance().layersWillBeRemoved.disconnect(self._forget_layers)
         self._disconnect_layers()
         scene = self._canvas.scene()
@@ -207,12 +215,12 @@ class ReviewPage(QWidget):
             self._say(problem)
             return
         title = tr("{} - assessment").format(layer.name())
-        before = set(QgsProject.instance().mapLayers())
+        before: Set[str] = set(QgsProject.instance().mapLayers())
         self._runner.start(
             "geoseg:assess",
             values,
             title,
-            ended=lambda fine, _results: self._assessed(fine, before),
+            ended=lambda fine, _results: self._assessed(fine, before, str(layer.id())),
         )
         self._say(tr("The assessment is in the list of jobs."))
 
@@ -272,7 +280,7 @@ class ReviewPage(QWidget):
         layout.addWidget(self.message)
         layout.addLayout(grid)
 
-    def _actions(self) -> Dict[str, tuple[str, str, Callable[[], None]]]:
+    def _actions(self) -> Dict[str, Tuple[str, str, Callable[[], None]]]:
         return {
             "previous": (tr("Previous"), "P", lambda: self.step(-1)),
             "next": (tr("Next"), "N", lambda: self.step(1)),
@@ -459,10 +467,8 @@ class ReviewPage(QWidget):
             self._canvas.setCenter(box.center())
         if kind != STAY:
             self._canvas.refresh()
-        clear = QColor(_HIGHLIGHT)
-        clear.setAlpha(0)
-        # One slow flash is a highlight that fades.
-        self._canvas.flashGeometries([geometry], crs, _HIGHLIGHT, clear, 1, _FADE_MS)
+        self._fading.stop()
+        self._fading.start()
 
     def _show_count(self) -> None:
         total, left = len(self.queue.items), self.queue.open_count
@@ -485,7 +491,7 @@ class ReviewPage(QWidget):
             tr("Remove Deleted ({})").format(dropped) if dropped else tr("Remove Deleted")
         )
 
-    def _assessed(self, fine: bool, before: set[str]) -> None:
+    def _assessed(self, fine: bool, before: Set[str], mask: str) -> None:
         if not fine:
             self._say(tr("There is no assessment; the list of jobs says why."))
             return
@@ -496,6 +502,10 @@ class ReviewPage(QWidget):
         ]
         polygons = [layer for layer in layers if not is_missed(layer)]
         missed = [layer for layer in layers if is_missed(layer)]
+        # The polygons that were assessed lie below their outlines and may be filled.
+        node = QgsProject.instance().layerTreeRoot().findLayer(mask)
+        if polygons and node is not None:
+            node.setItemVisibilityChecked(False)
         if polygons:
             self.review(polygons[0], missed[0] if missed else None)
             self.step(1)
