@@ -50,6 +50,8 @@ def write_report(
         rows=rows,
         class_rows=[row for number, row in numbered if number != NO_CLASS],
         confusion=_confusion(evaluation),
+        areas=evaluation.areas(),
+        area_unit="pixels" if math.isnan(evaluation.area) else "m²",
         tolerance=evaluation.tolerance,
         comparison=_comparison(evaluation),
         provenance=provenance,

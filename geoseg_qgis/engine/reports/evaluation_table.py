@@ -16,7 +16,7 @@ COLUMNS = (
     "iou", "precision", "recall", "f1",
     "boundary_precision", "boundary_recall", "boundary_f1",
     "result_objects", "reference_objects", "object_precision", "object_recall", "object_f1",
-    "accuracy", "kappa",
+    "accuracy", "kappa", "mapped_area", "corrected_area", "corrected_area_interval",
 )  # fmt: skip
 
 
@@ -29,10 +29,14 @@ def write_table(path: str, evaluation: Evaluation) -> None:
     shown = evaluation.shown
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    areas = {
+        item.name: tuple(f"{value:.2f}" for value in (item.mapped, item.corrected, item.width))
+        for item in evaluation.areas()
+    }
     writer.writerow([*COLUMNS, *(f"as {evaluation.class_name(number)}" for number in shown)])
     for number, row in zip(shown, evaluation.rows(), strict=True):
         counts = [int(evaluation.matrix[number, column]) for column in shown]
-        writer.writerow([*_cells(row), "", "", *counts])
+        writer.writerow([*_cells(row), "", "", *areas.get(row.name, ("", "", "")), *counts])
     totals = [int(evaluation.matrix[:, column].sum()) for column in shown]
     writer.writerow([*_over_all(evaluation), *totals])
     with draft(Path(path)) as unfinished:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from geoseg_qgis.engine.metrics.area_estimates import estimate_areas
 from geoseg_qgis.engine.metrics.boundary import MatchScores, mean_match
 from geoseg_qgis.engine.metrics.confusion import (
     ConfusionScores,
@@ -55,6 +56,23 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
+class ClassArea:
+    """Areas of a class, in square metres, or in pixels without a CRS.
+
+    Attributes:
+        name: Name of the class.
+        mapped: Area that the result gives it.
+        corrected: Area corrected for the errors of the result.
+        width: Half width of the 95 % interval of the corrected area.
+    """
+
+    name: str
+    mapped: float
+    corrected: float
+    width: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A finished comparison.
 
@@ -68,6 +86,7 @@ class Evaluation:
         area: Square metres that were compared, NaN without a CRS.
         left_out: Pixels of the result that were not compared.
         tolerance: Boundary tolerance with its unit.
+        mapped: Pixels of each class of the result, with or without a reference, "no class" first.
     """
 
     names: tuple[str, str]
@@ -79,6 +98,7 @@ class Evaluation:
     area: float
     left_out: int
     tolerance: str
+    mapped: Counts
 
     @property
     def scores(self) -> ConfusionScores:
@@ -125,6 +145,30 @@ class Evaluation:
             "COMPARED_PIXELS": float(self.matrix.sum()),
         }
         return {name: float(value) for name, value in values.items() if math.isfinite(value)}
+
+    def areas(self) -> list[ClassArea]:
+        """Return the areas of the classes that occur, corrected for the errors of the map.
+
+        The compared pixels count as a random sample of each class of the result. Empty where a
+        class of the result was compared at less than two pixels.
+        """
+        compared = int(self.matrix.sum())
+        if not compared or not self.mapped.sum():
+            return []
+        found = estimate_areas(self.matrix.T, self.mapped)
+        pixel = self.area / compared if math.isfinite(self.area) and self.area > 0 else 1.0
+        total = float(self.mapped.sum()) * pixel
+        areas = [
+            ClassArea(
+                self.class_name(number),
+                float(self.mapped[number]) * pixel,
+                float(found.shares[number]) * total,
+                float(found.share_widths[number]) * total,
+            )
+            for number in self.shown
+        ]
+        known = all(math.isfinite(item.corrected + item.width) for item in areas)
+        return areas if known else []
 
     def _occurring(self) -> Counts:
         kept = sorted({0, *self.shown})

@@ -121,6 +121,14 @@ class Comparison:
                 matrix[reference[row], result[column]] += self.pairs[row, column]
         return matrix
 
+    def mapped(self, matching: Matching) -> Counts:
+        """Return the pixels of each class of the result, those without a reference included."""
+        counts: Counts = np.zeros(len(matching.classes) + 1, dtype=np.int64)
+        table = self.tables(matching)[0]
+        kept = table != LEFT_OUT
+        np.add.at(counts, table[kept], self.pairs.sum(axis=0)[kept])
+        return counts
+
     def mapped_share(self) -> float:
         """Return the share of the grid that the box around all reference polygons covers."""
         if self._mapped_box is None:

@@ -60,6 +60,7 @@ def evaluate(
         area,
         grid.width * grid.height - int(matrix.sum()),
         str(tolerance),
+        comparison.mapped(matching),
     )
 
 
