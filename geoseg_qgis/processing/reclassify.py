@@ -33,6 +33,13 @@ class ReclassifyAlgorithm(ClassResults):
         A pixel keeps its most probable class when that reaches the threshold of the class, and
         stays unclassified otherwise."""
 
+    @property
+    def source_name(self) -> str:
+        """What layers are named after: the imagery that the scores were made of."""
+        name, suffix = super().source_name, " - " + tr("scores")
+        # A second layer of scores has a number.
+        return re.sub(re.escape(suffix) + r"( \d+)?$", "", name)
+
     def freeze(self, values: Values) -> None:
         """Remember the scores raster, which must be a file."""
         super().freeze(values)

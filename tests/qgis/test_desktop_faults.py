@@ -136,3 +136,17 @@ def test_long_runs_say_how_long_they_still_take() -> None:
     assert all(later <= earlier / 2 for earlier, later in zip(told, told[1:]))
     short = TimeNews(0.0)
     assert [short.update(float(second), second / 10) for second in range(1, 11)] == [None] * 10
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [("kampala_05 - scores", "kampala_05"), ("kampala_05 - scores 2", "kampala_05"), ("a", "a")],
+)
+def test_reclassified_layers_are_named_after_the_imagery(
+    provider, qgis_new_project, make_raster, scores: str, expected: str
+) -> None:
+    layer = QgsRasterLayer(str(make_raster(bands=2)), scores)
+    QgsProject.instance().addMapLayer(layer)
+    algorithm = provider.algorithm("reclassify").create()
+    algorithm.freeze(values_of(provider, "reclassify", SCORES=layer.id()))
+    assert algorithm.source_name == expected
