@@ -27,6 +27,8 @@ SIDE = 2048
 CLICKS = 40
 PLACES = 6
 MOST_POINTS = 4
+# Seconds in which a person looks at an outline, rather short ones.
+_LOOK = 0.6
 # Pixels around the middle of a place, which one encoded tile serves.
 _REACH = 100
 _LIMIT = 300.0
@@ -92,17 +94,18 @@ def measure_clicks() -> None:
             show("click, same place", list(same_place(clicks, places)))
             show("click, next point", list(next_points(clicks, places[-1])))
             with a_job(image, folder):
-                show("click, job runs", list(same_place(clicks, places)))
+                show("click, job runs", list(same_place(clicks, places, seed=4)))
                 show("new place, job", [clicks.seconds((x, 1408)) for x, _ in places])
         finally:
             clicks.close()
 
 
-def same_place(clicks: Clicks, places: list[tuple[int, int]]) -> Iterator[float]:
-    """Yield the times of clicks on places that are encoded."""
-    chance = random.Random(3)  # noqa: S311  places, no secret
+def same_place(clicks: Clicks, places: list[tuple[int, int]], seed: int = 3) -> Iterator[float]:
+    """Yield the times of clicks on places that are encoded, each seen for a moment before."""
+    chance = random.Random(seed)  # noqa: S311  places, no secret
     for number in range(CLICKS):
-        x, y = places[number % len(places)]
+        x, y = places[number * len(places) // CLICKS]
+        time.sleep(_LOOK)
         yield clicks.seconds(
             (x + chance.uniform(-_REACH, _REACH), y + chance.uniform(-_REACH, _REACH))
         )

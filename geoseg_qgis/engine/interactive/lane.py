@@ -7,6 +7,7 @@ when it waits, and after its current step when it is being worked on.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .outliner import Outliner
 
 METHODS = ("outline", "prepare")
+REST = 0.3
+"""Seconds without a request after which the lane works ahead."""
 
 
 @dataclass
@@ -92,12 +95,17 @@ class Lane:
             self._writer.fail(identifier, CancelledError())
 
     def _work(self) -> None:
+        pause: float | None = REST
         while True:
             with self._changed:
-                while self._waiting is None:
-                    self._changed.wait()
+                if self._waiting is None:
+                    self._changed.wait(pause)
                 request, self._waiting = self._waiting, None
                 self._current = request
+            if request is None:
+                pause = 0.0 if self._work_ahead() else None
+                continue
+            pause = REST
             result, failure = self._answer(request)
             with self._changed:
                 self._current = None
@@ -106,6 +114,12 @@ class Lane:
                 self._writer.respond(request.identifier, result)
             else:
                 self._writer.fail(request.identifier, failure)
+
+    def _work_ahead(self) -> bool:
+        """Do a piece of work that nobody asked for; return whether there may be more."""
+        with contextlib.suppress(Exception):
+            return self._outliner is not None and self._outliner.use_rest()
+        return False
 
     def _answer(self, request: _Request) -> tuple[dict[str, Any], JobError | None]:
         try:

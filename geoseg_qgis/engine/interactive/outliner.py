@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from geoseg_qgis.engine.methods.prompted.predictors import preset_predictor, pro
 from geoseg_qgis.engine.methods.prompted.prompt_tiles import GridPyramid
 from geoseg_qgis.engine.methods.prompted.prompted_objects import ObjectPrompt
 from geoseg_qgis.engine.methods.prompted.segmentation import on_data
+from geoseg_qgis.engine.methods.prompted.zoom_in import Crop
 from geoseg_qgis.engine.models.device import choose_device
 from geoseg_qgis.engine.models.preset import LoadedPreset, PresetCache
 from geoseg_qgis.engine.raster.source import CACHE_BYTES
@@ -86,6 +88,7 @@ class Outliner:
         self._model: _Model | None = None
         self._rasters = OpenRasters()
         self._tiles: OrderedDict[_TileKey, _EncodedTile | None] = OrderedDict()
+        self._last: _Work | None = None
         self._lock = threading.RLock()
         on_release(self.release)
 
@@ -93,6 +96,7 @@ class Outliner:
         """Unload the model, close the rasters and forget the encodings."""
         with self._lock:
             self._tiles.clear()
+            self._last = None
             self._rasters.close()
             self._model = None
             self._presets.release()
@@ -146,6 +150,18 @@ class Outliner:
                 return work.answer(known)
             return work.outline(tile, known, request.simplify)
 
+    def use_rest(self) -> bool:
+        """Encode one more zoom-in around the last place; return whether there may be more to do.
+
+        While the user looks, this makes the next click as quick as one on the same object.
+        """
+        with self._lock:
+            work = self._last
+            tile = None if work is None else self._tiles.get(work.key)
+            if work is None or tile is None or not work.encode_crop(tile):
+                self._last = None
+            return self._last is not None
+
     def _ready(self, request: OutlineRequest) -> _Model:
         key = (request.model, request.device)
         if self._model is None or self._model.key != key:
@@ -174,6 +190,7 @@ class Outliner:
 
     def _tile(self, work: _Work) -> _EncodedTile | None:
         """Return a tile, read and encoded the first time; None for one without any data."""
+        self._last = work
         if work.key not in self._tiles:
             self._tiles[work.key] = work.encode()
             while len(self._tiles) > MOST_ENCODED:
@@ -221,6 +238,25 @@ class _Work:
         if not chip.valid.any():
             return None
         return _EncodedTile(chip, self.model.predictor.encode(chip.continued()))
+
+    def encode_crop(self, tile: _EncodedTile) -> bool:
+        """Encode the crop nearest to the object that is not yet; return whether there was one."""
+        predictor = self.model.predictor
+        scale = self.pyramid.scale(self.tile.level)
+        left, top, right, bottom = self.item.rescaled(
+            scale, (-self.tile.left, -self.tile.top)
+        ).bounds
+        x, y = (left + right) / 2, (top + bottom) / 2
+        crops = predictor.crops_to_encode(tile.encoded)
+        if not crops:
+            return False
+
+        def distance(crop: Crop) -> float:
+            return math.hypot(crop.left + crop.side / 2 - x, crop.top + crop.side / 2 - y)
+
+        nearest = min(crops, key=distance)
+        predictor.encode_crop(tile.encoded, nearest)
+        return True
 
     def outline(self, tile: _EncodedTile, known: bool, simplify: float) -> Outline:
         """Return the outline on the encoded tile, without polygons where there is no object."""

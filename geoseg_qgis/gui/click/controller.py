@@ -274,8 +274,9 @@ class ClickController(QObject):
     def close(self) -> None:
         """End the engine and forget everything; a later click starts anew."""
         self.reset()
-        self._imagery.close()
+        self._imagery.cancel()
         self._service.close()
+        self._imagery.close()
 
     def image_changed(self) -> None:
         """Start anew on other imagery."""

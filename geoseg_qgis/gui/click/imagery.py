@@ -138,10 +138,13 @@ class Imagery:
         self._layer_id = ""
         self._pictures.clear()
 
-    def close(self) -> None:
-        """End the writing of pictures and remove them."""
+    def cancel(self) -> None:
+        """End the writing of a picture."""
         self._feedback.cancel()
         self._feedback = QgsFeedback()
+
+    def close(self) -> None:
+        """Remove the pictures, after the engine that reads them has ended."""
         self.forget()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

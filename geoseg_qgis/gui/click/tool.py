@@ -65,10 +65,6 @@ class ClickTool(QgsMapTool):
             self._controller.changed.disconnect(self._redraw)
             self._controller.close()
 
-    def flags(self) -> QgsMapTool.Flags:
-        """Return what kind of tool this is: neither zooming nor editing."""
-        return QgsMapTool.Flags()
-
     def activate(self) -> None:
         """Start the engine and encode the middle of the map, so that the first click is quick."""
         super().activate()

@@ -125,6 +125,20 @@ def test_one_more_point_changes_nothing_but_the_outline(
 
 
 @pytest.mark.slow
+def test_working_ahead_changes_no_outline(houses: Houses, outliner: Outliner, suburb: Path) -> None:
+    place = deepest(houses, 0)
+    at_once = outliner.outline(request(suburb, place))
+    outliner.release()
+    outliner.prepare(request(suburb, place))
+    pieces = 0
+    while outliner.use_rest():
+        pieces += 1
+    assert pieces == 9
+    assert not outliner.use_rest()
+    assert outliner.outline(request(suburb, place)).polygons == at_once.polygons
+
+
+@pytest.mark.slow
 def test_a_place_is_encoded_once(outliner: Outliner, landscape: Path, tiny: str) -> None:
     here, near = (400020.0, 4999975.0), (400021.8, 4999975.0)
     assert not outliner.prepare(request(landscape, here, model=tiny)).was_encoded

@@ -19,7 +19,7 @@ from geoseg_qgis.engine.models.sam2_decoder import SharedImage
 from .mirrors import FOUR, PLAIN, Mirror
 from .predictions import Prediction, in_halves
 from .prompted_objects import ObjectPrompt
-from .zoom_in import ZOOM, Crop, blend_crop, crop_of_object, prompt_in_crop
+from .zoom_in import ZOOM, Crop, blend_crop, crop_of_object, crops_of, prompt_in_crop
 
 STABILITY_OFFSET = 1.0
 """Logits by which the threshold is moved to measure the stability of a mask, as published."""
@@ -130,6 +130,19 @@ class Sam2Predictor:
         image = torch.from_numpy(pixels)[None].float() / 255.0
         return Sam2Tile(image, {None: [self._view(image, mirror) for mirror in self._mirrors]})
 
+    def crops_to_encode(self, tile: Sam2Tile) -> list[Crop]:
+        """Return the crops that zoom-ins on further objects of a tile may still need."""
+        if not self._zoom_in:
+            return []
+        return [crop for crop in crops_of(self.tile) if crop not in tile.views]
+
+    def encode_crop(self, tile: Sam2Tile, crop: Crop) -> None:
+        """Encode a crop of a tile, unless it is already."""
+        if crop not in tile.views:
+            down, across = slice(crop.top, crop.bottom), slice(crop.left, crop.right)
+            # Mirrors steady the prediction on the tile; on a crop they add nothing.
+            tile.views[crop] = [self._view(tile.image[..., down, across], Mirror())]
+
     def predict(
         self, tile: Sam2Tile, objects: Sequence[ObjectPrompt]
     ) -> Iterator[tuple[ObjectPrompt, Prediction]]:
@@ -166,10 +179,7 @@ class Sam2Predictor:
                 points = len(prompt_in_crop(item, crop).points)
                 groups.setdefault((crop, points), []).append(row)
         for (crop, _), rows in groups.items():
-            if crop not in tile.views:
-                down, across = slice(crop.top, crop.bottom), slice(crop.left, crop.right)
-                # Mirrors steady the prediction on the tile; on a crop they add nothing.
-                tile.views[crop] = [self._view(tile.image[..., down, across], Mirror())]
+            self.encode_crop(tile, crop)
             near = [prompt_in_crop(objects[row], crop) for row in rows]
             zoomed = in_halves(near, partial(self._decode, tile, crop, choice))
             for row, mask in zip(rows, zoomed):

@@ -83,6 +83,13 @@ def crop_around(bounds: Rectangle, tile: int) -> Crop | None:
     return Crop(column, row, side) if fits else None
 
 
+def crops_of(tile: int) -> list[Crop]:
+    """Return all crops of a tile that `crop_around` may give."""
+    side, step = tile // ZOOM, tile // _STEPS
+    places = range(0, tile - side + 1, step)
+    return [Crop(left, top, side) for top in places for left in places]
+
+
 def prompt_in_crop(item: ObjectPrompt, crop: Crop) -> ObjectPrompt:
     """Return an object in pixels of a crop, without the negative points outside of it."""
     moved = item.rescaled((1.0, 1.0), (-crop.left, -crop.top))
