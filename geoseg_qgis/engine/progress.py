@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from geoseg_qgis.protocol.errors import CancelledError
+from geoseg_qgis.protocol.redaction import redact
 
 Progress = Callable[[float], None]
 """Takes the finished fraction in 0..1; raises `CancelledError` when the user cancelled."""
@@ -75,7 +76,8 @@ class JobContext:
         self.report_log("info", text)
 
     def warn(self, text: str) -> None:
-        """Show a message in the log and keep it in the result."""
+        """Show a message in the log and keep it in the result, without keys and passwords."""
+        text = redact(text)
         if text not in self.warnings:
             self.warnings.append(text)
         self.report_log("warning", text)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from geoseg_qgis.protocol.errors import JobError
+from geoseg_qgis.protocol.redaction import redact
 from geoseg_qgis.protocol.result import ClassSummary, ModelSummary, Result
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class TerminalReporter:
             self._bar = None
 
     def _write(self, line: str) -> None:
+        line = redact(line)
         if self._bar is not None:
             self._bar.write(line, file=self._stream)
         else:

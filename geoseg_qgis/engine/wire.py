@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from geoseg_qgis.protocol import messages
 from geoseg_qgis.protocol.errors import JobError
+from geoseg_qgis.protocol.redaction import redact
 
 from .failures import as_job_error
 
@@ -89,5 +90,5 @@ class Reporter:
 
     def log(self, level: str, text: str) -> None:
         """Send a sentence."""
-        params = {"id": self._identifier, "level": level, "text": text}
+        params = {"id": self._identifier, "level": level, "text": redact(text)}
         self._writer.notify("log", params)

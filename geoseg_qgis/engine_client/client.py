@@ -29,6 +29,7 @@ START_LIMIT = 60.0
 SILENCE_LIMIT = 180.0
 # A poll that takes this much longer than asked means that the computer was in standby.
 _STANDBY = 10.0
+_SPOILED = (ErrorCode.OUT_OF_MEMORY, ErrorCode.ENGINE_MISSING)
 _ENDED = (ErrorCode.ENGINE_STOPPED, ErrorCode.ENGINE_MISSING)
 
 ProgressCallback = Callable[[float, str], None]
@@ -183,6 +184,9 @@ class EngineClient:
                 raise JobError(
                     ErrorCode.ENGINE_STOPPED, "The engine was closed during the run.", "Run again."
                 ) from error
+            if error.code in _SPOILED:
+                # What was imported or allocated half-way stays broken in that process.
+                self._end_process(grace=0.0)
             if not ended or self._last_exit != 0:
                 raise
         return self._attempt(method, params, on_progress, on_log, is_cancelled)

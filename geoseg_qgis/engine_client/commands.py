@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Callable, Dict, Iterator, List, Optional, Sequence
 
 from ..protocol.errors import CancelledError
+from ..protocol.redaction import redact
 from .child_process import start_options
 
 _POLL = 0.1
@@ -72,7 +73,7 @@ class CommandRunner:
             CancelledError: When the user cancelled.
         """
         with self._open_log() as log:
-            log.write(f"$ {' '.join(command)}\n")
+            log.write(redact(f"$ {' '.join(command)}\n"))
             try:
                 process = subprocess.Popen(  # noqa: S603  no shell, own commands
                     list(command),
@@ -122,8 +123,8 @@ class CommandRunner:
                 continue
             if line is None:
                 break
-            output.append(line)
-            log.write(line + "\n")
+            output.append(redact(line))
+            log.write(output[-1] + "\n")
             log.flush()
             on_line(line)
         process.wait()

@@ -15,6 +15,7 @@ from typing import IO, Any, Deque, Dict, Mapping, Optional, Protocol
 
 from ..protocol import messages
 from ..protocol.errors import ErrorCode, JobError
+from ..protocol.redaction import redact
 from .child_process import engine_environment, start_options
 from .locate import PACKAGE, SETUP_HINT, EngineLocation
 
@@ -176,7 +177,7 @@ class EngineProcess:
         try:
             with contextlib.suppress(OSError, ValueError):
                 for line in pipe:
-                    text = line.decode("utf-8", "replace").rstrip()
+                    text = redact(line.decode("utf-8", "replace").rstrip())
                     self._tail.append(text)
                     if log is not None:
                         log.write(text + "\n")

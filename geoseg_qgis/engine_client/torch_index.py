@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Tuple
 
+from ..protocol.redaction import redact
 from .commands import CommandError, CommandRunner
 from .torch_choice import PROCESSOR, TorchChoice
 
@@ -101,7 +102,7 @@ def resolve_torch(choice: TorchChoice, lock: Path, receipt: str, tool: Installer
     problem = ""
     for build in choice.builds:
         index = index_of(build, tool.runner.environment)
-        if _fits(receipt, index, pins):
+        if _fits(receipt, redact(index), pins):
             return TorchSource(build, index, receipt)
         try:
             stated = _ask(build, index, pins, tool)
@@ -119,7 +120,7 @@ def resolve_torch(choice: TorchChoice, lock: Path, receipt: str, tool: Installer
             problem = f"The index of PyTorch at {_host(index)} lacks the version of the lock file"
             continue
         if all(re.search(rf"^{name}.*\\$", requirements, re.MULTILINE) for name in _NAMED):
-            title = f"# {index} stated these digests on {time.strftime('%Y-%m-%d')}.\n"
+            title = f"# {redact(index)} stated these digests on {time.strftime('%Y-%m-%d')}.\n"
             return TorchSource(build, index, title + requirements)
         problem = f"The index of PyTorch at {_host(index)} states no digests"
     return TorchSource(problem=f"{problem}, so the PyTorch of the lock file is installed.")
@@ -180,7 +181,7 @@ def read_receipt(destination: Path) -> str:
 
 def stated_facts(source: TorchSource) -> Dict[str, str]:
     """Return what the environment's stamp says of PyTorch."""
-    return {"build": source.build, "index": source.index, "problem": source.problem}
+    return {"build": source.build, "index": redact(source.index), "problem": source.problem}
 
 
 def _pins(lock: Path) -> str:

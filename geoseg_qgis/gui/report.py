@@ -14,6 +14,7 @@ from ..engine_client.locate import data_folder, read_stamp
 from ..processing.settings import Settings
 from ..protocol import PLUGIN_VERSION, PROTOCOL_VERSION
 from ..protocol.errors import JobError
+from ..protocol.redaction import redact
 
 _LOG_LINES = 40
 
@@ -31,7 +32,7 @@ def diagnostics_report() -> str:
     ]
     for name in ("setup.log", "engine.log"):
         lines += _tail(data_folder() / "logs" / name)
-    return "\n".join(lines).replace(str(Path.home()), "~")
+    return redact("\n".join(lines).replace(str(Path.home()), "~"))
 
 
 def _engine_lines(settings: Settings) -> List[str]:

@@ -20,6 +20,7 @@ from ..compat import hidden_from_models
 from ..engine_client import EngineClient, engine_ready, shared_client
 from ..protocol.errors import CancelledError, JobError
 from ..protocol.job import Job
+from ..protocol.redaction import redact, redact_data
 from ..protocol.result import Result
 from ..translation import duration, tr
 from .help import help_text
@@ -116,6 +117,22 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
         """Return what Processing may do with the algorithm."""
         flags = super().flags()
         return flags if self.IN_MODELS else flags | hidden_from_models()
+
+    def asPythonCommand(self, parameters: Dict[str, Any], context: QgsProcessingContext) -> str:
+        """Return the call for the history of Processing, without keys and passwords."""
+        return redact(super().asPythonCommand(parameters, context))
+
+    def asQgisProcessCommand(
+        self, parameters: Dict[str, Any], context: QgsProcessingContext
+    ) -> Tuple[str, bool]:
+        """Return the command for the history of QGIS from 3.24, without keys and passwords."""
+        command, fine = super().asQgisProcessCommand(parameters, context)
+        return redact(command), fine
+
+    def asMap(self, parameters: Dict[str, Any], context: QgsProcessingContext) -> Dict[str, Any]:
+        """Return the values for the history of QGIS from 3.24, without keys and passwords."""
+        hidden: Dict[str, Any] = redact_data(super().asMap(parameters, context))
+        return hidden
 
     def declare_number(self, name: str, text: str) -> None:
         """Add a number that a run returns."""
@@ -231,15 +248,15 @@ def _attempt(
     try:
         return work(values, feedback), None
     except QgsProcessingException as error:
-        return None, str(error)
+        return None, redact(str(error))
     except JobError as error:
         if error.detail:
             feedback.pushDebugInfo(error.detail)
         return None, str(error)
     except Exception as error:  # noqa: BLE001  every fault becomes a sentence
-        feedback.pushDebugInfo(traceback.format_exc())
+        feedback.pushDebugInfo(redact(traceback.format_exc()))
         reason = tr("GeoSeg met an error of its own: {}. Please report it with the log.")
-        return None, reason.format(f"{type(error).__name__}: {error}")
+        return None, redact(reason.format(f"{type(error).__name__}: {error}"))
 
 
 def _is_newer(path: Path, moment: float) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Dict
 
+from .redaction import redact
+
 
 class ErrorCode(str, Enum):
     """What went wrong, stable across versions."""
@@ -30,7 +32,7 @@ class ErrorCode(str, Enum):
 
 
 class JobError(Exception):
-    """A job could not be done.
+    """A job could not be done; keys and passwords in its texts are hidden.
 
     Args:
         code: What went wrong, for programs.
@@ -40,11 +42,11 @@ class JobError(Exception):
     """
 
     def __init__(self, code: ErrorCode, message: str, hint: str, detail: str = "") -> None:
-        super().__init__(message)
+        super().__init__(redact(message))
         self.code = code
-        self.message = message
-        self.hint = hint
-        self.detail = detail
+        self.message = redact(message)
+        self.hint = redact(hint)
+        self.detail = redact(detail)
 
     def __str__(self) -> str:
         """Return both sentences."""

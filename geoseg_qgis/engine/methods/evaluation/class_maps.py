@@ -17,6 +17,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.nearest import open_nearest
 from geoseg_qgis.engine.vector.polygon_layer import read_polygons
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
+from geoseg_qgis.protocol.redaction import redact
 from geoseg_qgis.protocol.source import LayerSource, RasterSource, VectorSource
 
 from .layer_classes import NO_CLASS, LayerClasses, Value
@@ -62,7 +63,7 @@ class RasterClasses:
     @property
     def name(self) -> str:
         """Name of the raster to show."""
-        return self.source.name or self.source.uri
+        return redact(self.source.name or self.source.uri)
 
     def read(self, grid: Grid, windows: Iterable[Window]) -> Iterator[Indexes]:
         """Yield the indexes of the values in each window, nearest pixel.
