@@ -22,6 +22,7 @@ from geoseg_qgis.protocol.result import Result
 
 from .arguments import add_job_commands, job_from_arguments
 from .failures import as_job_error
+from .files import refuse_endless
 from .terminal import TerminalReporter, format_result, format_table
 
 CANCELLED = 130
@@ -80,6 +81,8 @@ def _do_job(options: argparse.Namespace) -> int:
 
 def _read_job(path: str) -> Job:
     try:
+        if path != "-":
+            refuse_endless(path)
         content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
         # json tells UTF-8, UTF-16 and UTF-32 apart: Windows PowerShell writes > in UTF-16.
         return Job.from_json(json.loads(content))

@@ -79,7 +79,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether the memory of the computer or of a GPU ran out."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
     text = str(error).lower()
+    if isinstance(error, ImportError):
+        # A library that does not fit is not mapped; the place for thread variables is another.
+        words = ("failed to map segment", "cannot allocate memory")
+        return "static tls" not in text and any(word in text for word in words)
     return isinstance(error, RuntimeError) and any(word in text for word in _MEMORY_WORDS)
 
 

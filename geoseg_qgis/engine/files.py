@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
@@ -153,6 +154,28 @@ def claim(file: Any) -> bool:
     except OSError:
         return False
     return True
+
+
+def refuse_endless(path: str, name: str = "") -> None:
+    """Refuse a pipe, a socket or a device as an input: reading it may never end.
+
+    Args:
+        path: What is to be opened; anything but a path is passed.
+        name: How messages name it.
+
+    Raises:
+        JobError: ``SOURCE_UNREADABLE``.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise JobError(
+            ErrorCode.SOURCE_UNREADABLE,
+            f"{name or path} is a pipe, a socket or a device, not a file.",
+            "Save its content as a file, then choose that.",
+        )
 
 
 def is_disk_full(error: BaseException) -> bool:

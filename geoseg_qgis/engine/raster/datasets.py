@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,18 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 
+from geoseg_qgis.engine.files import refuse_endless
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 from geoseg_qgis.protocol.source import RasterSource
 
 from .grid import Grid
 
+# In map units; no map is as large.
+_FARTHEST = 1e15
+# Share of the coordinates; below, float64 cannot tell neighbouring pixels apart.
+_SMALLEST_PIXEL = 1e-14
+# Sine of the angle between rows and columns; below, a pixel has no area.
+_LEAST_ANGLE = 1e-9
 BELOW_ORIGIN = Affine(1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 
 
@@ -30,10 +38,20 @@ class OpenDataset:
         """Return its grid, with ``crs_wkt`` as the CRS if given.
 
         Without georeferencing, rows run downwards from the origin, as QGIS shows them.
+
+        Raises:
+            JobError: ``SOURCE_UNREADABLE`` for a geotransform that places no pixel.
         """
         transform = self.dataset.transform
         if transform.is_identity:
             transform = BELOW_ORIGIN
+        elif not _is_usable(transform, max(self.dataset.width, self.dataset.height)):
+            raise JobError(
+                ErrorCode.SOURCE_UNREADABLE,
+                f"The geotransform of {self.file.name} gives its pixels no place on the map.",
+                "Georeference the raster again, or remove its geotransform.",
+                str(tuple(transform)[:6]),
+            )
         own = self.dataset.crs.to_wkt() if self.dataset.crs else ""
         return Grid(transform, self.dataset.width, self.dataset.height, crs_wkt or own)
 
@@ -54,6 +72,22 @@ class OpenDataset:
         self.file.close()
 
 
+def _is_usable(transform: Affine, side: int) -> bool:
+    """Return whether pixels have an area, and their places are numbers of a sensible size."""
+    numbers = tuple(transform)[:6]
+    if not all(math.isfinite(value) for value in numbers):
+        return False
+    corner = max(abs(transform.c), abs(transform.f))
+    reach = corner + side * max(map(abs, (transform.a, transform.b, transform.d, transform.e)))
+    across, down = math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e)
+    shortest, area = min(across, down), abs(transform.determinant)
+    return (
+        reach < _FARTHEST
+        and shortest > _SMALLEST_PIXEL * max(corner, 1.0)
+        and area > _LEAST_ANGLE * across * down
+    )
+
+
 def open_dataset(source: RasterSource, level: int | None = None) -> OpenDataset:
     """Open the file of a source, or one of its overview levels.
 
@@ -64,6 +98,7 @@ def open_dataset(source: RasterSource, level: int | None = None) -> OpenDataset:
     """
     options = {} if level is None else {"OVERVIEW_LEVEL": str(level)}
     name = source.name or source.uri
+    refuse_endless(source.uri, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
