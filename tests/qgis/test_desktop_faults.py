@@ -150,3 +150,17 @@ def test_reclassified_layers_are_named_after_the_imagery(
     algorithm = provider.algorithm("reclassify").create()
     algorithm.freeze(values_of(provider, "reclassify", SCORES=layer.id()))
     assert algorithm.source_name == expected
+
+
+def test_errors_name_parameters_as_dialogs_do(provider, raster_layer) -> None:
+    QgsProject.instance().addMapLayer(raster_layer)
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    wrong = {}
+    for algorithm in provider.algorithms():
+        for definition in algorithm.parameterDefinitions():
+            given = {"INPUT": raster_layer.id(), definition.name(): "no such thing"}
+            fine, reason = algorithm.create().checkParameterValues(given, context)
+            if not fine and re.search(rf"\b{definition.name()}\b", reason):
+                wrong[algorithm.name(), definition.name()] = reason
+    assert wrong == {}

@@ -14,7 +14,7 @@ MODULES = (core, gui, QtCore, QtGui, QtWidgets)
 FILES = [
     path
     for folder in ("processing", "layers", "gui", "engine_client", "protocol")
-    for path in sorted((PACKAGE / folder).glob("*.py"))
+    for path in sorted((PACKAGE / folder).rglob("*.py"))
 ] + [PACKAGE / name for name in ("__init__.py", "plugin.py", "compat.py", "translation.py")]
 RELICS = {"exec_", "sip"}
 
@@ -34,7 +34,10 @@ def faults(source: str) -> list[str]:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [alias.name for alias in node.names]
             module = getattr(node, "module", "") or ""
-            if any(name.startswith(("PyQt", "sip")) for name in [module, *names]):
+            # QGIS hands on the sip of either version.
+            if module != "qgis.PyQt" and any(
+                name.startswith(("PyQt", "sip")) for name in [module, *names]
+            ):
                 found.append(f"import of {module or names}")
         elif isinstance(node, ast.Attribute) and node.attr in RELICS:
             found.append(node.attr)
