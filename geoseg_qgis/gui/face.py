@@ -41,6 +41,7 @@ class Face:
         self._tool = ClickTool(self.context)
         self.dock.add_page(self.clicks, "click", tr("Click"))
         self.dock.review.redo_asked.connect(self._redo)
+        self.dock.review.replaced.connect(self.review)
 
     def set_click_action(self, action: QAction) -> None:
         """Show in an action whether the map tool is in use."""

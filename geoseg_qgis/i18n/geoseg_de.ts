@@ -558,6 +558,30 @@ oder: all buildings with a pool</translation>
         <translation>Dorthin wird heruntergeladen. Auch jeder Unterordner mit einer card.json ist ein Modell.</translation>
     </message>
     <message>
+        <source>For models whose authors grant access one by one. It is kept in QGIS's authentication database and sent to Hugging Face only.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Forget</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Hugging Face token</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The token was not stored, because QGIS's authentication database is locked. Enter its master password and try again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>stored</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>none</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
         <source>Set up the engine</source>
         <translation>Das Rechenprogramm einrichten</translation>
     </message>
@@ -964,6 +988,10 @@ oder: all buildings with a pool</translation>
     <message>
         <source>Choose the folder that you downloaded files to.</source>
         <translation>Wählen Sie den Ordner, in den Sie Dateien heruntergeladen haben.</translation>
+    </message>
+    <message>
+        <source>The access token in the authentication database is not used, because its master password was not entered.</source>
+        <translation type="unfinished"></translation>
     </message>
     <message>
         <source>takes about {} of memory</source>

@@ -64,9 +64,11 @@ class ReviewPage(QWidget):
 
     Attributes:
         redo_asked: Sent when the user wants to draw a polygon anew with the click tool.
+        replaced: Sent when that is done.
     """
 
     redo_asked = pyqtSignal()
+    replaced = pyqtSignal()
 
     def __init__(
         self, context: DockContext, runner: JobRunner, parent: Optional[QWidget] = None
@@ -383,6 +385,7 @@ class ReviewPage(QWidget):
         if self._apply(change) and self._journal.record(change):
             self._store_journal()
         self._say("")
+        self.replaced.emit()
         self.step(1)
 
     def _apply(self, change: Change) -> bool:
