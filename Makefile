@@ -33,7 +33,7 @@ QGIS_STAMP := $(QGIS_VENV)/.ready
 UV = $(shell command -v uv || ls "$${GEOSEG_DATA:-$$HOME/.local/share/geoseg}"/installer/bin/uv)
 
 .PHONY: help demo test test-fast test-fast-engine test-fast-qgis test-engine test-qgis setup system \
-	lint package translations bench bench-models screenshots docs evaluate assess-maps assess-scores lock clean distclean
+	lint package translations bench bench-models faults screenshots docs evaluate assess-maps assess-scores lock clean distclean
 
 help: ## List the targets
 	@grep -E '^[a-z%-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -108,6 +108,9 @@ bench: setup ## Measure how long users wait
 
 bench-models: setup ## Time the networks of every model with random weights
 	$(ENGINE_PYTHON) -m benchmarks.model_speed $(BENCH)
+
+faults: setup ## Try deliberate faults on the engine and write docs/reliability.md
+	$(ENGINE_PYTHON) -m benchmarks.faults
 
 screenshots: setup ## Take pictures of the plugin in a real QGIS window
 	$(ENGINE_PYTHON) -m scripts.screenshots

@@ -1,0 +1,1 @@
+"""Deliberate faults against the real engine; `make faults` writes docs/reliability.md."""
