@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from geoseg_qgis.engine.json_reader import read_object
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 from .card import CARD_FILE, ModelCard, WeightsFile, read_card
@@ -122,10 +123,19 @@ def catalogue(folders: Sequence[Path] | None = None) -> Catalogue:
         try:
             card = read_card(path)
         except JobError as error:
-            problems.append(error)
+            if not _is_learnt(path):
+                problems.append(error)
             continue
         presets[card.name] = Preset(card, folder or _published_folder(card, places), origin)
     return Catalogue(presets, tuple(problems))
+
+
+def _is_learnt(card: Path) -> bool:
+    """Return whether a card is that of a model that was learnt from labels, which is no preset."""
+    try:
+        return bool(read_object(card).get("kind") == "learnt")
+    except JobError:
+        return False
 
 
 def _published_folder(card: ModelCard, folders: Sequence[Path]) -> Path:

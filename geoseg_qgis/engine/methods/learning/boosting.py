@@ -160,19 +160,21 @@ def _best_question(  # noqa: PLR0917
     settings: BoostingSettings,
 ) -> tuple[int, int]:
     """Return the feature and the threshold that lower the loss most, over all nodes of a level."""
-    best = (-np.inf, int(offered[0]), 0)
     size = count * settings.bins
-    for feature in offered.tolist():
-        keys = nodes * settings.bins + binned[feature]
-        gain = np.zeros(settings.bins - 1)
-        for gradient, curvature in zip(sums[0].T, sums[1].T, strict=True):
-            below = np.bincount(keys, gradient, size).reshape(count, -1).cumsum(axis=1)
-            bend = np.bincount(keys, curvature, size).reshape(count, -1).cumsum(axis=1)
-            left, left_bend = below[:, :-1], bend[:, :-1]
-            right, right_bend = below[:, -1:] - left, bend[:, -1:] - left_bend
-            gain += (left**2 / (left_bend + settings.penalty)).sum(axis=0)
-            gain += (right**2 / (right_bend + settings.penalty)).sum(axis=0)
-        cut = int(gain.argmax())
-        if gain[cut] > best[0]:
-            best = (float(gain[cut]), feature, cut)
-    return best[1], best[2]
+    starts = size * np.arange(len(offered))[:, None]
+    # All features are counted at once, which is many times faster for few samples.
+    keys = (binned[offered] + nodes * settings.bins + starts).ravel()
+    gain = np.zeros((len(offered), settings.bins - 1))
+    for gradient, curvature in zip(sums[0].T, sums[1].T, strict=True):
+        total, bend = (
+            np.bincount(keys, np.tile(part, len(offered)), size * len(offered))
+            .reshape(len(offered), count, settings.bins)
+            .cumsum(axis=2)
+            for part in (gradient, curvature)
+        )
+        left, left_bend = total[..., :-1], bend[..., :-1]
+        right, right_bend = total[..., -1:] - left, bend[..., -1:] - left_bend
+        gain += (left**2 / (left_bend + settings.penalty)).sum(axis=1)
+        gain += (right**2 / (right_bend + settings.penalty)).sum(axis=1)
+    place, cut = np.unravel_index(int(gain.argmax()), gain.shape)
+    return int(offered[place]), int(cut)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from geoseg_qgis.engine.models.weights import State
@@ -26,11 +24,14 @@ TITLES = {
 }
 _MEMBERS = 3
 _HIDDEN = 64
-_EPOCHS = 150
+_EPOCHS, _LEAST_EPOCHS = 120, 30
 _BATCH = 1024
+_RATE, _DECAY, _SMOOTHING = 3e-3, 0.05, 0.05
+# Shares of the features and of the hidden values that are dropped in training.
+_DROPPED = (0.1, 0.3)
 _LOGISTIC_STEPS = 100
 _LOGISTIC_PENALTY = 1e-2
-# Quantiles near the edges of logits that float16 could not hold are of no use.
+# Standard deviations; what lies farther off is treated alike.
 _LARGEST_FEATURE = 8.0
 
 
@@ -216,46 +217,47 @@ def _fit_logistic(  # noqa: PLR0917
 def _fit_network(  # noqa: PLR0917
     samples: Tensor, classes: Tensor, weights: Tensor, count: int, seed: int, progress: Progress
 ) -> tuple[tuple[tuple[Tensor, Tensor], ...], ...]:
-    members = []
-    for member in range(_MEMBERS):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + member)
-            members.append(
-                _train(
-                    samples,
-                    classes,
-                    weights,
-                    count,
-                    lambda done, start=member: progress((start + done) / _MEMBERS),
-                )
-            )
-    return tuple(members)
-
-
-def _train(
-    samples: Tensor, classes: Tensor, weights: Tensor, count: int, progress: Any
-) -> tuple[tuple[Tensor, Tensor], ...]:
-    network = nn.Sequential(
-        nn.Dropout(0.1),
-        nn.Linear(samples.shape[1], _HIDDEN),
-        nn.ReLU(),
-        nn.Dropout(0.3),
-        nn.Linear(_HIDDEN, count),
-    )
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.05)
+    """Train all members at once; they differ in their first weights and in what is dropped."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = [
+        _first_weights(samples.shape[1], _HIDDEN, generator),
+        _first_weights(_HIDDEN, count, generator),
+    ]
+    parameters = [tensor for layer in layers for tensor in layer]
+    optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=_DECAY)
     batches = -(-len(samples) // _BATCH)
-    epochs = max(_EPOCHS // batches, 30)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, epochs * batches)
-    network.train()
+    epochs = max(_EPOCHS // batches, _LEAST_EPOCHS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, epochs * batches)
     for epoch in range(epochs):
-        for part in torch.randperm(len(samples)).chunk(batches):
+        for part in torch.randperm(len(samples), generator=generator).chunk(batches):
+            values = samples[part].expand(_MEMBERS, -1, -1)
+            for number, (weight, bias) in enumerate(layers):
+                values = functional.relu(values) if number else values
+                kept = torch.rand(values.shape, generator=generator) >= _DROPPED[number]
+                values = torch.baddbmm(
+                    bias[:, None], values * kept / (1 - _DROPPED[number]), weight.transpose(1, 2)
+                )
             losses = functional.cross_entropy(
-                network(samples[part]), classes[part], reduction="none", label_smoothing=0.05
-            )
+                values.flatten(0, 1), classes[part].repeat(_MEMBERS), reduction="none",
+                label_smoothing=_SMOOTHING,
+            )  # fmt: skip
             optimiser.zero_grad()
-            (losses * weights[part]).mean().backward()
+            (losses * weights[part].repeat(_MEMBERS)).sum().div(len(part)).backward()
             optimiser.step()
             schedule.step()
         progress((epoch + 1) / epochs)
-    linear: Sequence[Any] = (network[1], network[4])
-    return tuple((layer.weight.detach(), layer.bias.detach()) for layer in linear)
+    return tuple(
+        tuple((weight[member].detach(), bias[member].detach()) for weight, bias in layers)
+        for member in range(_MEMBERS)
+    )
+
+
+def _first_weights(inputs: int, outputs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return weights and biases of a layer of all members, as PyTorch draws them."""
+    bound = inputs**-0.5
+    shapes = (_MEMBERS, outputs, inputs), (_MEMBERS, outputs)
+    weight, bias = (
+        (torch.rand(shape, generator=generator) * 2 - 1).mul_(bound).requires_grad_()
+        for shape in shapes
+    )
+    return weight, bias
