@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import Any, Dict, List, Mapping, Optional
@@ -19,19 +20,23 @@ _KEPT_FOR_MODELS = ("HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HF_ENDPOINT")
 _KEPT_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "GEOSEG_", "SLURM_")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
+_QGIS_FOLDER = re.compile(r"osgeo4w(64)?|qgis( .*|-ltr|-dev)?")
+
 
 def clean_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
     """Return the environment variables of a child process, without those of QGIS.
 
     PYTHON*, QT_*, GDAL_*, PROJ_*, LD_LIBRARY_PATH and similar variables would make the child load
-    QGIS's libraries. Certificate files that do not exist are dropped, too.
+    QGIS's libraries. Certificate files that do not exist are dropped, too, and on Windows those of
+    QGIS.
 
     Args:
         source: Variables to choose from; those of this process if None.
     """
+    given = without_certificates_of_qgis(os.environ if source is None else source)
     environment = {
         name: value
-        for name, value in (os.environ if source is None else source).items()
+        for name, value in given.items()
         if name.upper() in _KEPT or name.upper().startswith(_KEPT_PREFIXES)
     }
     for name in _CERTIFICATES:
@@ -40,6 +45,26 @@ def clean_environment(source: Optional[Mapping[str, str]] = None) -> Dict[str, s
     if sys.platform == "win32" and "PATH" in environment:
         environment["PATH"] = _path_without_qgis(environment["PATH"])
     return environment
+
+
+def without_certificates_of_qgis(variables: Mapping[str, str]) -> Dict[str, str]:
+    """Return variables without those that name certificates of QGIS on Windows.
+
+    QGIS and OSGeo4W set them to their own list, which lacks the certificate that an organisation
+    adds to the store of Windows. Without them, that store is used.
+    """
+    kept = dict(variables)
+    if sys.platform != "win32":
+        return kept
+    roots = [variables.get(name, "") for name in ("OSGEO4W_ROOT", "QGIS_PREFIX_PATH")]
+    roots += [sys.prefix] if _lies_in_qgis(sys.prefix) else []
+    folders = [os.path.normcase(os.path.abspath(root)) for root in roots if root]  # noqa: PTH100
+    for name in _CERTIFICATES:
+        path = os.path.normcase(os.path.abspath(kept.get(name) or os.sep))  # noqa: PTH100
+        inside = any(path.startswith(folder + os.sep) for folder in folders)
+        if name in kept and (inside or _lies_in_qgis(path)):
+            del kept[name]
+    return kept
 
 
 def engine_environment(variables: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
@@ -85,3 +110,8 @@ def _path_without_qgis(path: str) -> str:
     return os.pathsep.join(
         entry for entry in entries if not any(word in entry.lower() for word in foreign)
     )
+
+
+def _lies_in_qgis(path: str) -> bool:
+    """Return whether a folder of a path is called like an installation of QGIS."""
+    return any(_QGIS_FOLDER.fullmatch(part) for part in re.split(r"[/\\]", path.lower()))

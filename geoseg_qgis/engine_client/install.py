@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..protocol.errors import ErrorCode, JobError
-from .child_process import clean_environment
+from .child_process import clean_environment, without_certificates_of_qgis
 from .commands import CommandError, CommandRunner
 from .disk_checks import check_space, check_writable
 from .file_lock import exclusive_lock
@@ -94,7 +94,7 @@ def install_engine(
     destination = Path(os.path.abspath(str(destination)))  # noqa: PTH100  keeps symbolic links
     check_writable(destination.parent)
     log_file = _new_log()
-    given = {**os.environ, **(variables or {})}
+    given = without_certificates_of_qgis({**os.environ, **(variables or {})})
     environment = {
         **trust_environment(), **clean_environment(given), **index_environment(given),
     }  # fmt: skip

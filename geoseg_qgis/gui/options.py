@@ -20,6 +20,8 @@ from qgis.PyQt.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
+    QMessageBox,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -28,6 +30,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ..engine_client import locate_engine
 from ..engine_client.locate import PACKAGE, lock_hash, read_stamp
+from ..processing import hub_access
 from ..processing.settings import Settings
 from ..protocol.errors import JobError
 from ..protocol.job import DEVICES
@@ -81,6 +84,20 @@ class OptionsPage(QgsOptionsPageWidget):
     def apply(self) -> None:
         """Store the settings of the page; called on OK."""
         self.settings().write()
+        entered = self.token.text().strip()
+        if not entered:
+            return
+        if hub_access.store(entered):
+            self._show_token()
+        else:
+            QMessageBox.warning(
+                self,
+                OPTIONS_PAGE,
+                tr(
+                    "The token was not stored, because QGIS's authentication database is locked. "
+                    "Enter its master password and try again."
+                ),
+            )
 
     def show_state(self) -> None:
         """Show whether an engine is available, and which."""
@@ -157,7 +174,32 @@ class OptionsPage(QgsOptionsPageWidget):
         note = QLabel(tr("Downloads go there. Each subfolder with a card.json is a model as well."))
         note.setWordWrap(True)
         form.addRow("", note)
+        self.token = QLineEdit()
+        self.token.setEchoMode(QLineEdit.EchoMode.Password)
+        self.token.setToolTip(
+            tr(
+                "For models whose authors grant access one by one. It is kept in QGIS's "
+                "authentication database and sent to Hugging Face only."
+            )
+        )
+        self.forget = QPushButton(tr("Forget"))
+        self.forget.clicked.connect(self._forget_token)
+        row = QHBoxLayout()
+        row.addWidget(self.token)
+        row.addWidget(self.forget)
+        form.addRow(tr("Hugging Face token"), row)
+        self._show_token()
         return box
+
+    def _show_token(self) -> None:
+        stored = hub_access.is_stored()
+        self.token.clear()
+        self.token.setPlaceholderText(tr("stored") if stored else tr("none"))
+        self.forget.setEnabled(stored)
+
+    def _forget_token(self) -> None:
+        hub_access.store("")
+        self._show_token()
 
     def _toggle_setup(self) -> None:
         if self._run is not None:

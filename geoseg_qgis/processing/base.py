@@ -201,6 +201,10 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
         """
         return shared_client(Settings.read().interpreter, engine_variables())
 
+    def client(self) -> EngineClient:
+        """Return the client that runs the job: the one that all share."""
+        return self.engine()
+
     def run_job(self, job: Job, feedback: QgsProcessingFeedback) -> Result:
         """Have the engine do ``job``; its progress fills the whole bar.
 
@@ -227,7 +231,7 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
 
         started = time.time()
         try:
-            return self.engine().run(job, on_progress, on_log, feedback.isCanceled)
+            return self.client().run(job, on_progress, on_log, feedback.isCanceled)
         except CancelledError:
             whole = [Path(path) for path in job.outputs.values() if _is_newer(Path(path), started)]
             if whole:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from qgis.core import QgsProcessingFeedback
 
+from ..engine_client import EngineClient, locate_engine
 from ..protocol.errors import ErrorCode, JobError
+from ..protocol.job import Job
 from ..protocol.result import ModelSummary, Result
+from ..protocol.tasks.models import ModelAction
 from ..translation import tr
+from . import hub_access
 from .job_algorithm import JobAlgorithm
+from .settings import Settings, engine_variables
 from .values import Values
 
 
@@ -29,13 +34,16 @@ class ModelsAlgorithm(JobAlgorithm):
         Every download is checked against the SHA-256 of the model's card, and an interrupted
         download continues where it stopped. Files that are on this computer already, in the folder
         under Take files from or in the cache of Hugging Face, are used instead. The proxy of QGIS
-        is used. Models whose authors grant access one by one need the variable HF_TOKEN with an
-        access token of your Hugging Face account. GeoSeg does not store it."""
+        is used. Models whose authors grant access one by one need an access token of your Hugging
+        Face account: enter it in the GeoSeg options, which keep it in QGIS's authentication
+        database, or set the variable HF_TOKEN."""
     NUMBERS = {
         "MODEL_COUNT": "Number of models",
         "INSTALLED_COUNT": "Number of models that are ready to use",
         "DAMAGED_COUNT": "Number of models with damaged files, after a verification",
     }
+    _access: Dict[str, str] = {}
+    _client: Optional[EngineClient] = None
     # Processing takes the device of the GeoSeg options.
     OMITTED = ("DEVICE",)
 
@@ -49,6 +57,35 @@ class ModelsAlgorithm(JobAlgorithm):
                 tr("There is no folder {}.").format(adopt_from),
                 tr("Choose the folder that you downloaded files to."),
             )
+
+    def prepare(self, values: Values, feedback: QgsProcessingFeedback) -> None:
+        """Read the token for a download on the main thread, where QGIS may ask for a password."""
+        super().prepare(values, feedback)
+        downloads = values.text("ACTION") == ModelAction.DOWNLOAD.value
+        self._access = hub_access.variables() if downloads else {}
+        if downloads and hub_access.is_stored() and not self._access:
+            feedback.pushWarning(
+                tr(
+                    "The access token in the authentication database is not used, because its "
+                    "master password was not entered."
+                )
+            )
+
+    def run_job(self, job: Job, feedback: QgsProcessingFeedback) -> Result:
+        """Have an engine of its own do a download with a token; that engine ends with it."""
+        if not self._access:
+            return super().run_job(job, feedback)
+        self._client = EngineClient(locate_engine(Settings.read().interpreter))
+        self._client.variables = {**engine_variables(), **self._access}
+        try:
+            return super().run_job(job, feedback)
+        finally:
+            self._client.close()
+            self._client, self._access = None, {}
+
+    def client(self) -> EngineClient:
+        """Return the client of a download with a token, else the one that all share."""
+        return self._client if self._client is not None else super().client()
 
     def deliver(
         self,

@@ -65,3 +65,28 @@ def test_child_is_out_of_reach_of_the_terminal() -> None:
     command = [sys.executable, "-c", "import os; print(os.getsid(0) == os.getpid())"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, **start_options())
     assert done.stdout.strip() == b"True"
+
+
+def test_certificates_of_the_application_are_dropped_on_windows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """QGIS's list hides the certificate that an organisation added to the store of Windows."""
+    own = tmp_path / "Program Files" / "Maps 3.44" / "apps" / "openssl" / "cert.pem"
+    network_install = tmp_path / "OSGeo4W" / "bin" / "curl-ca-bundle.crt"
+    company = tmp_path / "company" / "root.pem"
+    for path in (own, network_install, company):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    variables = {
+        "OSGEO4W_ROOT": str(tmp_path / "Program Files" / "Maps 3.44"),
+        "SSL_CERT_FILE": str(own),
+        "SSL_CERT_DIR": str(own.parent),
+        "CURL_CA_BUNDLE": str(network_install),
+        "REQUESTS_CA_BUNDLE": str(company),
+        "PATH": "/bin",
+    }
+    names = {"SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"}
+    monkeypatch.setattr("sys.platform", "win32")
+    assert set(clean_environment(variables)) & names == {"REQUESTS_CA_BUNDLE"}
+    monkeypatch.setattr("sys.platform", "linux")
+    assert set(clean_environment(variables)) & names == names
