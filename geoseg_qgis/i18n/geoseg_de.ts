@@ -559,27 +559,27 @@ oder: all buildings with a pool</translation>
     </message>
     <message>
         <source>For models whose authors grant access one by one. It is kept in QGIS's authentication database and sent to Hugging Face only.</source>
-        <translation type="unfinished"></translation>
+        <translation>Für Modelle, deren Autoren Zugang einzeln gewähren. Er liegt in der Authentifizierungsdatenbank von QGIS und wird nur an Hugging Face geschickt.</translation>
     </message>
     <message>
         <source>Forget</source>
-        <translation type="unfinished"></translation>
+        <translation>Vergessen</translation>
     </message>
     <message>
         <source>Hugging Face token</source>
-        <translation type="unfinished"></translation>
+        <translation>Hugging-Face-Token</translation>
     </message>
     <message>
         <source>The token was not stored, because QGIS's authentication database is locked. Enter its master password and try again.</source>
-        <translation type="unfinished"></translation>
+        <translation>Das Token wurde nicht gespeichert, weil die Authentifizierungsdatenbank von QGIS gesperrt ist. Geben Sie ihr Master-Passwort ein, und versuchen Sie es noch einmal.</translation>
     </message>
     <message>
         <source>stored</source>
-        <translation type="unfinished"></translation>
+        <translation>gespeichert</translation>
     </message>
     <message>
         <source>none</source>
-        <translation type="unfinished"></translation>
+        <translation>keines</translation>
     </message>
     <message>
         <source>Set up the engine</source>
@@ -991,7 +991,7 @@ oder: all buildings with a pool</translation>
     </message>
     <message>
         <source>The access token in the authentication database is not used, because its master password was not entered.</source>
-        <translation type="unfinished"></translation>
+        <translation>Das Zugangstoken in der Authentifizierungsdatenbank wird nicht verwendet, weil ihr Master-Passwort nicht eingegeben wurde.</translation>
     </message>
     <message>
         <source>takes about {} of memory</source>
