@@ -56,6 +56,9 @@ def _check_plain(value: Any, path: Members, name: str) -> None:
         raise _outside(
             f"{name} has {len(value):,} characters.", f"Use at most {LONGEST_TEXT:,}.", path
         )
+    if isinstance(value, str) and "\0" in value:
+        # Neither file names nor the libraries that read them take it.
+        raise _outside(f"{name} holds a null character.", "Type the text again.", path)
     if isinstance(value, (tuple, list, dict)):
         if len(value) > MOST_ITEMS:
             raise _outside(

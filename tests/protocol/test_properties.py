@@ -113,3 +113,12 @@ def test_no_line_is_more_than_a_mismatch(line: bytes) -> None:
         assert error.code is ErrorCode.PROTOCOL_MISMATCH
         return
     assert message["jsonrpc"] == "2.0"
+
+
+def test_no_text_of_a_job_holds_a_null_character() -> None:
+    task = OpenVocabularyTask(parse_classes("building"), class_raster="out\0.tif")
+    job = Job(RasterSource("a.tif"), task, method="fast")
+    _, error = attempt(lambda: Job.from_json(job.to_json()))
+    assert error is not None
+    assert error.code is ErrorCode.INVALID_JOB
+    assert "null character" in error.message
