@@ -42,7 +42,7 @@ def segmentation(image: QgsRasterLayer, **more: object) -> dict[str, object]:
 
 def wait_for_end(runner: JobRunner, number: int) -> None:
     ended = wait_until(
-        lambda: runner.jobs.get(number).state.ended, meanwhile=QCoreApplication.processEvents
+        lambda: runner.jobs.get(number).state.ended, 240.0, QCoreApplication.processEvents
     )
     assert ended
 
