@@ -15,6 +15,7 @@ from geoseg_qgis.engine.models.automatic_masks import (
     AutomaticMasks,
     AutomaticMaskSettings,
     automatic_masks,
+    point_grid,
 )
 from geoseg_qgis.engine.models.oom_fallback import OutOfMemoryFallback, Work
 from geoseg_qgis.engine.models.sam2 import Sam2Embedding, Sam2Model
@@ -104,15 +105,30 @@ class Sam2Proposer:
             self.grid, Window(window.col_off, window.row_off, self.size, self.size)
         )
 
-    def masks(self, chip: Chip) -> AutomaticMasks:
-        """Return the masks of a square chip."""
+    def points(self, wanted: NDArray[np.bool_]) -> Tensor:
+        """Return those points of the grid of prompts that lie on wanted pixels, (n, 2).
+
+        Args:
+            wanted: (H, W) over the ground of a square chip, at any resolution.
+        """
+        points = point_grid(self._settings.points_per_side, (self.size, self.size))
+        columns, rows = (points * (len(wanted) / self.size)).long().numpy().T
+        return points[torch.from_numpy(wanted[rows, columns])]
+
+    def masks(self, chip: Chip, points: Tensor | None = None) -> AutomaticMasks:
+        """Return the masks of a square chip.
+
+        Args:
+            chip: The chip.
+            points: See `points`; None asks all over the chip.
+        """
         images = torch.from_numpy(chip.continued())[None].float() / 255.0
         tile: Work[Tensor, Sam2Embedding] = Work(
             lambda parts: [self._model.encode(part) for part in parts], "One tile of the image"
         )
         embedding = self._fallback.run(tile, [images])[0]
         return automatic_masks(
-            self._model, embedding, self._settings, self._checkpoint, self._fallback
+            self._model, embedding, self._settings, self._checkpoint, self._fallback, points
         )
 
 

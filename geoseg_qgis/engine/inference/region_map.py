@@ -7,10 +7,9 @@ region over the whole raster, and one vote would label all of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.resampling.grids import nearest_window
 from geoseg_qgis.engine.raster.scratch import ScratchArray, ScratchFolder
 
-from .journal import NO_JOURNAL, Journal
+from .journal import NO_JOURNAL, Arrays, Journal
 from .stitching import label_pairs
 from .windows import plan_tiles
 
@@ -32,6 +31,9 @@ LARGEST_SHARE = 0.25
 RegionProposer = Callable[[Window], NDArray[np.int32]]
 """A window in pixels of the proposer's coarser grid to ids from 1 (0 no region) on the fine grid.
 """
+
+TileProposer = Callable[[Window], Arrays]
+"""Like `RegionProposer`, but returns a list of the ids and of further arrays about them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class RegionMap:
         folder: Where its file lies.
         grid: Where the ids lie.
         journal: Keeps finished tiles.
+        name: Name of the file.
 
     Attributes:
         grid: As given.
@@ -63,11 +66,17 @@ class RegionMap:
         count: Ids run from 1 to this.
     """
 
-    def __init__(self, folder: ScratchFolder, grid: Grid, journal: Journal = NO_JOURNAL) -> None:
+    def __init__(
+        self,
+        folder: ScratchFolder,
+        grid: Grid,
+        journal: Journal = NO_JOURNAL,
+        name: str = "regions",
+    ) -> None:
         self.grid = grid
         self.journal = journal
         self.count = 0
-        self._ids = ScratchArray(folder, "regions", 1, grid.height, grid.width, np.dtype(np.int32))
+        self._ids = ScratchArray(folder, name, 1, grid.height, grid.width, np.dtype(np.int32))
 
     def write(self, window: Window, ids: NDArray[np.int32]) -> None:
         """Write (h, w) ids."""
@@ -110,29 +119,50 @@ def propose_regions(
         plan: How the proposer's grid is cut.
         progress: Takes the finished fraction.
     """
+    for _ in stitch_tiles(regions, lambda window: [propose(window)], plan, "regions", progress):
+        pass
+
+
+def stitch_tiles(
+    regions: RegionMap, propose: TileProposer, plan: RegionPlan, stage: str, progress: Progress
+) -> Iterator[tuple[NDArray[np.int32], Arrays]]:
+    """Fill a region map tile by tile, and yield what became of the regions of each tile.
+
+    Args:
+        regions: The map to fill.
+        propose: Called once a tile; returns its ids, then whatever else is known about them.
+        plan: How the proposer's grid is cut.
+        stage: Name under which finished tiles are kept.
+        progress: Takes the finished fraction.
+
+    Yields:
+        The id on the map of each id of the tile, with 0 for 0, and the further arrays.
+    """
     grid = regions.grid
     height = -(-grid.height // plan.subdivision)
     width = -(-grid.width // plan.subdivision)
     tiles = plan_tiles(height, width, plan.size, plan.overlap)
-    stage = regions.journal.stage("regions", (plan, grid.transform, grid.shape), len(tiles))
+    finished = regions.journal.stage(stage, (plan, grid.transform, grid.shape), len(tiles))
     stitcher = _Stitcher(regions, LARGEST_SHARE * (plan.size * plan.subdivision) ** 2)
     above, row_end, left = 0, 0, 0
     for number, tile in enumerate(tiles):
         window = fine_window(tile.window, plan.subdivision, grid)
         if tile.column == 0:
             above, row_end, left = row_end, _end(window.row_off, window.height), 0
-        (ids,) = stage.recall(
+        ids, *facts = finished.recall(
             f"{tile.row}-{tile.column}", partial(_proposed, propose, tile.window, window)
         )
-        stitcher.place(window, ids.astype(np.int32), above, left)
+        names = stitcher.place(window, ids.astype(np.int32), above, left)
         left = _end(window.col_off, window.width)
         progress((number + 1) / len(tiles))
+        yield names, facts
 
 
-def _proposed(propose: RegionProposer, window: Window, fine: Window) -> list[NDArray[Any]]:
-    """Return the ids of a tile in as few bytes as they need."""
-    ids = propose(window)[: int(fine.height), : int(fine.width)]
-    return [ids.astype(np.min_scalar_type(int(ids.max(initial=0))))]
+def _proposed(propose: TileProposer, window: Window, fine: Window) -> Arrays:
+    """Return the ids of a tile in as few bytes as they need, and what is known about them."""
+    ids, *facts = propose(window)
+    ids = ids[: int(fine.height), : int(fine.width)]
+    return [ids.astype(np.min_scalar_type(int(ids.max(initial=0)))), *facts]
 
 
 def fine_window(window: Window, subdivision: int, grid: Grid) -> Window:
@@ -158,8 +188,10 @@ class _Stitcher:
         self._largest_area = largest_area
         self._areas: list[int] = [0]
 
-    def place(self, window: Window, ids: NDArray[np.int32], above: int, left: int) -> None:
-        """Write one tile.
+    def place(
+        self, window: Window, ids: NDArray[np.int32], above: int, left: int
+    ) -> NDArray[np.int32]:
+        """Write one tile, and return the id on the map of each of its ids.
 
         Args:
             window: Where on the region grid.
@@ -173,11 +205,12 @@ class _Stitcher:
         seen = np.zeros(ids.shape, dtype=bool)
         seen[:rows] = True
         seen[:, :columns] = True
-        renamed = self._rename(ids, old, seen)
+        names = self._rename(ids, old, seen)
         keeps_old = np.zeros(ids.shape, dtype=bool)
         keeps_old[: rows // 2] = True
         keeps_old[:, : columns // 2] = True
-        self._regions.write(window, np.where(keeps_old, old, renamed))
+        self._regions.write(window, np.where(keeps_old, old, names[ids]))
+        return names
 
     def _rename(
         self, ids: NDArray[np.int32], old: NDArray[np.int32], seen: NDArray[np.bool_]
@@ -195,4 +228,4 @@ class _Stitcher:
             if new and not names[new]:
                 names[new] = len(self._areas)
                 self._areas.append(int(areas[new]))
-        return names[ids]
+        return names

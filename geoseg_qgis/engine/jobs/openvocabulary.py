@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from geoseg_qgis.engine.inference.messages import (
     report_pixel_size,
     report_unknown_words,
@@ -18,6 +20,7 @@ from geoseg_qgis.engine.methods.open_vocabulary.method import (
     OpenVocabularyMethod,
     find_method,
 )
+from geoseg_qgis.engine.methods.open_vocabulary.objects import ObjectRequest
 from geoseg_qgis.engine.models.model_cache import load_models
 from geoseg_qgis.engine.models.preset import LoadedPreset
 from geoseg_qgis.engine.progress import JobContext
@@ -53,15 +56,29 @@ def run(job: Job, context: JobContext) -> Result:
     with prepare_scene(job, files.folder, made_for, context) as scene:
         report_pixel_size(models.card.title, scene.base, made_for, context)
         request = MatchRequest(scene, models, prompts, task, context)
-        labelling = _label(match, request, context.span(0.02, 0.9))
+        separate = task.objects and task.polygon_file is not None
+        objects = ObjectRequest(scene, models, task.points_per_side) if separate else None
+        if objects is not None and task.regions is None:
+            objects.check()
+        end = 0.9 if objects is None else 0.7
+        labelling = _label(match, request, context.span(0.02, end))
+        if objects is not None and task.regions is not None:
+            objects = replace(objects, regions=labelling.regions)
         report_unreadable(scene.reader, "stay unclassified", context)
         score_classes = score_legend(legend, prompts)
         return write_results(
-            Labelled(scene.output, labelling.blocks, legend, score_classes, scene.folder),
+            Labelled(
+                scene.output,
+                labelling.blocks,
+                legend,
+                score_classes,
+                scene.folder,
+                objects=objects,
+            ),
             files,
             task.polygons,
             describe_run(job, models, scene.base),
-            context.span(0.9, 1.0),
+            context.span(end, 1.0),
         )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 
 from geoseg_qgis.engine.inference.chips import RasterScene
 from geoseg_qgis.engine.inference.messages import report_unreadable
+from geoseg_qgis.engine.methods.open_vocabulary.objects import ObjectRequest
 from geoseg_qgis.engine.methods.referring.mask import Mask, count_objects
 from geoseg_qgis.engine.methods.referring.messages import report_instruction, report_prediction
 from geoseg_qgis.engine.methods.referring.unigeoseg import preset_segmenter
@@ -53,19 +54,24 @@ def run(job: Job, context: JobContext) -> Result:
         None if made_for is None else made_for.coarsest,
     )
     with prepare_scene(job, files.folder, made_for, context) as scene:
+        objects = None
+        if task.objects and task.polygon_file is not None:
+            objects = ObjectRequest(scene, models)
+            objects.check()
         span = context.span(0.02, 0.85)
         prediction = predict_raster(
             scene, segmenter, instruction, lambda done: span.progress(done, FOLLOWING)
         )
         report_prediction(prediction, scene, models, context)
-        return _write(prediction, scene, job, models, context.span(0.85, 1.0))
+        return _write(prediction, scene, job, models, objects, context.span(0.85, 1.0))
 
 
-def _write(
+def _write(  # noqa: PLR0917
     prediction: RasterPrediction,
     scene: RasterScene,
     job: Job,
     models: LoadedPreset,
+    objects: ObjectRequest | None,
     context: JobContext,
 ) -> Result:
     task: ReferTask = job.task
@@ -79,6 +85,7 @@ def _write(
         ANSWER,
         scene.folder,
         {"instruction": task.instruction.strip()},
+        objects,
     )
     wanted = ResultFiles(mask_raster, task.polygon_file, task.scores)
     result = write_results(labelled, wanted, task.polygons, provenance, context)

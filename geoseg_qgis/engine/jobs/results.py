@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg_qgis.engine.inference.windows import blocks
 from geoseg_qgis.engine.methods.open_vocabulary.labelling import LabelBlock
+from geoseg_qgis.engine.methods.open_vocabulary.objects import ObjectRequest
 from geoseg_qgis.engine.progress import JobContext
 from geoseg_qgis.engine.raster.grid import Grid
 from geoseg_qgis.engine.raster.scratch import ScratchFolder
@@ -77,6 +78,7 @@ class Labelled:
         score_legend: Classes of the score bands.
         folder: Place of files that the user did not ask for.
         texts: Names and values of further fields that all polygons share.
+        objects: Tells touching objects of a class apart; None for connected areas.
     """
 
     grid: Grid
@@ -85,6 +87,7 @@ class Labelled:
     score_legend: tuple[LegendClass, ...]
     folder: ScratchFolder
     texts: Mapping[str, str] = field(default_factory=dict)
+    objects: ObjectRequest | None = None
 
 
 class _Tally:
@@ -141,6 +144,11 @@ def write_results(
     counts: dict[int, int] = {}
     if files.polygon_file is not None:
         span = context.span(0.5, 1.0)
+        read_objects = None
+        if labelled.objects is not None:
+            read_objects = labelled.objects.find(class_raster, context.span(0.5, 0.9)).read
+            provenance = {**provenance, **labelled.objects.models.provenance()}
+            span = context.span(0.9, 1.0)
         counts = write_polygons(
             class_raster,
             labelled.grid,
@@ -151,6 +159,7 @@ def write_results(
             confidence=confidence,
             progress=lambda done: span.progress(done, "Drawing polygons"),
             texts=labelled.texts,
+            read_objects=read_objects,
         )
     return Result(
         files.named(),

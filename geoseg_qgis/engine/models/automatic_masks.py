@@ -116,14 +116,15 @@ def point_grid(points_per_side: int, source_size: tuple[int, int]) -> Tensor:
     return torch.stack([x, y], dim=-1).reshape(-1, 2).float()
 
 
-def automatic_masks(
+def automatic_masks(  # noqa: PLR0917
     model: Sam2Model,
     embedding: Sam2Embedding,
     settings: AutomaticMaskSettings | None = None,
     checkpoint: Checkpoint | None = None,
     fallback: OutOfMemoryFallback | None = None,
+    points: Tensor | None = None,
 ) -> AutomaticMasks:
-    """Find masks all over an image.
+    """Find masks all over an image, or at some points.
 
     Args:
         model: The SAM 2 model that encoded the image.
@@ -131,12 +132,14 @@ def automatic_masks(
         settings: Prompts and filters.
         checkpoint: Called between batches with the fraction done; may raise to cancel.
         fallback: What to do when the device's memory runs out.
+        points: Source pixels (x, y) of the prompts, shape (n, 2), n > 0; None takes the grid.
 
     Returns:
         The masks that passed, duplicates removed.
     """
     settings = settings or AutomaticMaskSettings()
-    points = point_grid(settings.points_per_side, embedding.source_size)
+    if points is None:
+        points = point_grid(settings.points_per_side, embedding.source_size)
     batch_size = settings.batch_size or prompts_per_batch(model.device, model.prompt_bytes)
     shared = model.share(embedding)
 

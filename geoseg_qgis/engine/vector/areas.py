@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from geoseg_qgis.engine.raster.grid import Grid
 from .components import Components, ReadClasses, ReadScores, find_components, labelled_bands
 from .measure import pixel_areas
 from .outlines import polygons_from
+from .touching_objects import ReadObjects, gather_objects, read_keys
 from .trace import build_topology, find_vertices
 
 
@@ -33,7 +35,7 @@ class TracedAreas:
     """
 
     polygons: NDArray[np.object_]
-    class_ids: NDArray[np.uint8]
+    class_ids: NDArray[np.integer[Any]]
     scores: NDArray[np.float64]
 
 
@@ -44,6 +46,7 @@ def trace_areas(  # noqa: PLR0917
     minimum_area: float = 0.0,
     tolerance: float = 0.0,
     progress: Progress | None = None,
+    read_objects: ReadObjects | None = None,
 ) -> TracedAreas:
     """Return the 4-connected areas of equal class; class 0 belongs to none.
 
@@ -54,9 +57,15 @@ def trace_areas(  # noqa: PLR0917
         minimum_area: Smallest area kept, in square metres (square map units without a CRS).
         tolerance: Largest deviation of simplified outlines in pixels; neighbours stay matched.
         progress: Called with the finished fraction; may raise to stop.
+        read_objects: Returns the object numbers (h, w) of a window of full rows; objects that
+            touch become areas of their own.
     """
     report = progress or _ignore
+    if read_objects is not None:
+        read_classes = read_keys(read_classes, read_objects)
     found = find_components(grid.shape, read_classes, read_scores, lambda done: report(done / 2))
+    if read_objects is not None:
+        found = gather_objects(found, read_classes)
     numbers, kept = _number(found, grid, minimum_area)
     if not len(kept):
         return TracedAreas(np.zeros(0, object), np.zeros(0, np.uint8), np.zeros(0))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ from scipy.sparse.csgraph import connected_components
 
 from geoseg_qgis.engine.progress import Progress
 
-ReadClasses = Callable[[Window], NDArray[np.uint8]]
-ReadScores = Callable[[Window, NDArray[np.uint8]], NDArray[np.float32]]
+ReadClasses = Callable[[Window], NDArray[np.integer[Any]]]
+ReadScores = Callable[[Window, NDArray[Any]], NDArray[np.float32]]
 # Bounds memory: labels and sums of one band take some 50 bytes a pixel.
 BAND_PIXELS = 8_000_000
 
@@ -38,7 +39,7 @@ class Components:
         shape: Rows and columns of the raster.
     """
 
-    class_ids: NDArray[np.uint8]
+    class_ids: NDArray[np.integer[Any]]
     pixels: NDArray[np.int64]
     columns: NDArray[np.float64]
     rows: NDArray[np.float64]
@@ -107,9 +108,11 @@ class BandLabels:
     def __init__(self) -> None:
         self.count = 0
         self._touching = [np.zeros((2, 0), np.int64)]
-        self._above: tuple[NDArray[np.int64], NDArray[np.uint8]] | None = None
+        self._above: tuple[NDArray[np.int64], NDArray[np.integer[Any]]] | None = None
 
-    def add(self, classes: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    def add(
+        self, classes: NDArray[np.integer[Any]]
+    ) -> tuple[NDArray[np.int32], NDArray[np.integer[Any]]]:
         """Label the next band of full rows, as `label_classes_of` does."""
         labels, label_classes = label_classes_of(classes)
         if self._above is not None:
@@ -130,8 +133,8 @@ class BandLabels:
 
 
 def label_classes_of(
-    classes: NDArray[np.uint8],
-) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    classes: NDArray[np.integer[Any]],
+) -> tuple[NDArray[np.int32], NDArray[np.integer[Any]]]:
     """Label the 4-connected areas of equal class of an array.
 
     Returns:
@@ -146,7 +149,7 @@ def label_classes_of(
     run_count = int(runs[-1, -1]) + 1
     areas = join_labels(upper, lower, run_count)
     run_classes = classes.ravel()[np.flatnonzero(starts.ravel())]
-    area_classes = np.zeros(int(areas.max()) + 1, dtype=np.uint8)
+    area_classes = np.zeros(int(areas.max()) + 1, dtype=classes.dtype)
     area_classes[areas] = run_classes
     shown = area_classes > 0
     table = np.where(shown, np.cumsum(shown), 0).astype(np.int32)
@@ -173,14 +176,14 @@ class _Sums:
     """Sums of the pixels of each label of each band."""
 
     def __init__(self) -> None:
-        self._classes: list[NDArray[np.uint8]] = [np.zeros(0, np.uint8)]
+        self._classes: list[NDArray[np.integer[Any]]] = [np.zeros(0, np.uint8)]
         self._parts: list[NDArray[np.float64]] = [np.zeros((4, 0))]
 
     def add(
         self,
         window: Window,
         labels: NDArray[np.int32],
-        label_classes: NDArray[np.uint8],
+        label_classes: NDArray[np.integer[Any]],
         scores: NDArray[np.float32] | None,
     ) -> None:
         count = len(label_classes)
@@ -203,8 +206,9 @@ class _Sums:
         count = int(joins.max(initial=-1)) + 1
         parts = np.concatenate(self._parts, axis=1)
         totals = np.stack([np.bincount(joins, part, minlength=count) for part in parts])
-        class_ids = np.zeros(count, dtype=np.uint8)
-        class_ids[joins] = np.concatenate(self._classes)
+        classes = np.concatenate(self._classes)
+        class_ids: NDArray[Any] = np.zeros(count, dtype=classes.dtype)
+        class_ids[joins] = classes
         pixels = np.maximum(totals[0], 1.0)
         return Components(
             class_ids=class_ids,

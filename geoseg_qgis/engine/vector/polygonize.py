@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -23,7 +24,8 @@ from geoseg_qgis.protocol.polygons import PolygonOptions
 from .areas import TracedAreas, trace_areas
 from .geopackage import write_geopackage
 from .measure import measure_polygons, pixel_areas
-from .right_angles import square_polygon
+from .right_angles import fit_together, square_polygon
+from .touching_objects import ReadObjects
 
 Polygons = NDArray[np.object_]
 LAYER = "polygons"
@@ -40,6 +42,7 @@ def write_polygons(
     confidence: Path,
     progress: Progress,
     texts: Mapping[str, str] = MappingProxyType({}),
+    read_objects: ReadObjects | None = None,
 ) -> dict[int, int]:
     """Write the polygons of a class raster.
 
@@ -53,6 +56,7 @@ def write_polygons(
         confidence: Raster of probabilities on the same pixels, scaled bytes.
         progress: Called with the finished fraction; raises to stop.
         texts: Names and values of more fields, the same for every polygon.
+        read_objects: Object numbers of a window; objects that touch become polygons of their own.
 
     Returns:
         Number of polygons of each class id.
@@ -60,12 +64,15 @@ def write_polygons(
     Raises:
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
-    areas = _trace(class_raster, confidence, grid, options, progress)
+    areas = _trace(class_raster, confidence, grid, options, progress, read_objects)
     polygons = fill_small_holes(areas.polygons, grid, options.minimum_hole)
     names = {item.class_id: item.name for item in legend}
     squared = {item.class_id for item in legend if item.name in options.right_angles}
     chosen = np.isin(areas.class_ids, list(squared))
-    polygons[chosen] = square_outlines(polygons[chosen], grid, options.simplify)
+    if chosen.any():
+        outlines = polygons.copy()
+        polygons[chosen] = square_outlines(polygons[chosen], grid, options.simplify)
+        polygons = fit_together(polygons, outlines, chosen, grid.shape)
     progress(0.8)
     placed = place(polygons, grid)
     ground_areas, perimeters = measure_polygons(placed, grid.crs_wkt)
@@ -94,8 +101,13 @@ def write_polygons(
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
-def _trace(
-    class_raster: Path, confidence: Path, grid: Grid, options: PolygonOptions, progress: Progress
+def _trace(  # noqa: PLR0917
+    class_raster: Path,
+    confidence: Path,
+    grid: Grid,
+    options: PolygonOptions,
+    progress: Progress,
+    read_objects: ReadObjects | None,
 ) -> TracedAreas:
     with rasterio.open(class_raster) as classes, rasterio.open(confidence) as scores:
         scale, offset = scores.scales[0], scores.offsets[0]
@@ -104,7 +116,7 @@ def _trace(
             ids: NDArray[np.uint8] = classes.read(1, window=window)
             return ids
 
-        def read_scores(window: Window, _ids: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def read_scores(window: Window, _ids: NDArray[Any]) -> NDArray[np.float32]:
             steps = scores.read(1, window=window)
             values: NDArray[np.float32] = (steps * scale + offset).astype(np.float32)
             return values
@@ -116,6 +128,7 @@ def _trace(
             options.minimum_area,
             options.simplify,
             lambda done: progress(0.7 * done),
+            read_objects,
         )
 
 

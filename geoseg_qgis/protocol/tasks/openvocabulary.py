@@ -29,6 +29,7 @@ class OpenVocabularyTask:
             pixels that match these better stay unclassified.
         regions: Polygons or an integer raster, used as regions in place of those of SAM 2.
         points_per_side: SAM 2 grid a tile; None takes the preset's own.
+        objects: Whether touching things of one class become polygons of their own.
         polygons: How polygons are made.
         class_raster: File to write, or None.
         polygon_file: GeoPackage to write, or None.
@@ -62,6 +63,13 @@ class OpenVocabularyTask:
         "always keeps its background prompts.",
         True,
         name="RIVALS",
+    )
+    objects: bool = parameter(
+        "Separate objects",
+        "Things of one class that touch, such as houses in a row, become polygons of their own. "
+        "SAM 2 or your regions tell them apart, which takes longer. The raster stays the same.",
+        False,
+        name="OBJECTS",
     )
     regions: Optional[LayerSource] = parameter(
         "Regions",

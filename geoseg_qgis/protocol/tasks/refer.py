@@ -49,6 +49,7 @@ class ReferTask:
         view: See `View`.
         keep: See `Keep`.
         threshold: Probability above which a pixel belongs to the result, 0..1.
+        objects: Whether touching things become polygons of their own.
         polygons: How outlines are made.
         mask_raster: Raster to write, 1 inside of the result, or None.
         polygon_file: GeoPackage to write, or None.
@@ -75,6 +76,13 @@ class ReferTask:
         name="THRESHOLD",
         minimum=0.0,
         maximum=1.0,
+    )
+    objects: bool = parameter(
+        "Separate objects",
+        "Things that touch, such as houses in a row, become polygons of their own. "
+        "SAM 2 tells them apart, which takes longer. The raster stays the same.",
+        False,
+        name="OBJECTS",
     )
     polygons: PolygonOptions = field(default_factory=PolygonOptions)
     mask_raster: Optional[str] = parameter(

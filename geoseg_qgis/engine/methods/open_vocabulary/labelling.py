@@ -102,6 +102,10 @@ class RasterLabelling:
         folder: Scratch folder.
         grid: Output grid.
         rules: See `LabellingRules`.
+
+    Attributes:
+        grid: As given.
+        regions: Regions of the method or of the user, once pixels are labelled.
     """
 
     def __init__(self, folder: ScratchFolder, grid: Grid, rules: LabellingRules) -> None:
@@ -113,7 +117,7 @@ class RasterLabelling:
         )
         self._winners: NDArray[np.uint8] | None = None
         self._means: NDArray[np.float32] | None = None
-        self._regions: RegionMap | None = None
+        self.regions: RegionMap | None = None
 
     def label(
         self, source: ProbabilitySource, regions: RegionMap | None, progress: Progress
@@ -131,7 +135,7 @@ class RasterLabelling:
                 tally.update(ids[voting], labels[voting], probabilities.numpy()[:, voting])
             progress((number + 1) / len(windows))
         if tally is not None:
-            self._winners, self._means, self._regions = tally.winners(), tally.means(), regions
+            self._winners, self._means, self.regions = tally.winners(), tally.means(), regions
 
     def _label_pixels(
         self, probabilities: Tensor, known: Tensor
@@ -163,9 +167,9 @@ class RasterLabelling:
             yield replace(block, labels=np.where(named, block.labels, 0).astype(np.uint8))
 
     def _vote(self, block: LabelBlock) -> LabelBlock:
-        if self._regions is None or self._winners is None or self._means is None:
+        if self.regions is None or self._winners is None or self._means is None:
             return block
-        ids = self._regions.sample(self.grid.shape, block.window)
+        ids = self.regions.sample(self.grid.shape, block.window)
         voted = (ids > 0) & (block.confidence != SCORE_NODATA)
         means = quantise(torch.from_numpy(self._means), torch.ones(1, dtype=torch.bool))
         best = np.where(self._winners == 0, means.max(axis=0), _pick(means, self._winners))
