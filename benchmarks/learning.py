@@ -1,7 +1,8 @@
 """Learning from a few labels on real images, with labels simulated from the ground truth.
 
 Each image is cut into four upright strips. Labels are points in the first and the third, chosen at
-random with a fixed seed; random pixels of the second and the fourth are scored::
+random with a fixed seed; random pixels of the second and the fourth are scored. No built-in network
+was trained on these images::
 
     python -m benchmarks.learning --data ../shared/data
 """
@@ -69,7 +70,7 @@ SETS = (
     ImageSet(
         "Dubai, 5 classes",
         "dubai_landcover",
-        ("t3_p002.jpg", "t1_p009.jpg", "t3_p006.jpg"),
+        ("t1_p009.jpg", "t1_p003.jpg"),
         (1, 2, 3, 4, 5),
         "building, roof, house; bare land, soil, sand; road, street; vegetation, tree, grass; "
         "water",
@@ -77,7 +78,7 @@ SETS = (
     ImageSet(
         "Korea, Sentinel-2, 5 classes",
         "s2_korea_10m",
-        ("s2kr_202309_03.tif", "s2kr_202309_18.tif", "s2kr_202412_00.tif"),
+        ("s2kr_202309_18.tif", "s2kr_202412_18.tif"),
         (10, 30, 50, 70, 100),
         "building; road; field, farmland; forest, tree; background",
         (3, 2, 1),
@@ -85,7 +86,7 @@ SETS = (
     ImageSet(
         "OpenAerialMap, buildings",
         "oam_buildings",
-        ("kampala_01.tif", "nairobi_01.tif", "zanzibar_01.tif"),
+        ("kampala_05.tif", "nairobi_04.tif"),
         (255, 0),
         "building, roof, house; bare land, road, vegetation, background",
     ),
@@ -144,7 +145,7 @@ def make_pool(data: Path, images: ImageSet, name: str, most: int, seed: int) -> 
         columns = ((np.arange(width) + 0.5) * truth.shape[1] / width).astype(int)
         classes = truth[rows[:, None], columns]
         strip = np.broadcast_to(np.arange(width) * STRIPS // width % 2 == 1, classes.shape)
-        chosen, scored = [], []
+        chosen = []
         for number in range(len(images.values)):
             pixels = np.argwhere((classes == number) & ~strip)
             chosen.append(pixels[rng.permutation(len(pixels))[:most]])

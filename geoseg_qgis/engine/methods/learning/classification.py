@@ -104,7 +104,8 @@ def _probabilities(features: Tensor, head: Head) -> Tensor:
     """Return (C, H, W) of features (F, H, W)."""
     flat = features.flatten(1).T
     parts = [torch.softmax(head.logits(part), dim=1) for part in flat.split(_PIXELS)]
-    return torch.cat(parts).T.unflatten(1, features.shape[1:])
+    found: Tensor = torch.cat(parts).T.unflatten(1, features.shape[1:])
+    return found
 
 
 def uncertainty(scores: NDArray[np.uint8]) -> NDArray[np.float32]:

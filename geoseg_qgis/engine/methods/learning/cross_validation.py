@@ -199,7 +199,8 @@ def _matrix(
     truth: NDArray[np.int64], predicted: NDArray[np.int64], weights: NDArray[np.float64], count: int
 ) -> NDArray[np.float64]:
     pairs = truth * count + predicted
-    return np.bincount(pairs, weights, count * count).reshape(count, count)
+    sums = np.asarray(np.bincount(pairs, weights, count * count), dtype=np.float64)
+    return sums.reshape(count, count)
 
 
 def _mean_iou(labels: Labels, logits: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

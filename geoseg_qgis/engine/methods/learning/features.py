@@ -157,7 +157,8 @@ class FeatureExtractor:
         height, width = (side // dino.patch_size for side in enlarged.shape[-2:])
         # An early layer sees edges and texture, the last one what a thing is.
         cells = torch.cat([layers[0], layers[-1]], dim=-1).float()
-        return cells.transpose(1, 2).unflatten(2, (height, width))
+        found: Tensor = cells.transpose(1, 2).unflatten(2, (height, width))
+        return found
 
     def _clip_cells(self, images: Tensor) -> Tensor:
         clip = self.models.clip
@@ -170,7 +171,8 @@ class FeatureExtractor:
             clip.module.visual, ((enlarged - mean) / std).to(weight.dtype)
         )
         unit = torch.nn.functional.normalize(tokens[:, 1:].float(), dim=-1)
-        return unit.transpose(1, 2).unflatten(2, grid)
+        found: Tensor = unit.transpose(1, 2).unflatten(2, grid)
+        return found
 
     def state(self) -> State:
         """Return the tensors to save."""

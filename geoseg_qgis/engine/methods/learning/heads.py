@@ -206,11 +206,11 @@ def _fit_logistic(  # noqa: PLR0917
             functional.linear(samples, weight, bias), classes, reduction="none"
         )
         value: Tensor = (losses * weights).mean() + _LOGISTIC_PENALTY * weight.square().sum() / 2
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         progress(0.5)
         return value
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    optimiser.step(loss)
     return (((weight.detach(), bias.detach()),),)
 
 

@@ -206,14 +206,15 @@ def _pixels_of(shape: shapely.Geometry, grid: Grid, rng: np.random.Generator) ->
         points = np.floor(shapely.get_coordinates(shape)).astype(np.int64)
         pixels = points[:, ::-1]
     elif dimension == 2 and width * height > _LARGEST_DRAWN:
-        points = rng.uniform((left, top), (right, bottom), (_RANDOM_TRIES, 2))
+        tried = rng.uniform((left, top), (right, bottom), (_RANDOM_TRIES, 2))
         shapely.prepare(shape)
-        inside = shapely.contains_xy(shape, points[:, 0], points[:, 1])
-        pixels = np.floor(points[inside]).astype(np.int64)[:, ::-1]
+        inside = shapely.contains_xy(shape, tried[:, 0], tried[:, 1])
+        pixels = np.floor(tried[inside]).astype(np.int64)[:, ::-1]
     elif dimension == 1 and width * height > _LARGEST_DRAWN:
         along = rng.uniform(0, shape.length, _RANDOM_TRIES)
-        points = shapely.get_coordinates(shapely.line_interpolate_point(shape, along))
-        pixels = np.floor(points).astype(np.int64)[:, ::-1]
+        lines = np.full(len(along), shape, dtype=object)
+        tried = shapely.get_coordinates(shapely.line_interpolate_point(lines, along))
+        pixels = np.floor(tried).astype(np.int64)[:, ::-1]
     else:
         place = Affine.translation(int(first[0]), int(first[1]))
         # A polygon that holds no pixel's centre still marks the pixels that it touches.
