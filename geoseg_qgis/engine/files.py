@@ -30,6 +30,8 @@ Sidecar = Callable[[Path], Path]
 _LONGEST_DRAFT = 230
 _LONGEST_SUFFIX = 16
 _DRAFT = re.compile(r"\.([0-9a-f]{4})-(\d+)-[0-9a-f]{8}\.part")
+# Bytes; a GeoPackage without a feature has about 100 kB.
+_NO_SPACE = 1 << 17
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_WORDS = ("no space left", "disk full", "not enough space", "file too large", "disk quota")
 
@@ -215,12 +217,21 @@ def disk_full(
     )
 
 
+def _has_no_space(folder: Path) -> bool:
+    """Return whether nothing fits on a disk: libraries then report what they could not do next."""
+    try:
+        return shutil.disk_usage(folder).free < _NO_SPACE
+    except OSError:
+        return False
+
+
 def unwritable(path: Path, error: BaseException) -> JobError:
     """Return the error for a file or folder that cannot be written to."""
     cause = error.__cause__ or error
     reason = getattr(cause, "strerror", None) or " ".join(str(cause).split())
-    if is_disk_full(error):
-        return disk_full(path if path.is_dir() else path.parent, detail=str(cause))
+    folder = path if path.is_dir() else path.parent
+    if is_disk_full(error) or _has_no_space(folder):
+        return disk_full(folder, detail=str(cause))
     return JobError(
         ErrorCode.OUTPUT_UNWRITABLE,
         f"{path} cannot be written: {reason}.",

@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from geoseg_qgis.engine.files import Draft, Sidecar, appended, draft, sweep_drafts
+from geoseg_qgis.engine.files import Draft, Sidecar, appended, draft, sweep_drafts, unwritable
 from geoseg_qgis.protocol.errors import ErrorCode, JobError
 
 
@@ -123,3 +124,13 @@ def test_drafts_of_dead_processes_are_swept(tmp_path: Path) -> None:
         path.write_text("left behind")
     sweep_drafts(tmp_path)
     assert names(tmp_path) == {kept.name, foreign.name}
+
+
+@pytest.mark.parametrize(("free", "code"), [(4096, "DISK_FULL"), (1 << 30, "OUTPUT_UNWRITABLE")])
+def test_whatever_fails_on_a_disk_without_space_is_a_full_disk(
+    free: int, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(total=1 << 40, used=0, free=free)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    error = unwritable(tmp_path / "a.gpkg", RuntimeError("no such table: gpkg_contents"))
+    assert error.code is ErrorCode[code]

@@ -13,7 +13,7 @@ import numpy as np
 import pyogrio.raw
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataSourceError
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from geoseg_qgis.engine.files import appended, draft
 from geoseg_qgis.engine.raster.style import polygon_style
@@ -30,6 +30,7 @@ _STYLES_TABLE = """CREATE TABLE IF NOT EXISTS layer_styles (
     update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))"""
 # The GDAL of QGIS 3.22 reads this version without a warning.
 _VERSION = "1.3"
+_WRITING_ERRORS = (DataSourceError, DataLayerError, FeatureError, sqlite3.Error)
 # SQLite would apply a log that an earlier file of this name has left to the new one.
 _SIDECARS = tuple(appended(suffix) for suffix in ("-journal", "-wal", "-shm"))
 
@@ -64,7 +65,7 @@ def write_geopackage(
         JobError: ``OUTPUT_UNWRITABLE`` or ``DISK_FULL``.
     """
     id_column, geometry_column = free_names(("fid", "geom"), fields)
-    with draft(path, DataSourceError, sqlite3.Error, sidecars=_SIDECARS) as unfinished:
+    with draft(path, *_WRITING_ERRORS, sidecars=_SIDECARS) as unfinished:
         with warnings.catch_warnings():
             # A raster without a CRS has polygons without one.
             warnings.filterwarnings("ignore", message="'crs' was not provided")

@@ -8,6 +8,7 @@ are crossed. The squared outline counts only if it covers nearly the same ground
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import shapely
@@ -15,6 +16,10 @@ from numpy.typing import NDArray
 
 # IoU with the outline before.
 LEAST_OVERLAP = 0.8
+# IoU that each corner beyond four must gain: stairs along the pixels fit best, but are no house.
+CORNER_GAIN = 0.02
+# Square pixels; less is rounding.
+_LEAST_SHARED = 1e-6
 Line = tuple[float, bool, float]
 
 
@@ -23,25 +28,89 @@ def square_polygon(polygon: shapely.Polygon, tolerance: float) -> shapely.Polygo
 
     Args:
         polygon: Polygon in a plane whose axes are perpendicular and equally scaled.
-        tolerance: Steps shorter than this are dropped.
+        tolerance: Steps shorter than this are dropped, up to twice as long ones where that spares
+            corners.
     """
     candidates = []
-    for angle in _directions(polygon, tolerance):
-        shell = _square_ring(np.asarray(polygon.exterior.coords), angle, tolerance)
+    for angle, step in product(_directions(polygon, tolerance), (tolerance, 2.0 * tolerance)):
+        shell = _square_ring(np.asarray(polygon.exterior.coords), angle, step)
         if shell is None:
             continue
         holes = [
             hole
             for ring in polygon.interiors
-            if (hole := _square_ring(np.asarray(ring.coords), angle, tolerance)) is not None
+            if (hole := _square_ring(np.asarray(ring.coords), angle, step)) is not None
         ]
         squared = shapely.difference(shell, shapely.union_all(holes)) if holes else shell
         if isinstance(squared, shapely.Polygon) and squared.is_valid and not squared.is_empty:
             candidates.append((_overlap(polygon, squared), squared))
-    if not candidates:
+    usable = [candidate for candidate in candidates if candidate[0] >= LEAST_OVERLAP]
+    if not usable:
         return polygon
-    overlap, best = max(candidates, key=lambda candidate: candidate[0])
-    return best if overlap >= LEAST_OVERLAP else polygon
+    return max(usable, key=lambda candidate: candidate[0] - CORNER_GAIN * _corners(candidate[1]))[1]
+
+
+def _corners(polygon: shapely.Polygon) -> int:
+    return len(polygon.exterior.coords) - 1
+
+
+def fit_together(
+    squared: NDArray[np.object_],
+    outlines: NDArray[np.object_],
+    chosen: NDArray[np.bool_],
+    shape: tuple[int, int],
+) -> NDArray[np.object_]:
+    """Return squared polygons so that none overlaps another or leaves the raster.
+
+    What a squared polygon takes is cut from its neighbours, of two squared ones from the smaller.
+    One that would cut a neighbour to pieces, or be cut to pieces itself, keeps its outline.
+
+    Args:
+        squared: (n,) polygons in pixel coordinates, some of them squared.
+        outlines: (n,) the same before, which do not overlap.
+        chosen: (n,) bool, which of them are squared.
+        shape: Rows and columns of the raster.
+    """
+    placed = squared.copy()
+    raster = shapely.box(0.0, 0.0, float(shape[1]), float(shape[0]))
+    tree = shapely.STRtree(squared)
+    numbers = np.flatnonzero(chosen)
+    done = ~chosen
+    fixed = np.zeros(len(squared), dtype=bool)
+    for number in numbers[np.argsort(-shapely.area(squared[numbers]), kind="stable")].tolist():
+        near = [other for other in tree.query(squared[number]).tolist() if other != number]
+        for candidate in (squared[number], outlines[number]):
+            earlier = [placed[other] for other in near if fixed[other]]
+            mine = shapely.intersection(candidate, raster)
+            if earlier:
+                mine = shapely.difference(mine, shapely.union_all(earlier))
+            cut = {
+                other: shapely.difference(placed[other], mine)
+                for other in near
+                if done[other] and not fixed[other] and _shared(placed[other], mine)
+            }
+            if all(_is_one(each) for each in (mine, *cut.values())):
+                placed[number] = mine
+                for other, rest in cut.items():
+                    placed[other] = rest
+                break
+        else:
+            placed[number] = _largest_part(mine, outlines[number])
+        done[number] = fixed[number] = True
+    return placed
+
+
+def _largest_part(shape: shapely.Geometry, otherwise: shapely.Polygon) -> shapely.Polygon:
+    parts = [each for each in shapely.get_parts(shape) if _is_one(each)]
+    return max(parts, key=lambda each: each.area, default=otherwise)
+
+
+def _shared(first: shapely.Polygon, second: shapely.Polygon) -> bool:
+    return float(shapely.area(shapely.intersection(first, second))) > _LEAST_SHARED
+
+
+def _is_one(shape: shapely.Geometry) -> bool:
+    return isinstance(shape, shapely.Polygon) and not shape.is_empty
 
 
 def _overlap(first: shapely.Polygon, second: shapely.Polygon) -> float:
