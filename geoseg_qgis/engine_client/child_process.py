@@ -54,7 +54,7 @@ def without_certificates_of_qgis(variables: Mapping[str, str]) -> Dict[str, str]
     adds to the store of Windows. Without them, that store is used.
     """
     kept = dict(variables)
-    if sys.platform != "win32":
+    if not _on_windows():
         return kept
     roots = [variables.get(name, "") for name in ("OSGEO4W_ROOT", "QGIS_PREFIX_PATH")]
     roots += [sys.prefix] if _lies_in_qgis(sys.prefix) else []
@@ -110,6 +110,10 @@ def _path_without_qgis(path: str) -> str:
     return os.pathsep.join(
         entry for entry in entries if not any(word in entry.lower() for word in foreign)
     )
+
+
+def _on_windows() -> bool:
+    return sys.platform == "win32"
 
 
 def _lies_in_qgis(path: str) -> bool:

@@ -11,7 +11,7 @@ from geoseg_qgis.protocol.errors import JobError
 from .addresses import ADOPT_HINT, Address, unavailable
 
 _LOGIN = (
-    "set the variable HF_TOKEN to an access token of your account, or run 'hf auth login', and "
+    "enter an access token of your account in the GeoSeg options, or set the variable HF_TOKEN, and "
     "start again"
 )
 
@@ -74,7 +74,7 @@ def _no_access(
         return unavailable(message, _moved(address))
     if with_token and status == 401 and reason != "GatedRepo":
         return unavailable(
-            f"{host} does not accept the access token of HF_TOKEN or 'hf auth login'.",
+            f"{host} does not accept the access token that was sent.",
             f"Make a new one: {_LOGIN}.",
         )
     step = "and make sure that your token may read it" if with_token else f"then {_LOGIN}"
