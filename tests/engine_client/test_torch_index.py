@@ -195,3 +195,19 @@ def test_card_that_does_not_compute_is_told(site: Site) -> None:
         "processor." in texts
     )
     assert setup_plan.installed_kind(read_stamp(site.destination)) == "cuda"
+
+
+def test_password_of_an_index_is_written_nowhere(site: Site, tmp_path: Path) -> None:
+    word = "q7Zx2mK9vT4b"
+    address = site.server.address.replace("://", f"://jo:{word}@")
+    site.set_up(**{INDEX_VARIABLE: f"{address}/whl"})
+    assert read_stamp(site.destination)["torch"]["build"] == "cpu"
+    receipt = (site.destination / RECEIPT).read_text(encoding="utf-8")
+    assert receipt.startswith("# http://***@127.0.0.1")
+    kept = [*site.destination.glob("*"), *(tmp_path / "data" / "logs").glob("*")]
+    texts = [path.read_text(encoding="utf-8") for path in kept if path.is_file()]
+    assert len(texts) > 4
+    assert word not in "\n".join([*texts, *site.texts])
+    (site.destination / CRASH_MARKER).touch()
+    site.set_up(**{INDEX_VARIABLE: f"{address}/whl"})
+    assert (site.destination / RECEIPT).read_text(encoding="utf-8") == receipt
