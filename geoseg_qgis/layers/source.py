@@ -31,6 +31,9 @@ _ONLY_HERE = ("/vsimem/", "|option:", "|credential:", " authcfg=")
 _MEASURABLE = 1e30
 # Pixels of the largest result.
 _LARGEST = 40_000.0 * 40_000.0
+_SERVICE_TEXTS = ("<GDAL_WMS", "<GDAL_WMTS")
+_SERVICE_PREFIXES = ("WMS:", "WMTS:", "IIP:")
+_HEAD = 512
 _SAME_PIXELS = 2.0
 _SAME_SHARE = 0.002
 
@@ -68,8 +71,12 @@ class FrozenRaster:
 
     @property
     def is_vast(self) -> bool:
-        """Whether a file stands for a map service of the whole world, too large for any run."""
-        return float(self.columns) * self.rows > _LARGEST
+        """Whether a file stands for a map service of the whole world, too large for any run.
+
+        A large raster of the user's own is none, and is processed as a whole.
+        """
+        large = float(self.columns) * self.rows > _LARGEST
+        return large and _is_service(self.source.uri)
 
     def lies_at(self, bounds: Tuple[float, float, float, float]) -> bool:
         """Return whether bounds (xmin, ymin, xmax, ymax) are those of the layer, but for rounding.
@@ -191,6 +198,18 @@ def _file_uri(layer: QgsRasterLayer) -> str:
     if not Path(path).is_absolute() and Path(path).exists():
         return uri.replace(path, str(Path(path).resolve()), 1)
     return uri
+
+
+def _is_service(uri: str) -> bool:
+    """Return whether what GDAL opens describes a map service: its text, a prefix, or a file."""
+    if uri.lstrip().startswith(_SERVICE_TEXTS) or uri.upper().startswith(_SERVICE_PREFIXES):
+        return True
+    try:
+        with Path(uri).open("rb") as file:
+            head = file.read(_HEAD)
+    except (OSError, ValueError):
+        return False
+    return any(text.encode() in head for text in _SERVICE_TEXTS)
 
 
 def _own_provider(layer: QgsRasterLayer) -> QgsRasterDataProvider:
