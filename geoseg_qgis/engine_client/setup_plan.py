@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from .locate import (
     CRASH_MARKER,
     LOCKS,
+    checkout_environment,
     default_destination,
     environment_python,
     lock_hash,
@@ -57,11 +58,17 @@ def plan_setup(
     outside the main thread.
 
     Args:
-        destination: Folder of the environment; None for that of the account.
+        destination: Folder of the environment; None for `usual_destination`.
         variables: Environment variables; those of this process if None.
     """
     computer = this_computer(find_driver(variables), variables)
-    return plan_for(computer, destination or default_destination())
+    return plan_for(computer, destination or usual_destination())
+
+
+def usual_destination() -> Path:
+    """Return ``.venv`` of a checkout that has one, else the folder of this user account."""
+    checkout = checkout_environment()
+    return checkout if checkout.is_dir() else default_destination()
 
 
 def plan_for(computer: Computer, destination: Path) -> SetupPlan:

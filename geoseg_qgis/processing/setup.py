@@ -20,8 +20,7 @@ from ..engine_client import (
     plan_setup,
 )
 from ..engine_client.install import remove_superseded
-from ..engine_client.locate import checkout_environment
-from ..engine_client.setup_plan import CHECK, SetupPlan
+from ..engine_client.setup_plan import CHECK, SetupPlan, usual_destination
 from ..protocol.errors import JobError
 from ..translation import tr
 from .base import GeoSegAlgorithm
@@ -83,7 +82,7 @@ class SetupAlgorithm(GeoSegAlgorithm):
                 feedback.setProgressText(text)
             feedback.setProgress(100.0 * fraction)
 
-        destination = Path(chosen) if chosen else _usual_destination()
+        destination = Path(chosen) if chosen else usual_destination()
         feedback.pushInfo(plan_text(plan_setup(destination)))
         location = install_engine(
             destination, report, feedback.isCanceled, variables=proxy_variables()
@@ -115,12 +114,6 @@ def plan_text(plan: SetupPlan) -> str:
         f"{plan.download_bytes / 1e9:.1f}", f"{plan.disk_bytes / 1e9:.1f}"
     )
     return f"{plan.reason} {sizes}"
-
-
-def _usual_destination() -> Path:
-    """Return ``.venv`` of a checkout that has one, else the folder of this user account."""
-    checkout = checkout_environment()
-    return checkout if checkout.is_dir() else default_destination()
 
 
 def _point_settings_to(python: str) -> None:
