@@ -12,7 +12,7 @@ next to a tracker for videos, which is left out. A card's component::
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class _Settings(Members):
     folder: File
     mean: Channels
     std: Deviations
+    confidence: float = 0.5
+    threshold: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,23 @@ class Sam3Objects:
 
 
 @dataclass(frozen=True)
+class Sam3Answer:
+    """Everything that the network says about one phrase.
+
+    Attributes:
+        logits: Mask logits of all candidates, shape (N, h, w), float32.
+        candidates: Probability of each candidate, given that there is any, shape (N,).
+        presence: Probability that the image shows what the phrase names, shape ().
+        semantic: Logits of the pixels that the phrase names, shape (h, w), float32.
+    """
+
+    logits: Tensor
+    candidates: Tensor
+    presence: Tensor
+    semantic: Tensor
+
+
+@dataclass(frozen=True)
 class Sam3Model:
     """A SAM 3 image model with its weights.
 
@@ -87,6 +106,8 @@ class Sam3Model:
         std: Per channel of images in 0..1, shape (1, 3, 1, 1).
         device: Device of the module.
         dtype: Number format of its matrix products.
+        confidence: Objects with a lower probability are left out where phrases become maps.
+        threshold: Pixels with a lower probability belong to no phrase.
     """
 
     module: Any
@@ -96,6 +117,8 @@ class Sam3Model:
     std: Tensor
     device: torch.device
     dtype: torch.dtype
+    confidence: float = 0.5
+    threshold: float = 0.5
 
     @property
     def image_size(self) -> int:
@@ -134,6 +157,36 @@ class Sam3Model:
         padding = self.text_length - len(ids)
         mask = [1] * len(ids) + [0] * padding
         return torch.tensor([ids + ids[-1:] * padding]), torch.tensor([mask])
+
+    def answer(self, embedding: Sam3Embedding, phrases: Sequence[str]) -> list[Sam3Answer]:
+        """Return what the network says about phrases, decoded as one batch.
+
+        Args:
+            embedding: One encoded image, which all phrases share.
+            phrases: A few words each.
+        """
+        tokens = [self.tokenize(phrase) for phrase in phrases]
+        features = embedding.features
+        count = len(phrases)
+        shared = type(features)(
+            fpn_hidden_states=_repeated(features.fpn_hidden_states, count),
+            fpn_position_encoding=_repeated(features.fpn_position_encoding, count),
+        )
+        with self._computing():
+            output = self.module(
+                vision_embeds=shared,
+                input_ids=torch.cat([ids for ids, _ in tokens]).to(self.device),
+                attention_mask=torch.cat([mask for _, mask in tokens]).to(self.device),
+            )
+        return [
+            Sam3Answer(
+                logits=output.pred_masks[row].float(),
+                candidates=output.pred_logits[row].float().sigmoid(),
+                presence=output.presence_logits[row].float().sigmoid().squeeze(),
+                semantic=output.semantic_seg[row, 0].float(),
+            )
+            for row in range(count)
+        ]
 
     def find(
         self,
@@ -193,6 +246,7 @@ def load_sam3(
     Raises:
         JobError: ``MODEL_MISSING`` or ``MODEL_INVALID``.
     """
+    _refuse_later_releases(component)
     settings = parse(_Settings, component.settings, _WHERE)
     place = checked_folder(component, folder, settings.folder, _WHERE)
     module: Any = build_from_config(place, build_sam3)
@@ -207,7 +261,21 @@ def load_sam3(
         std=torch.tensor(settings.std, device=device).reshape(1, 3, 1, 1),
         device=device,
         dtype=dtype,
+        confidence=settings.confidence,
+        threshold=settings.threshold,
     )
+
+
+def _refuse_later_releases(component: OtherComponent) -> None:
+    """Refuse SAM 3.1, which has the configuration of SAM 3 and other tensors."""
+    for weights in component.weights:
+        name = Path(weights.file).name.lower()
+        if name.startswith("sam3.1"):
+            raise JobError(
+                ErrorCode.MODEL_INVALID,
+                f"{name} is SAM 3.1, whose network differs from SAM 3.",
+                "Use SAM 3 (facebook/sam3, model.safetensors).",
+            )
 
 
 def build_sam3(data: Mapping[str, Any]) -> Any:
@@ -229,6 +297,10 @@ def detector_state(state: State, module: nn.Module) -> State:
         flat = own.replace("text_encoder.text_model.", "text_encoder.")
         result[own if own in wanted or flat not in wanted else flat] = tensor
     return result
+
+
+def _repeated(levels: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
+    return tuple(level.expand(count, *level.shape[1:]) for level in levels)
 
 
 def _check_prompts(phrase: str, boxes: Tensor | None, labels: Tensor | None) -> None:

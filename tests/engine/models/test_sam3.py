@@ -165,6 +165,17 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     assert caught.value.code is ErrorCode.MODEL_MISSING
 
 
+def test_a_later_release_is_refused_by_its_name(tmp_path: Path) -> None:
+    component, _ = write_sam3(tmp_path)
+    later = tuple(
+        replace(entry, file=entry.file.replace("model.safetensors", "sam3.1_multiplex.pt"))
+        for entry in component.weights
+    )
+    with pytest.raises(JobError, match=r"is SAM 3\.1, whose network differs") as caught:
+        load_sam3(replace(component, weights=later), tmp_path, CPU)
+    assert caught.value.code is ErrorCode.MODEL_INVALID
+
+
 @pytest.mark.slow
 def test_a_preset_loads_it_and_tells_where_it_came_from(tmp_path: Path) -> None:
     component, _ = write_sam3(tmp_path)
