@@ -185,20 +185,48 @@ def sam3_configuration() -> dict[str, Any]:
     }
 
 
-def write_sam3(folder: Path) -> tuple[OtherComponent, Any]:
-    """Write a SAM 3 checkpoint as published, tracker included; return component and network."""
-    from transformers import Sam3Config, Sam3Model
+def sam3_lite_configuration() -> dict[str, Any]:
+    """Return the configuration of a tiny SAM 3 LiteText of 56 pixels."""
+    data = sam3_configuration()
+    text = {
+        key: value
+        for key, value in data["text_config"].items()
+        if key not in {"bos_token_id", "eos_token_id", "pad_token_id"}
+    }
+    parts = ("geometry_encoder", "detr_encoder", "detr_decoder", "mask_decoder")
+    kinds = {
+        f"{part}_config": {**data[f"{part}_config"], "model_type": f"sam3_lite_text_{part}"}
+        for part in parts
+    }
+    lite = {**text, "model_type": "sam3_lite_text_text_model", "num_hidden_layers": 3}
+    return {**data, **kinds, "model_type": "sam3_lite_text", "text_config": lite}
+
+
+def write_sam3(folder: Path, lite: bool = False) -> tuple[OtherComponent, Any]:
+    """Write a SAM 3 checkpoint as published, tracker included; return component and network.
+
+    Args:
+        folder: Where to write.
+        lite: Whether it is a SAM 3 LiteText, which has no tracker.
+    """
+    from transformers import Sam3Config, Sam3LiteTextConfig, Sam3LiteTextModel, Sam3Model
 
     place = folder / FOLDER
     place.mkdir(parents=True)
-    model = Sam3Model(Sam3Config.from_dict(sam3_configuration())).eval()
-    fill(model, 5)
-    state = {f"detector_model.{key}": value for key, value in model.state_dict().items()}
-    state["tracker_model.memory_encoder.weight"] = torch.ones(3)
-    state["tracker_neck.fpn_layers.0.proj1.bias"] = torch.ones(2)
+    if lite:
+        data = sam3_lite_configuration()
+        model: Any = Sam3LiteTextModel(Sam3LiteTextConfig.from_dict(dict(data))).eval()
+        fill(model, 5)
+        state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    else:
+        data = {"model_type": "sam3_video", "detector_config": sam3_configuration()}
+        model = Sam3Model(Sam3Config.from_dict(sam3_configuration())).eval()
+        fill(model, 5)
+        state = {f"detector_model.{key}": value for key, value in model.state_dict().items()}
+        state["tracker_model.memory_encoder.weight"] = torch.ones(3)
+        state["tracker_neck.fpn_layers.0.proj1.bias"] = torch.ones(2)
     save_file(state, place / "model.safetensors")
-    video = {"model_type": "sam3_video", "detector_config": sam3_configuration()}
-    (place / "config.json").write_text(json.dumps(video))
+    (place / "config.json").write_text(json.dumps(data))
     tokenizer = byte_tokenizer(["<|startoftext|>", "<|endoftext|>"])
     tokenizer.post_processor = TemplateProcessing(
         single="<|startoftext|> $A <|endoftext|>",

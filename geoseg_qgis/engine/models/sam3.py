@@ -1,7 +1,8 @@
 """SAM 3 as an image model: every object that a short phrase names or that example boxes show.
 
 The network is that of the transformers library. Published files hold it under ``detector_model.``,
-next to a tracker for videos, which is left out. A card's component::
+next to a tracker for videos, which is left out. SAM 3 LiteText has a smaller text encoder and is
+recognised by its configuration. A card's component::
 
     {"folder": "facebook/sam3", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5],
      "weights": [{"file": "facebook/sam3/config.json", "layout": "json"},
@@ -279,9 +280,16 @@ def _refuse_later_releases(component: OtherComponent) -> None:
 
 
 def build_sam3(data: Mapping[str, Any]) -> Any:
-    """Return the network of a configuration, of a video model or of its detector."""
-    from transformers import Sam3Config, Sam3Model  # noqa: PLC0415 - takes seconds
+    """Return the network of a configuration: of a video model, its detector, or LiteText."""
+    from transformers import (  # noqa: PLC0415 - takes seconds
+        Sam3Config,
+        Sam3LiteTextConfig,
+        Sam3LiteTextModel,
+        Sam3Model,
+    )
 
+    if data.get("model_type") == "sam3_lite_text":
+        return Sam3LiteTextModel(Sam3LiteTextConfig.from_dict(dict(data)))
     return Sam3Model(Sam3Config.from_dict(dict(data.get("detector_config") or data)))
 
 

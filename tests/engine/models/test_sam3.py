@@ -52,6 +52,23 @@ def test_the_published_size_is_that_of_the_paper() -> None:
 
 
 @pytest.mark.slow
+def test_lite_text_has_the_image_side_of_the_whole_model() -> None:
+    whole = build_empty(lambda: build_sam3({"model_type": "sam3"})).state_dict()
+    lite = build_empty(lambda: build_sam3({"model_type": "sam3_lite_text"})).state_dict()
+
+    def beside_text(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+        return {
+            name: tuple(tensor.shape)
+            for name, tensor in state.items()
+            if not name.startswith(("text_encoder.", "text_projection."))
+        }
+
+    assert beside_text(lite) == beside_text(whole)
+    assert len(beside_text(lite)) > 1000
+    assert len(lite) != len(whole)
+
+
+@pytest.mark.slow
 def test_a_loaded_model_finds_what_the_library_finds(loaded: tuple[Sam3Model, Any]) -> None:
     model, reference = loaded
     assert (model.image_size, model.text_length) == (56, 12)

@@ -23,9 +23,10 @@ from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 from tests.reference.sam3_fusion import class_map, word_map
 
 SIZE = (24, 20)
+Raw = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-def answer(seed: int, presence: float) -> tuple[Sam3Answer, tuple[torch.Tensor, ...]]:
+def answer(seed: int, presence: float) -> tuple[Sam3Answer, Raw]:
     random = torch.Generator().manual_seed(seed)
     masks = 4 * torch.randn(6, 7, 7, generator=random)
     logits = 2 * torch.randn(6, generator=random)
@@ -55,8 +56,9 @@ def test_presence_counts_twice_for_objects_and_once_for_pixels() -> None:
 
 
 @pytest.mark.slow
-def test_words_together_are_words_one_by_one(tmp_path: Path) -> None:
-    component, reference = write_sam3(tmp_path)
+@pytest.mark.parametrize("lite", [False, True], ids=["SAM 3", "LiteText"])
+def test_words_together_are_words_one_by_one(tmp_path: Path, lite: bool) -> None:
+    component, reference = write_sam3(tmp_path, lite)
     model = load_sam3(component, tmp_path, torch.device("cpu"))
     image = torch.rand(1, 3, 56, 56, generator=torch.Generator().manual_seed(0))
     words = ["road", "a house", "sea"]
