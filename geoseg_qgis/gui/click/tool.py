@@ -68,6 +68,8 @@ class ClickTool(QgsMapTool):
     def activate(self) -> None:
         """Start the engine and encode the middle of the map, so that the first click is quick."""
         super().activate()
+        if self._overlay is None:
+            return
         for watched in (self._canvas, self._canvas.viewport()):
             watched.installEventFilter(self)
         self._canvas.setFocus()
@@ -87,7 +89,7 @@ class ClickTool(QgsMapTool):
     def canvasPressEvent(self, event: QgsMapMouseEvent) -> None:
         """Begin a click or a box."""
         self._timer.stop()
-        if event.button() == Qt.MouseButton.LeftButton:
+        if self._overlay is not None and event.button() == Qt.MouseButton.LeftButton:
             self._pressed = event.pos()
 
     def canvasMoveEvent(self, event: QgsMapMouseEvent) -> None:

@@ -418,6 +418,10 @@ def test_nothing_is_left_after_the_tool_is_closed(desk: Desk) -> None:
     assert canvas.mapTool() is not other
     assert pid is not None
     assert desk.wait(lambda: not Path(f"/proc/{pid}").exists())
+    canvas.setMapTool(other)
+    desk.window.click(house(1).center())
+    assert controller.engine_pid is None
+    assert not controller.is_waiting
 
 
 @pytest.mark.slow
