@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 from pathlib import Path
 from typing import List
@@ -51,7 +50,8 @@ def algorithms() -> List[GeoSegAlgorithm]:
     """Return a new object of every algorithm: classes whose `NAME` is that of their file."""
     found = []
     for entry in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        module = importlib.import_module(f".{entry.name}", __package__)
+        # QGIS watches this function: modules that come in another way outlive a reload.
+        module = __import__(f"{__package__}.{entry.name}", fromlist=["*"])
         for member in vars(module).values():
             is_algorithm = isinstance(member, type) and issubclass(member, GeoSegAlgorithm)
             if is_algorithm and entry.name == member.NAME:

@@ -218,3 +218,24 @@ def test_metadata_is_complete() -> None:
 
     assert general["version"] == PLUGIN_VERSION
     assert (ROOT / "metadata.txt").resolve() == PACKAGE / "metadata.txt"
+
+
+@pytest.mark.slow
+def test_a_reload_forgets_every_module() -> None:
+    """QGIS drops the modules whose import it has seen; others would stay, and meet new ones."""
+    code = (
+        "import sys; sys.path.append(sys.argv[1]);"
+        "from qgis.core import QgsApplication; app = QgsApplication([], False);"
+        "app.initQgis(); sys.path.append('/usr/share/qgis/python/plugins');"
+        "import qgis.utils as utils; utils.available_plugins.append('geoseg_qgis');"
+        "from geoseg_qgis.processing.provider import algorithms; algorithms();"
+        "seen = utils._plugin_modules['geoseg_qgis'];"
+        "own = {name for name in sys.modules if name.split('.')[0] == 'geoseg_qgis'};"
+        "left = {name for name in own if not any(one == name or one.startswith(name + '.')"
+        " for one in seen)};"
+        "print(len(own), sorted(left)); sys.stdout.flush(); import os; os._exit(1 if left else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,7 @@
 """The tasks: one file for each kind of job, found by scanning this folder."""
 
-import importlib
 import pkgutil
 
 for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+    # QGIS watches this function: modules that come in another way outlive a reload of the plugin.
+    __import__(f"{__name__}.{_module.name}", fromlist=["*"])
