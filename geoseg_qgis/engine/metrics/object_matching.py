@@ -81,7 +81,7 @@ class _Objects:
         """Add the next band (h, w), and return the labels of wanted pixels through all bands."""
         start = self._bands.count
         labels, label_classes = self._bands.add(classes)
-        self._classes.append(label_classes)
+        self._classes.append(label_classes.astype(np.uint8))
         self._pixels.append(np.bincount(labels.ravel(), minlength=len(label_classes) + 1)[1:])
         return labels[wanted].astype(np.int64) + (start - 1)
 

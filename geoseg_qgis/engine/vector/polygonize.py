@@ -71,10 +71,7 @@ def write_polygons(
     chosen = np.isin(areas.class_ids, list(squared))
     if chosen.any():
         outlines = polygons.copy()
-        if chosen.any():
-        outlines = polygons.copy()
         polygons[chosen] = square_outlines(polygons[chosen], grid, options.simplify)
-        polygons = fit_together(polygons, outlines, chosen, grid.shape)
         polygons = fit_together(polygons, outlines, chosen, grid.shape)
     progress(0.8)
     placed = place(polygons, grid)

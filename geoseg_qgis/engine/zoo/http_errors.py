@@ -11,8 +11,8 @@ from geoseg_qgis.protocol.errors import JobError
 from .addresses import ADOPT_HINT, Address, unavailable
 
 _LOGIN = (
-    "enter an access token of your account in the GeoSeg options, or set the variable HF_TOKEN, and "
-    "start again"
+    "enter an access token of your account in the GeoSeg options, or set the variable HF_TOKEN, "
+    "and start again"
 )
 
 

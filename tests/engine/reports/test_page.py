@@ -24,7 +24,8 @@ def write_evaluation(path: Path, **changes: object) -> str:
     values = {
         "result": "<script>alert(1)</script>", "reference": "A & B", "warnings": ["5 < 6"],
         "tiles": [("Mean IoU", "0.500")], "rows": [row], "class_rows": [row], "confusion": None,
-        "areas": [], "area_unit": "m²", "tolerance": "2 pixels", "comparison": {"Compared": "<i>all</i>"},
+        "areas": [], "area_unit": "m²", "tolerance": "2 pixels",
+        "comparison": {"Compared": "<i>all</i>"},
         "provenance": {"source": "{{ 7 * 7 }}"},
     }  # fmt: skip
     write_page(str(path), "evaluation.html.j2", **(values | changes))

@@ -161,7 +161,7 @@ def read_raster_mask(
     return Mask(
         name,
         classes,
-        areas.class_ids,
+        areas.class_ids.astype(np.uint8),
         np.stack([areas.columns, areas.rows], axis=1),
         areas.pixels * pixel_areas(grid, areas.columns, areas.rows),
         None,

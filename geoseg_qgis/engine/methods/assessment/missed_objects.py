@@ -94,7 +94,9 @@ def missed_objects(
         progress=third,
     )
     free.close()
-    return MissedObjects(traced.polygons, traced.scores / SCORE_STEPS, traced.class_ids)
+    return MissedObjects(
+        traced.polygons, traced.scores / SCORE_STEPS, traced.class_ids.astype(np.uint8)
+    )
 
 
 def _touching(

@@ -155,7 +155,7 @@ class Evaluation:
         compared = int(self.matrix.sum())
         if not compared or not self.mapped.sum():
             return []
-        found = estimate_areas(self.matrix.T, self.mapped)
+        found = estimate_areas(self.matrix.T, self.mapped.astype(np.float64))
         pixel = self.area / compared if math.isfinite(self.area) and self.area > 0 else 1.0
         total = float(self.mapped.sum()) * pixel
         areas = [
