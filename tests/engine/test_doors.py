@@ -79,7 +79,8 @@ def test_command_line_and_job_file(  # noqa: PLR0917
     arguments = [kind, "--input", "ortho.tif", *words[kind], "--output", "out.tif", option, value]
     assert main(arguments) == 1
     said = capsys.readouterr().err
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(bad_job(kind, option, value))))
+    job = json.dumps(bad_job(kind, option, value)).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(job)))
     assert main(["run", "-"]) == 1
     assert capsys.readouterr().err == said == f"Error: {message}\n       {hint}\n"
 

@@ -68,7 +68,7 @@ def test_job_in_bad_form_is_refused_by_member(engine: EngineProcess) -> None:
     engine.send(id=4, method="run", params=form)
     data = engine.answer(4)["error"]["data"]
     assert data["code"] == "invalid_job"
-    assert data["message"] == "Nothing was given for Thresholds."
+    assert data["message"] == "Thresholds must be a text; it is empty."
 
 
 @pytest.mark.slow

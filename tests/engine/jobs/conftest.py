@@ -32,6 +32,6 @@ def odd_rasters() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def unfinished(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the finished tiles of runs that tests stop out of the user's cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
