@@ -17,6 +17,9 @@ IDS = {
     "geoseg:openvocabulary",
     "geoseg:refer",
     "geoseg:prompts",
+    "geoseg:everything",
+    "geoseg:learn",
+    "geoseg:classify",
     "geoseg:reclassify",
     "geoseg:assess",
     "geoseg:evaluate",
@@ -35,7 +38,7 @@ def test_parameters_of_open_vocabulary(provider) -> None:
     assert names == {
         "INPUT", "CLASSES", "METHOD", "MODEL", "EXTENT", "RESOLUTION", "BANDS", "STRETCH",
         "THRESHOLD", "RIVALS", "REGIONS", "DEVICE", "MINIMUM_AREA", "MINIMUM_HOLE", "SIMPLIFY",
-        "RIGHT_ANGLES", "POINTS_PER_SIDE", "OUTPUT", "POLYGONS", "SCORES",
+        "RIGHT_ANGLES", "POINTS_PER_SIDE", "OBJECTS", "OUTPUT", "POLYGONS", "SCORES",
     }  # fmt: skip
     assert {output.name() for output in algorithm.outputDefinitions()} == {
         "OUTPUT", "POLYGONS", "SCORES",
@@ -43,7 +46,7 @@ def test_parameters_of_open_vocabulary(provider) -> None:
     }  # fmt: skip
     method = algorithm.parameterDefinition("METHOD")
     assert method.usesStaticStrings()
-    assert method.options() == ["auto", "gumix", "mask_selection", "fast"]
+    assert method.options() == ["auto", "gumix", "mask_selection", "fast", "sam3"]
 
 
 def test_every_algorithm_explains_itself(provider) -> None:

@@ -76,7 +76,10 @@ def test_a_run_can_be_repeated(runner, image) -> None:
     assert runner.jobs.get(number).error != ""
 
 
-def test_a_cancel_ends_a_run_and_loads_nothing(runner, image) -> None:
+def test_a_cancel_ends_a_run_and_loads_nothing(runner, image, tmp_path) -> None:
+    # So large that the run is far from its end when its first progress is seen.
+    picture = painted((2400, 2400), [(60, 1400, 50, 1500)], WATER, 1)
+    image.setDataSource(write_raster(tmp_path / "large.tif", picture, 0.5), "lake", "gdal")
     number = runner.start("geoseg:openvocabulary", segmentation(image, OUTPUT=TEMPORARY))
     job = runner.jobs.get(number)
     started = wait_until(lambda: job.fraction > 0.0, meanwhile=QCoreApplication.processEvents)
