@@ -100,7 +100,7 @@ def test_methods_are_listed_in_the_order_of_their_cards() -> None:
 def test_without_the_folder_the_method_is_unknown(image: Path) -> None:
     with pytest.raises(JobError, match="Method cannot be 'colours'") as caught:
         run_job(make_job(image, "colours"), JobContext())
-    assert caught.value.hint == "Choose one of auto, gumix, mask_selection, fast."
+    assert caught.value.hint == "Choose one of auto, gumix, mask_selection, fast, sam3."
 
 
 @pytest.mark.parametrize("name", SHIPPED)
