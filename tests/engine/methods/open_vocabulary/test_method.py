@@ -24,7 +24,7 @@ from geoseg_qgis.protocol.tasks.openvocabulary import OpenVocabularyTask
 
 ROOT = Path(__file__).parents[4]
 TOYS = ROOT / "tests" / "support" / "toy_methods"
-SHIPPED = ("gumix", "mask_selection", "fast")
+SHIPPED = ("gumix", "mask_selection", "fast", "sam3")
 PALETTE = np.array(
     [[0, 0, 0], [250, 10, 5], [20, 240, 10], [5, 5, 245], [128, 120, 130]], dtype=np.uint8
 )
