@@ -129,6 +129,7 @@ def test_interrupt_is_left_to_the_client(engine: EngineProcess) -> None:
     assert engine.answer(2)["result"]["pid"] == engine.process.pid
 
 
+@pytest.mark.slow
 def test_idle_engine_ends_by_itself() -> None:
     engine = EngineProcess("--idle-release", "0.1", "--idle-exit", "0.2")
     try:

@@ -88,6 +88,7 @@ def test_failed_job_leaves_the_engine_alive(client: EngineClient, invalid_job: J
     assert pids[0] == pids[1]
 
 
+@pytest.mark.slow
 def test_killed_engine_is_reported_and_replaced(client: EngineClient, invalid_job: Job) -> None:
     """The first status imports PyTorch, which leaves time to kill the engine at work."""
     first = start(client, invalid_job)
@@ -100,6 +101,7 @@ def test_killed_engine_is_reported_and_replaced(client: EngineClient, invalid_jo
     assert start(client, invalid_job) != first
 
 
+@pytest.mark.slow
 def test_crash_names_the_signal_and_the_log(client: EngineClient, invalid_job: Job) -> None:
     first = start(client, invalid_job)
     call_soon(0.3, lambda: os.kill(first, signal.SIGSEGV))
@@ -214,6 +216,7 @@ def test_close_ends_the_process(client: EngineClient, invalid_job: Job) -> None:
     assert client.pid is None
 
 
+@pytest.mark.slow
 def test_close_during_a_run_does_not_start_another_engine(
     client: EngineClient, invalid_job: Job
 ) -> None:

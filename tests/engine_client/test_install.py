@@ -199,6 +199,7 @@ def test_full_disk_is_reported_first(tmp_path: Path) -> None:
     assert str(tmp_path) in caught.value.message
 
 
+@pytest.mark.slow
 def test_installations_wait_for_each_other_but_not_for_a_dead_one(tmp_path: Path) -> None:
     lock = tmp_path / "setup.lock"
     script = (
@@ -226,6 +227,7 @@ def test_installations_wait_for_each_other_but_not_for_a_dead_one(tmp_path: Path
             assert lock.exists()
 
 
+@pytest.mark.slow
 def test_command_that_runs_too_long_is_killed(tmp_path: Path) -> None:
     runner = make_runner(tmp_path)
     with pytest.raises(CommandError) as caught:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,6 +75,7 @@ def test_plain_text_is_valid_xml_and_nothing_else_is_lost(text: str) -> None:
     ]
 
 
+@pytest.mark.slow
 @given(
     st.lists(WORD, min_size=1, max_size=5, unique_by=lambda word: " ".join(word.lower().split())),
     st.one_of(st.none(), st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE)),
@@ -98,6 +100,7 @@ def test_jobs_come_back_from_json(
     assert again == dataclasses.replace(job)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(JSON)
 def test_no_value_is_more_than_an_invalid_job(value: object) -> None:
@@ -105,6 +108,7 @@ def test_no_value_is_more_than_an_invalid_job(value: object) -> None:
     assert error is None or error.code is ErrorCode.INVALID_JOB
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.one_of(st.binary(max_size=80), JSON.map(lambda value: json.dumps(value).encode())))
 def test_no_line_is_more_than_a_mismatch(line: bytes) -> None:

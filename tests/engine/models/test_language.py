@@ -199,6 +199,7 @@ def test_an_end_token_ends_generation(loaded: tuple[LanguageModel, Any, Tokenize
     assert replace(model, end_tokens=(first,)).generate(PROMPT, max_new_tokens=8) == ""
 
 
+@pytest.mark.slow
 def test_the_word_table_is_shared_or_not(tmp_path: Path) -> None:
     for tied in (True, False):
         folder = tmp_path / str(tied)

@@ -366,6 +366,7 @@ def test_nobody_answers(fetch, trusted) -> None:
     assert "because 127.0.0.1 cannot be reached" in error.message
 
 
+@pytest.mark.slow
 def test_a_server_that_falls_silent_is_given_up(fetch, server, silence) -> None:
     server.offers["/sam.pt"] = Offer(CONTENT, pause=lambda: silence.wait(60.0))
     error = fetch.fail(settings=replace(QUICK, attempts=1, silence_timeout=2.0))
@@ -381,6 +382,7 @@ def test_a_silent_server_does_not_delay_a_cancel(fetch, server, silence) -> None
     assert not silence.is_set()
 
 
+@pytest.mark.slow
 def test_headers_that_drip_are_given_up(fetch, server, silence) -> None:
     server.offers["/sam.pt"] = Offer(CONTENT, drip=lambda: not silence.wait(0.05))
     error = fetch.fail(settings=replace(QUICK, attempts=2, response_timeout=0.5))
@@ -409,6 +411,7 @@ def test_nothing_goes_on_after_a_transfer(fetch, server, silence) -> None:
     assert not silence.is_set()
 
 
+@pytest.mark.slow
 def test_bodies_that_drip_are_given_up(fetch, server, silence) -> None:
     server.offers["/sam.pt"] = Offer(CONTENT, pause=lambda: silence.wait(0.05))
     error = fetch.fail(
