@@ -169,10 +169,11 @@ class GeoSegAlgorithm(QgsProcessingAlgorithm):
     ) -> bool:
         """Check the engine again, as only the toolbox asks `canExecute`, and freeze the layers."""
         ready, reason = self.canExecute()
-        if not ready:
-            raise QgsProcessingException(reason)
-        _, failure = _attempt(self.prepare, Values(self, parameters, context), feedback)
+        failure = None if ready else reason
+        if failure is None:
+            _, failure = _attempt(self.prepare, Values(self, parameters, context), feedback)
         if failure is not None:
+            # See `processAlgorithm`.
             del parameters, context, feedback
             raise QgsProcessingException(failure)
         return True

@@ -1,23 +1,55 @@
-"""How class areas become polygons: the parameters that several tasks share."""
+"""Results of a classification: the parameters that several tasks share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Tuple
+from typing import Any, Tuple
 
 from .errors import ErrorCode, JobError
-from .parameters import parameter
+from .parameters import Role, parameter
 
 MAXIMUM_AREA = 1e12
 """Square metres; more than twice the largest country would be a slip of the keyboard."""
 
 
-CLASS_POLYGONS = (
-    "One polygon for each connected area of a class, with the fields class, class_id, score (mean "
-    "probability, 0 to 1), area_m2 and perimeter_m (on the ellipsoid), method and model. In a "
-    "Shapefile perimeter_m is called perim_m."
-)
-"""Help of the output of class polygons."""
+def class_raster_file(pixels: str) -> Any:
+    """Return the field of a class raster to write.
+
+    Args:
+        pixels: What its pixels are those of.
+    """
+    return parameter(
+        "Class raster",
+        f"GeoTIFF with class numbers, names and colours, on the pixels of the {pixels}.",
+        None,
+        name="OUTPUT",
+        role=Role.RASTER_FILE,
+    )
+
+
+def class_polygon_file() -> Any:
+    """Return the field of class polygons to write."""
+    return parameter(
+        "Polygons",
+        "One polygon for each connected area of a class, with the fields class, class_id, score "
+        "(mean probability, 0 to 1), area_m2 and perimeter_m (on the ellipsoid), method and model. "
+        "In a Shapefile perimeter_m is called perim_m.",
+        None,
+        name="POLYGONS",
+        role=Role.POLYGON_FILE,
+    )
+
+
+def class_scores_file() -> Any:
+    """Return the field of scores to write."""
+    return parameter(
+        "Scores",
+        "GeoTIFF with one band of probabilities for each class, the input of Reclassify scores.",
+        None,
+        name="SCORES",
+        role=Role.RASTER_FILE,
+        by_default=False,
+    )
 
 
 @dataclass(frozen=True)

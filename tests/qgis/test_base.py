@@ -6,7 +6,7 @@ import contextlib
 import gc
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 from osgeo import ogr
@@ -33,6 +33,9 @@ class Failing(GeoSegAlgorithm):
     opened: List[Any]
     make_error: Callable[[], Exception]
 
+    def canExecute(self) -> Tuple[bool, str]:
+        return self.fails_in != "start", "There is no engine. Set it up."
+
     def declare(self) -> None:
         pass
 
@@ -56,7 +59,7 @@ def _refusal() -> Exception:
 
 
 @pytest.mark.parametrize("make_error", [_refusal, ValueError], ids=["refusal", "fault"])
-@pytest.mark.parametrize("step", ["prepare", "process"])
+@pytest.mark.parametrize("step", ["start", "prepare", "process"])
 def test_a_run_that_fails_leaves_no_layer_open(
     qgis_app: object,
     tmp_path: Path,
@@ -81,5 +84,5 @@ def test_a_run_that_fails_leaves_no_layer_open(
         )
     del given
     gc.collect()
-    assert [reference() for reference in Failing.opened] == [None]
+    assert [reference() for reference in Failing.opened] == [None] * (step != "start")
     assert kept() is None

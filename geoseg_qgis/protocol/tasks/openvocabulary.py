@@ -8,7 +8,7 @@ from typing import Dict, Optional, Tuple
 from ..legend import LEGENDS, LegendClass, check_classes
 from ..methods import read_methods
 from ..parameters import Role, parameter
-from ..polygons import CLASS_POLYGONS, PolygonOptions
+from ..polygons import PolygonOptions, class_polygon_file, class_raster_file, class_scores_file
 from ..registry import IMAGERY, task, with_auto
 from ..source import LayerSource
 
@@ -90,28 +90,9 @@ class OpenVocabularyTask:
         advanced=True,
     )
     polygons: PolygonOptions = field(default_factory=PolygonOptions)
-    class_raster: Optional[str] = parameter(
-        "Class raster",
-        "GeoTIFF with class numbers, names and colours, on the pixels of the imagery.",
-        None,
-        name="OUTPUT",
-        role=Role.RASTER_FILE,
-    )
-    polygon_file: Optional[str] = parameter(
-        "Polygons",
-        CLASS_POLYGONS,
-        None,
-        name="POLYGONS",
-        role=Role.POLYGON_FILE,
-    )
-    scores: Optional[str] = parameter(
-        "Scores",
-        "GeoTIFF with one band of probabilities for each class, the input of Reclassify scores.",
-        None,
-        name="SCORES",
-        role=Role.RASTER_FILE,
-        by_default=False,
-    )
+    class_raster: Optional[str] = class_raster_file("imagery")
+    polygon_file: Optional[str] = class_polygon_file()
+    scores: Optional[str] = class_scores_file()
 
     def checked(self) -> OpenVocabularyTask:
         """Return the task with the classes of its options spelt as in the legend.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from ..parameters import Parameter, Role, parameter
-from ..polygons import CLASS_POLYGONS, PolygonOptions
+from ..polygons import PolygonOptions, class_polygon_file, class_raster_file
 from ..registry import task
 
 _SCORES = Parameter(
@@ -41,17 +41,5 @@ class ReclassifyTask:
         longest=100_000,
     )
     polygons: PolygonOptions = field(default_factory=PolygonOptions)
-    class_raster: Optional[str] = parameter(
-        "Class raster",
-        "GeoTIFF with class numbers, names and colours, on the pixels of the scores.",
-        None,
-        name="OUTPUT",
-        role=Role.RASTER_FILE,
-    )
-    polygon_file: Optional[str] = parameter(
-        "Polygons",
-        CLASS_POLYGONS,
-        None,
-        name="POLYGONS",
-        role=Role.POLYGON_FILE,
-    )
+    class_raster: Optional[str] = class_raster_file("scores")
+    polygon_file: Optional[str] = class_polygon_file()
